@@ -1,0 +1,44 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
+
+.PHONY: help demo test quick lint format types check benchmark clean
+
+help:  ## Show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(BIN)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: $(BIN)/.installed  ## Train a DQN for a minute and compare it with the baselines: table, CSV, pictures
+	$(BIN)/python scripts/train.py dqn --run $(RUN)
+	$(BIN)/python scripts/evaluate.py twap pov almgren-chriss $(RUN) --episodes 20000 --out $(RUN)/evaluation
+
+test: $(BIN)/.installed  ## Run all tests
+	$(BIN)/python -m pytest
+
+quick: $(BIN)/.installed  ## Run the tests that take seconds
+	$(BIN)/python -m pytest -m 'not slow'
+
+lint: $(BIN)/.installed  ## Check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(BIN)/.installed  ## Format the code and mend what can be mended
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(BIN)/.installed  ## Check types
+	$(BIN)/mypy
+
+check: lint types test  ## Everything that CI checks
+
+benchmark: $(BIN)/.installed  ## Speed of the environments, beside Gymnasium's CartPole
+	$(BIN)/python scripts/benchmark.py
+
+clean:  ## Remove the virtual environment and caches; runs stay
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -1,0 +1,277 @@
+"""Deep Q-network (Mnih et al. 2015), with Double-Q targets (van Hasselt et al. 2016) as an option.
+
+One file, to be read from top to bottom: configuration, network, loss, agent.
+"""
+
+import copy
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.vector import VectorEnv
+from torch import nn
+
+from agents.replay import Batch, Replay
+from exec_env.actions import ActionMode
+from exec_env.harness.storage import read_tensors, read_yaml, write_tensors, write_yaml
+from exec_env.validation import Count, Positive, Probability, check_fields, from_mapping
+
+_PACE = ActionMode("pace")
+
+
+@dataclass(frozen=True)
+class DQNConfig:
+    """Hyper-parameters of DQN."""
+
+    hidden: tuple[Count, ...] = (128, 128)
+    """Width of each hidden layer."""
+    double: bool = True
+    """Choose the next action with the online network and value it with the target network."""
+    gamma: Probability = 1.0
+    """Discount; an execution is short and ends, so none is needed."""
+    learning_rate: Positive = 1e-3
+    """Adam's step size at the start; it falls to zero along a half cosine."""
+    batch_size: Count = 1024
+    """Transitions in an update."""
+    update_every: Count = 256
+    """Transitions collected between two updates."""
+    replay_size: Count = 300_000
+    """Transitions remembered."""
+    warm_up: Count = 20_000
+    """Transitions collected before the first update."""
+    target_rate: Probability = 0.01
+    """Share of the online network that enters the target network at each update."""
+    epsilon_start: Probability = 1.0
+    """Share of random actions at the start."""
+    epsilon_end: Probability = 0.05
+    """Share of random actions from ``exploration`` on."""
+    exploration: Probability = 0.2
+    """Part of training in which the share of random actions falls."""
+    reward_scale: Positive = 1.0
+    """Rewards [bps] are multiplied by this before learning."""
+    huber_delta: Positive = 1.0
+    """Error beyond which the loss grows linearly."""
+    max_gradient_norm: Positive = 10.0
+    """Gradients are scaled down to this norm."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+def q_network(n_observations: int, n_actions: int, hidden: tuple[int, ...]) -> nn.Sequential:
+    """Multi-layer perceptron from observations [B, D] to action values [B, A]."""
+    layers: list[nn.Module] = []
+    for n_in, n_out in zip((n_observations, *hidden), hidden, strict=False):
+        layers += [nn.Linear(n_in, n_out), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(hidden[-1], n_actions))
+
+
+def td_targets(batch: Batch, online: nn.Module, target: nn.Module, gamma: float, double: bool) -> torch.Tensor:
+    """Targets r + γ (1 − terminated) max_a Q(s', a). Shape: [B]."""
+    with torch.no_grad():
+        values = target(batch.next_observations)  # [B, A]
+        chosen = (online(batch.next_observations) if double else values).argmax(dim=1, keepdim=True)  # [B, 1]
+        return batch.rewards + gamma * (1 - batch.terminated) * values.gather(1, chosen)[:, 0]
+
+
+def dqn_loss(batch: Batch, online: nn.Module, target: nn.Module, config: DQNConfig) -> torch.Tensor:
+    """Huber loss of the action values against their targets. Shape: []."""
+    values = online(batch.observations).gather(1, batch.actions[:, None])[:, 0]  # [B]
+    targets = td_targets(batch, online, target, config.gamma, config.double)  # [B]
+    return nn.functional.huber_loss(values, targets, delta=config.huber_delta)
+
+
+class DQN:
+    """DQN for a discrete action mode.
+
+    Args:
+        config: hyper-parameters.
+        n_observations: size of an observation, D.
+        n_actions: number of actions, A.
+        total_steps: environment steps that the schedules of learning rate and exploration span.
+        seed: of weights, exploration and replay.
+        device: torch device of the networks.
+        action_mode: meaning of the actions.
+    """
+
+    Config = DQNConfig
+
+    def __init__(
+        self,
+        config: DQNConfig,
+        n_observations: int,
+        n_actions: int,
+        total_steps: int = 1,
+        seed: int = 0,
+        device: str = "cpu",
+        action_mode: ActionMode = _PACE,
+    ) -> None:
+        self.config, self.total_steps, self.device = config, total_steps, torch.device(device)
+        self.n_observations, self.n_actions, self.action_mode = n_observations, n_actions, action_mode
+        init, sampling = np.random.SeedSequence(seed).generate_state(2).tolist()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(init)
+            self.online = q_network(n_observations, n_actions, config.hidden).to(self.device)
+        self.target = copy.deepcopy(self.online).requires_grad_(False)
+        self.optimiser = torch.optim.Adam(self.online.parameters(), lr=config.learning_rate, fused=True)
+        self.replay = Replay(config.replay_size, n_observations, self.device)
+        self.generator = torch.Generator().manual_seed(sampling)
+        self.steps = self.updates = 0
+
+    @classmethod
+    def build(
+        cls,
+        config: DQNConfig,
+        mode: ActionMode,
+        n_observations: int,
+        n_actions: int,
+        total_steps: int,
+        seed: int,
+        device: str,
+    ) -> "DQN":
+        """A fresh agent for an environment.
+
+        Raises:
+            ValueError: for a continuous action mode.
+        """
+        if not mode.is_discrete:
+            raise ValueError(f"action {mode.name!r}: DQN needs a discrete one, 'pace' or 'participation-levels'")
+        return cls(config, n_observations, n_actions, total_steps, seed, device, mode)
+
+    @property
+    def progress(self) -> float:
+        """Part of training that is done, in [0, 1]."""
+        return min(self.steps / self.total_steps, 1.0)
+
+    @property
+    def epsilon(self) -> float:
+        """Share of random actions now."""
+        c = self.config
+        part = min(self.progress / c.exploration, 1.0) if c.exploration > 0 else 1.0
+        return c.epsilon_start + (c.epsilon_end - c.epsilon_start) * part
+
+    def act(self, observations: np.ndarray) -> np.ndarray:
+        """Greedy actions. Shape: (n, D) -> (n,)."""
+        with torch.no_grad():
+            values = self.online(torch.as_tensor(observations, device=self.device))
+        return values.argmax(dim=1).cpu().numpy()
+
+    def explore(self, observations: np.ndarray) -> np.ndarray:
+        """Greedy actions, but random ones with probability ε. Shape: (n, D) -> (n,)."""
+        n = len(observations)
+        at_random = torch.rand(n, generator=self.generator) < self.epsilon
+        random = torch.randint(self.n_actions, (n,), generator=self.generator)
+        return np.where(at_random.numpy(), random.numpy(), self.act(observations))
+
+    def learn(self, env: VectorEnv, steps: int, seed: int, report: Callable[[int, dict[str, float]], None]) -> None:
+        """Collect ``steps`` transitions from ``env``, which resets in the same step, and learn from them.
+
+        Args:
+            env: native vector environment with discrete actions.
+            steps: transitions to collect.
+            seed: of the environment's paths.
+            report: called with the transitions just collected and what there is to log.
+        """
+        c, n = self.config, env.num_envs
+        observations, _ = env.reset(seed=seed)
+        losses: list[torch.Tensor] = []
+        for _ in range(-(-steps // n)):
+            actions = self.explore(observations)
+            following, rewards, terminated, _, infos = env.step(actions)
+            last = following
+            if terminated.any():
+                last = following.copy()
+                last[terminated] = np.stack(infos["final_obs"][terminated])
+            self.replay.add(observations, actions, c.reward_scale * rewards, last, terminated)
+            observations = following
+            self.steps += n
+            while self.steps >= c.warm_up and self.updates * c.update_every < self.steps - c.warm_up:
+                losses.append(self.update())
+            if len(losses) >= 100:
+                report(0, {"loss": float(torch.stack(losses).mean()), "epsilon": self.epsilon})
+                losses.clear()
+            report(n, {})
+
+    def update(self) -> torch.Tensor:
+        """One gradient step on a batch from the replay memory; returns the loss. Shape: []."""
+        c = self.config
+        for group in self.optimiser.param_groups:
+            group["lr"] = c.learning_rate * 0.5 * (1 + np.cos(np.pi * self.progress))
+        loss = dqn_loss(self.replay.sample(c.batch_size, self.generator), self.online, self.target, c)
+        self.optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.online.parameters(), c.max_gradient_norm)
+        self.optimiser.step()
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.target.parameters()), list(self.online.parameters()), c.target_rate)
+        self.updates += 1
+        return loss.detach()
+
+    def save(self, folder: Path) -> None:
+        """Write ``agent.yaml`` and ``weights.pt``: all that acting needs."""
+        mode = {"name": self.action_mode.name, "levels": self.action_mode.levels and list(self.action_mode.levels)}
+        shapes = {"n_observations": self.n_observations, "n_actions": self.n_actions}
+        config = asdict(self.config) | {"hidden": list(self.config.hidden)}
+        write_yaml(folder / "agent.yaml", {"agent": "dqn", "action_mode": mode, **shapes, "config": config})
+        write_tensors(folder / "weights.pt", self.online.state_dict())
+
+    @classmethod
+    def load(cls, folder: Path) -> "DQN":
+        """Read what ``save`` wrote; nothing in it is run.
+
+        Raises:
+            ValueError: naming the file and what is wrong with it.
+        """
+        folder = Path(folder)
+        where = str(folder / "agent.yaml")
+        described = read_yaml(folder / "agent.yaml")
+        mode = from_mapping(ActionMode, described.get("action_mode"), where)
+        config = from_mapping(DQNConfig, described.get("config"), where)
+        shapes = from_mapping(_Shapes, {k: described.get(k) for k in ("n_observations", "n_actions")}, where)
+        agent = cls(config, shapes.n_observations, shapes.n_actions, action_mode=mode)
+        try:
+            agent.online.load_state_dict(read_tensors(folder / "weights.pt"))
+        except RuntimeError as error:
+            raise ValueError(f"{folder / 'weights.pt'}: weights of another network: {_one_line(error)}") from None
+        return agent
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that going on needs: networks, optimiser, replay memory, generator and counters."""
+        return {
+            "online": self.online.state_dict(),
+            "target": self.target.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "replay": self.replay.state_dict(),
+            "generator": self.generator.get_state(),
+            "steps": self.steps,
+            "updates": self.updates,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what ``state_dict`` returned.
+
+        Raises:
+            KeyError, RuntimeError, ValueError: when it is of another agent.
+        """
+        self.online.load_state_dict(state["online"])
+        self.target.load_state_dict(state["target"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.replay.load_state_dict(state["replay"])
+        self.generator.set_state(state["generator"])
+        self.steps, self.updates = int(state["steps"]), int(state["updates"])
+
+
+@dataclass(frozen=True)
+class _Shapes:
+    n_observations: Count
+    n_actions: Count
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,1 @@
+"""Classical execution strategies, wrapped as agents."""

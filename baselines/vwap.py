@@ -1,0 +1,12 @@
+"""VWAP: volume-weighted average price, in proportion to the volume that is expected in each slice."""
+
+from baselines.schedule import Schedule
+from exec_env.market import Market
+from exec_env.order import Order
+
+
+class VWAP(Schedule):
+    """Trade in proportion to the market's volume profile. With a flat profile that is TWAP, and rightly so."""
+
+    def __init__(self, market: Market, order: Order) -> None:
+        super().__init__(market.profile(order.n_steps))

@@ -1,0 +1,204 @@
+"""How an agent steers: four meanings of an action, each turned into shares by one line."""
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+
+from exec_env.order import Order
+from exec_env.validation import unknown
+
+PACE_LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0)
+"""Multiples of selling evenly what is left; level 1 is TWAP."""
+PARTICIPATION_LEVELS = tuple(i / 10 for i in range(11))
+"""Multiples of the cap on participation."""
+
+
+class _Mode(NamedTuple):
+    meaning: str
+    # (number behind the action, remaining shares, slices left, volume of the slice) -> shares asked for
+    shares: Callable[[Any, Any, Any, Any], Any]
+    high: Callable[[Order], float]
+    levels: Callable[[Order], tuple[float, ...]] | None = None
+
+
+def _cap(order: Order) -> float:
+    return 1.0 if order.max_participation is None else order.max_participation
+
+
+_MODES = {
+    "pace": _Mode(
+        "multiples of selling evenly what is left",
+        lambda a, remaining, slices_left, volume: a * remaining / slices_left,
+        lambda order: float(order.n_steps),
+        lambda order: PACE_LEVELS,
+    ),
+    "participation": _Mode(
+        "share of the slice's volume",
+        lambda a, remaining, slices_left, volume: a * volume,
+        _cap,
+    ),
+    "participation-levels": _Mode(
+        "share of the slice's volume, in levels",
+        lambda a, remaining, slices_left, volume: a * volume,
+        _cap,
+        lambda order: tuple(_cap(order) * level for level in PARTICIPATION_LEVELS),
+    ),
+    "fraction": _Mode(
+        "fraction of the remaining inventory",
+        lambda a, remaining, slices_left, volume: a * remaining,
+        lambda order: 1.0,
+    ),
+    "shares": _Mode(
+        "shares",
+        lambda a, remaining, slices_left, volume: a,
+        lambda order: order.shares,
+    ),
+}
+
+ACTION_MODES = tuple(_MODES)
+"""Names of the action modes."""
+
+
+@dataclass(frozen=True)
+class ActionMode:
+    """A meaning of an action, with its own levels where the action is discrete.
+
+    Raises:
+        ValueError: for an unknown name, or levels that the mode cannot take.
+
+    >>> ActionMode("pace").space(Order())
+    Discrete(11)
+    >>> ActionMode("fraction").space(Order())
+    Box(0.0, 1.0, (1,), float32)
+    """
+
+    name: str
+    levels: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.name not in _MODES:
+            raise ValueError(unknown("action", self.name, _MODES))
+        if self.levels is None:
+            return
+        if _MODES[self.name].levels is None:
+            discrete = " or ".join(repr(n) for n, m in _MODES.items() if m.levels)
+            raise ValueError(f"levels = {self.levels!r}: action {self.name!r} has none; it must be {discrete}")
+        try:
+            levels = tuple(float(level) for level in self.levels)
+        except (TypeError, ValueError):
+            levels = ()
+        if len(levels) < 2 or not all(0 <= level < np.inf for level in levels) or len(set(levels)) < len(levels):
+            raise ValueError(f"levels = {self.levels!r}: must be two or more different finite numbers >= 0")
+        object.__setattr__(self, "levels", levels)
+
+    @property
+    def meaning(self) -> str:
+        """What an action's number stands for."""
+        return _MODES[self.name].meaning
+
+    @property
+    def is_discrete(self) -> bool:
+        """Whether actions are indices of levels."""
+        return _MODES[self.name].levels is not None
+
+    def values(self, order: Order) -> np.ndarray:
+        """The number behind each discrete action. Shape: (n_actions,).
+
+        Raises:
+            ValueError: for a continuous mode.
+        """
+        default = _MODES[self.name].levels
+        if default is None:
+            raise ValueError(f"action {self.name!r} is continuous and has no levels")
+        return np.array(self.levels if self.levels is not None else default(order))
+
+    def high(self, order: Order) -> float:
+        """Largest continuous action."""
+        return _MODES[self.name].high(order)
+
+    def space(self, order: Order) -> gym.spaces.Discrete | gym.spaces.Box:
+        """Gymnasium space of one action."""
+        if self.is_discrete:
+            return gym.spaces.Discrete(len(self.values(order)))
+        return gym.spaces.Box(0.0, np.float32(self.high(order)), (1,), np.float32)
+
+    @property
+    def shares(self) -> Callable[[Any, Any, Any, Any], Any]:
+        """Function from the number behind an action to the shares asked for; floats, arrays or tensors.
+
+        Its arguments: the number, the remaining shares, the slices left with this one, the volume of the slice.
+        """
+        return _MODES[self.name].shares
+
+
+def get_action_mode(action: "str | ActionMode", levels: Any = None) -> ActionMode:
+    """An action mode from its name, and levels of its own."""
+    if isinstance(action, ActionMode):
+        return action if levels is None else ActionMode(action.name, levels)
+    return ActionMode(action, levels)
+
+
+class Decoder:
+    """Checks actions and turns them into the numbers behind them.
+
+    Raises:
+        ValueError: for an action outside the space, naming it and what is allowed.
+    """
+
+    def __init__(self, mode: ActionMode, order: Order) -> None:
+        self._values = mode.values(order) if mode.is_discrete else None
+        self._levels = [] if self._values is None else self._values.tolist()
+        self._high = float(np.float32(mode.high(order)))
+        self._what = f"action {mode.name!r}"
+
+    def one(self, action: Any) -> float:
+        """The number behind one action: an int, a float, or an array of one of them."""
+        if self._values is None:
+            try:
+                value = float(action) if np.ndim(action) == 0 else float(action[0])
+                if 0.0 <= value <= self._high and np.size(action) == 1:
+                    return value
+            except (TypeError, ValueError, IndexError):
+                pass
+            raise ValueError(f"{self._what}: {action!r} is outside the space, a number in [0, {self._high:g}]")
+        try:
+            index = operator.index(action)
+            if 0 <= index < len(self._levels):
+                return self._levels[index]
+        except TypeError:
+            pass
+        raise ValueError(f"{self._what}: {action!r} is outside the space, an integer in 0 .. {len(self._levels) - 1}")
+
+    def many(self, actions: Any, n: int) -> np.ndarray:
+        """The numbers behind a batch of actions, of shape (n,) or, if continuous, (n, 1). Shape: (n,)."""
+        array = np.asarray(actions)
+        allowed = ((n,),) if self._values is not None else ((n,), (n, 1))
+        if array.shape not in allowed:
+            raise ValueError(f"{self._what}: shape {array.shape} is outside the space, must be {allowed[-1]}")
+        if self._values is not None:
+            if array.dtype.kind not in "iu" or (
+                array.size and not (array.min() >= 0 and array.max() < len(self._values))
+            ):
+                raise ValueError(
+                    f"{self._what}: {_worst(array, len(self._values) - 1)!r} is outside the space, "
+                    f"integers in 0 .. {len(self._values) - 1}"
+                )
+            return self._values[array]
+        array = array.reshape(n)
+        if array.dtype.kind not in "iuf" or not (array.min() >= 0 and array.max() <= self._high):
+            raise ValueError(
+                f"{self._what}: {_worst(array, self._high)!r} is outside the space, numbers in [0, {self._high:g}]"
+            )
+        return array.astype(np.float64)
+
+
+def _worst(array: np.ndarray, high: float) -> Any:
+    """The first element outside [0, high], or one to show the type by."""
+    if array.dtype.kind not in "iuf":
+        return array.flat[0]
+    outside = array[~((array >= 0) & (array <= high))]
+    return (outside if outside.size else array).flat[0].item()

@@ -1,0 +1,64 @@
+"""One namespace for floats, NumPy arrays and torch tensors, so that every equation is written once."""
+
+import math
+import sys
+from typing import Any, Protocol
+
+import numpy as np
+
+
+class Namespace(Protocol):
+    """The few functions that the equations need beyond operators."""
+
+    def exp(self, x: Any, /) -> Any: ...  # noqa: D102
+    def sqrt(self, x: Any, /) -> Any: ...  # noqa: D102
+    def minimum(self, x: Any, y: Any, /) -> Any: ...  # noqa: D102
+    def maximum(self, x: Any, y: Any, /) -> Any: ...  # noqa: D102
+
+
+class _Floats:
+    """Plain Python numbers: ten times faster than NumPy scalars in a single environment."""
+
+    exp = staticmethod(math.exp)
+    sqrt = staticmethod(math.sqrt)
+    minimum = staticmethod(min)
+    maximum = staticmethod(max)
+
+
+class _Torch:
+    """Torch tensors, where a number may stand beside a tensor."""
+
+    @staticmethod
+    def exp(x: Any) -> Any:
+        return sys.modules["torch"].exp(x)
+
+    @staticmethod
+    def sqrt(x: Any) -> Any:
+        return sys.modules["torch"].sqrt(x)
+
+    @staticmethod
+    def minimum(x: Any, y: Any) -> Any:
+        if hasattr(x, "clamp"):
+            return x.clamp(max=y)
+        return y.clamp(max=x) if hasattr(y, "clamp") else min(x, y)
+
+    @staticmethod
+    def maximum(x: Any, y: Any) -> Any:
+        if hasattr(x, "clamp"):
+            return x.clamp(min=y)
+        return y.clamp(min=x) if hasattr(y, "clamp") else max(x, y)
+
+
+def namespace(x: Any) -> Namespace:
+    """The functions to use on ``x``: a number, a NumPy array or a torch tensor.
+
+    >>> namespace(2.0).minimum(2.0, 1.0)
+    1.0
+    """
+    if isinstance(x, float | int):
+        return _Floats
+    if isinstance(x, np.ndarray | np.generic):
+        return np
+    if "torch" in sys.modules and isinstance(x, sys.modules["torch"].Tensor):
+        return _Torch
+    raise TypeError(f"expected a number, a NumPy array or a torch tensor, not {type(x).__name__}")

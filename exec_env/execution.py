@@ -1,0 +1,159 @@
+"""One slice of execution: a pure function of the book so far, the shares traded and one slice of the tape.
+
+Everything here is written in the order's frame: prices are moves since arrival in the order's favour, costs
+are positive when they hurt, and a buy is the same as a sell. Floats, NumPy arrays and torch tensors go
+through the same code; shapes are whatever the arguments broadcast to.
+"""
+
+from typing import Any, NamedTuple
+
+from exec_env.arrays import namespace
+from exec_env.market import BPS, Market
+from exec_env.order import Order
+
+
+class Slice(NamedTuple):
+    """What the market does in one slice (or, with one more axis, in all of them)."""
+
+    log_liquidity: Any  # [-]             seen before trading
+    half_spread: Any  # [$]               seen
+    volume: Any  # [shares]               seen
+    variance: Any  # [$²]                 seen
+    drift: Any  # [$]                     seen: α Δ S0, the expected price move in the order's favour
+    temporary: Any  # [$/share per share] slope of the concession, (η/Δ) · impact; not seen
+    permanent: Any  # [$/share per share] γ
+    decay: Any  # [-]                     share of the transient push that survives; not seen
+    price_shock: Any  # [$]               martingale part of the price move, in the order's favour; not seen
+    slippage: Any  # [$]                  extra cost of each share filled; not seen
+
+
+class Terms(NamedTuple):
+    """What does not change over an episode."""
+
+    transient_impact: float  # κ [$/share per share]
+    risk_aversion: float  # λ [1/$]
+    max_participation: float | None  # [-]
+    terminal_penalty: float  # [-]
+
+
+class Book(NamedTuple):
+    """State of an execution before a slice."""
+
+    remaining: Any  # x [shares]
+    transient: Any  # I, the part of our push that is still to decay [$]
+    price_move: Any  # mid price since arrival, in the order's favour, without I [$]
+    participation: Any  # share of the last slice's volume that we traded [-]
+
+
+class Fill(NamedTuple):
+    """What one slice did. Costs in $."""
+
+    shares: Any  # traded in the slice, the closing block included [shares]
+    block: Any  # of these, sold at once after the last slice [shares]
+    excess: Any  # asked for beyond the cap [shares]
+    clipped: Any  # whether more was asked for than could be traded
+    touch: Any  # price of a first share, as a move since arrival in the order's favour [$]
+    shortfall: Any  # arrival value of the shares traded less what they brought [$]
+    spread: Any
+    temporary: Any
+    transient: Any
+    permanent: Any
+    price: Any  # price risk borne by the shares still held, drift included
+    slippage: Any
+    risk: Any  # λ variance x'²: a charge, not a payment
+    drift: Any  # the part of ``price`` that is expected
+    objective: Any  # what counts for J: all but the martingale part of the price, which no policy can move
+
+    @property
+    def price_per_share(self) -> Any:
+        """Average price of the slice's shares as a move since arrival; the touch where there are none. [$]"""
+        none = self.shares == 0
+        return none * self.touch - self.shortfall / (self.shares + none)
+
+
+COMPONENTS = ("spread", "temporary", "transient", "permanent", "price", "slippage")
+"""The fields of Fill that add up, over an episode, to the implementation shortfall."""
+
+
+def terms(market: Market, order: Order) -> Terms:
+    """The constants of an episode."""
+    return Terms(market.transient_impact, order.risk_aversion, order.max_participation, order.terminal_penalty)
+
+
+def opening(shares: Any, zero: Any = 0.0) -> Book:
+    """The book at arrival: all shares left, no push, no move. ``zero`` gives the type and shape of the rest."""
+    return Book(shares, zero, zero, zero)
+
+
+def bps(notional: Any) -> Any:
+    """Factor that turns $ into basis points of the arrival notional."""
+    return 1.0 / (BPS * notional)
+
+
+def trade(book: Book, now: Slice, asked: Any, terms: Terms, last: Any) -> tuple[Book, Fill]:
+    """Trade one slice.
+
+    With v the shares traded, x' = x − v what is still held, the costs of a slice are
+        spread h v + temporary (η/Δ) impact v² + transient I v + permanent γ v x' − x' · (price shock + drift)
+    and the risk charge is λ variance x'². After the last slice what is left, b, is sold at once and uncapped, at
+    ``terminal_penalty`` times the temporary impact, on top of the push of the last trade (I + κ v, and γ v).
+    Then I' = decay (I + κ v), and the price moves by shock + drift − γ v.
+
+    Args:
+        book: state before the slice.
+        now: the slice.
+        asked: shares to trade; what is infeasible is clipped to [0, min(x, cap · volume)]. [shares]
+        terms: constants of the episode.
+        last: whether this is the last slice.
+
+    Returns:
+        The book after the slice, and what it cost.
+
+    Source: Almgren & Chriss (2001), section 1; transient impact as in Obizhaeva & Wang (2013), section 3.
+    """
+    xp = namespace(book.remaining)
+    remaining, pushed, move, _ = book
+    if terms.max_participation is None:
+        limit, excess = remaining, 0.0 * remaining
+    else:
+        cap = terms.max_participation * now.volume
+        limit, excess = xp.minimum(remaining, cap), xp.maximum(asked - cap, 0.0)
+    v = xp.maximum(xp.minimum(asked, limit), 0.0)
+    left = remaining - v
+    block = left * last
+    held = left - block
+
+    pushed_on = pushed + terms.transient_impact * v
+    permanent_push = now.permanent * v
+    slope = now.temporary
+    concession = slope * v
+    block_concession = terms.terminal_penalty * slope * block
+    shares = v + block
+
+    # What the fills themselves say: cash against arrival value.
+    touch = move - now.half_spread - pushed - now.slippage
+    block_touch = move - permanent_push - now.half_spread - pushed_on - now.slippage
+    shortfall = -v * (touch - concession) - block * (block_touch - block_concession)
+
+    # What the equations say, component by component.
+    spread = now.half_spread * shares
+    temporary = concession * v + block_concession * block
+    transient = pushed * v + pushed_on * block
+    permanent = permanent_push * left
+    slippage = now.slippage * shares
+    risk = terms.risk_aversion * now.variance * held * held
+    drift = -held * now.drift
+    price = drift - held * now.price_shock
+    objective = spread + temporary + transient + permanent + slippage + drift + risk
+    fill = Fill(
+        shares, block, excess, asked > v, touch, shortfall,
+        spread, temporary, transient, permanent, price, slippage, risk, drift, objective,
+    )  # fmt: skip
+    after = Book(
+        held,
+        now.decay * pushed_on,
+        move + now.price_shock + now.drift - permanent_push,
+        # The tiny number is for recorded slices without any volume.
+        v / (now.volume + 1e-300),
+    )
+    return after, fill

@@ -1,0 +1,160 @@
+"""What an agent is, and how one is found by name, by run folder or by import path."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from gymnasium.vector import VectorEnv
+
+from exec_env.actions import ActionMode
+from exec_env.harness.storage import read_yaml
+from exec_env.market import Market
+from exec_env.order import Order
+from exec_env.validation import unknown
+
+GROUP = "exec_env.agents"
+"""Entry points of this group give agents their names; any distribution can add to it."""
+
+
+@runtime_checkable
+class Agent(Protocol):
+    """Anything that acts on observations. Baselines are built from (Market, Order)."""
+
+    action_mode: str | ActionMode
+    """The action mode its actions are meant in."""
+
+    def act(self, observations: np.ndarray) -> np.ndarray:
+        """Actions for a batch of observations. Shape: (n, 10) -> (n,) or (n, 1)."""
+
+
+@runtime_checkable
+class Learner(Agent, Protocol):
+    """An agent that learns, and that a run folder can keep."""
+
+    Config: type
+    """Frozen dataclass of its hyper-parameters."""
+    steps: int
+    """Environment steps it has learned from."""
+
+    @classmethod
+    def build(
+        cls,
+        config: Any,
+        mode: ActionMode,
+        n_observations: int,
+        n_actions: int,
+        total_steps: int,
+        seed: int,
+        device: str,
+    ) -> Learner:
+        """A fresh learner for an environment."""
+
+    def learn(self, env: VectorEnv, steps: int, seed: int, report: Callable[[int, dict[str, float]], None]) -> None:
+        """Learn from ``steps`` transitions, on paths that are a function of ``seed``."""
+
+    def save(self, folder: Path) -> None:
+        """Write what ``load`` needs to act."""
+
+    @classmethod
+    def load(cls, folder: Path) -> Learner:
+        """Read what ``save`` wrote, running nothing that it contains."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What ``load_state_dict`` needs to go on learning: tensors and numbers only."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what ``state_dict`` returned."""
+
+
+def known_agents() -> dict[str, Any]:
+    """Entry points of all agents that have a name."""
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def normalise(name: str) -> str:
+    """Agent names are lower case with hyphens."""
+    return name.strip().lower().replace("_", "-")
+
+
+def agent_class(name: str) -> type[Any]:
+    """The class behind a name.
+
+    Raises:
+        ValueError: for an unknown name, with the nearest known one.
+    """
+    known = known_agents()
+    if normalise(name) not in known:
+        raise ValueError(unknown("agent", name, known))
+    return known[normalise(name)].load()
+
+
+def load_run(folder: str | Path) -> Learner:
+    """The agent that a run folder holds.
+
+    Raises:
+        ValueError: when the folder holds none, or something that is none.
+    """
+    folder = Path(folder)
+    described = read_yaml(folder / "agent.yaml")
+    name = described.get("agent")
+    if not isinstance(name, str):
+        raise ValueError(f"{folder / 'agent.yaml'}: has no field 'agent'")
+    cls = agent_class(name)
+    if not hasattr(cls, "load"):
+        raise ValueError(f"{folder / 'agent.yaml'}: agent {name!r} does not learn, so no run can hold it")
+    return cls.load(folder)
+
+
+def resolve(agent: str | Path | Agent, market: Market, order: Order) -> tuple[str, Agent]:
+    """A label and an agent for what the user named.
+
+    Args:
+        agent: an agent; a name such as ``"twap"``; a run folder; or ``"module:Class"``, built from (market, order).
+        market: for baselines.
+        order: for baselines.
+
+    Raises:
+        ValueError: for a name that stands for nothing, or an object that is no agent.
+    """
+    if not isinstance(agent, str | Path):
+        if not isinstance(agent, Agent):
+            raise ValueError(f"{agent!r} is no agent: it needs action_mode and act(observations)")
+        return str(getattr(agent, "name", type(agent).__name__)).lower(), agent
+    text = str(agent)
+    if Path(text).is_dir():
+        return Path(text).resolve().name, load_run(text)
+    if ":" in text:
+        module, _, attribute = text.partition(":")
+        try:
+            return attribute, getattr(importlib.import_module(module), attribute)(market, order)
+        except (ImportError, AttributeError) as error:
+            raise ValueError(f"agent {text!r}: {error}") from None
+    if "/" in text:
+        raise ValueError(f"agent {text!r}: no such run folder")
+    cls = agent_class(text)
+    if hasattr(cls, "learn"):
+        raise ValueError(f"agent {text!r} has to be trained first: name its run folder instead")
+    return normalise(text), cls(market, order)
+
+
+def resolve_all(agents: Iterable[str | Path | Agent], market: Market, order: Order) -> dict[str, Agent]:
+    """Agents by label; a label that comes up again gets a number.
+
+    Raises:
+        ValueError: as ``resolve``, or when there is no agent.
+    """
+    found: dict[str, Agent] = {}
+    for agent in [agents] if isinstance(agents, str | Path) else agents:
+        label, instance = resolve(agent, market, order)
+        number, unique = 2, label
+        while unique in found:
+            unique, number = f"{label}-{number}", number + 1
+        found[unique] = instance
+    if not found:
+        raise ValueError("no agents to evaluate: name at least one")
+    return found

@@ -1,0 +1,226 @@
+"""Evaluation: every agent on the same market paths."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from exec_env import lq
+from exec_env.actions import get_action_mode
+from exec_env.execution import COMPONENTS, Slice, bps
+from exec_env.harness.agent import Agent, resolve_all
+from exec_env.harness.metrics import REFERENCE, summarise
+from exec_env.harness.storage import new_folder, write_yaml
+from exec_env.problem import Problem, make_problem
+from exec_env.registry import get_spec
+from exec_env.rollout import rollout
+from exec_env.tape import Tape
+
+_CHUNK = 4096  # paths in memory at once
+_SUMS = (*COMPONENTS, "risk", "objective")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What every agent did on the same paths."""
+
+    per_path: pd.DataFrame
+    """One row per agent and path: agent, path; shortfall, its components, risk and objective [bps]; shares_left for
+    the closing block [shares]; participation, traded over market volume until done."""
+    examples: pd.DataFrame
+    """The first few paths slice by slice: agent, path, step; inventory before, shares, participation, mid, fill_price,
+    half_spread, log_liquidity."""
+    problem: Problem
+    bound_bps: float | None
+    """Lower bound on J of any policy [bps]; None where there is none."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """What was evaluated: environment, episodes, seed, overrides."""
+
+    @cached_property
+    def per_agent(self) -> pd.DataFrame:
+        """One row per agent; see ``exec_env.harness.metrics.summarise`` for the columns."""
+        return summarise(self.per_path, self.bound_bps)
+
+    def table(self) -> str:
+        """The main columns as text, for a terminal."""
+        t = self.per_agent
+        shown = pd.DataFrame(
+            {
+                "J": t["objective_mean"].map("{:.3f}".format) + t["objective_se"].map(" ± {:.3f}".format),
+                "gap %": t["gap_percent"].map("{:+.2f}".format),
+                "of TWAP's gap closed %": t["gap_closed_percent"].map("{:.1f}".format),
+                "J - TWAP [95 %]": [
+                    f"{d:+.3f} [{a:+.3f}, {b:+.3f}]" for d, a, b in zip(t["diff"], t.diff_low, t.diff_high, strict=True)
+                ],
+                "shortfall": t["shortfall_mean"].map("{:.2f}".format) + t["shortfall_se"].map(" ± {:.2f}".format),
+                "std": t["shortfall_std"].map("{:.1f}".format),
+                "CVaR 95": t["cvar95"].map("{:.1f}".format),
+                "wins %": (100 * t["win_rate"]).map("{:.1f}".format),
+                "left": t["shares_left"].map("{:,.6g}".format),
+            },
+            index=t.index,
+        )
+        bound = f"lower bound {self.bound_bps:.3f}" if self.bound_bps else "no bound: the paths are recorded"
+        lines = [f"bps of the arrival notional; ± is one standard error; {bound}"]
+        if REFERENCE not in t.index:
+            lines.append(f"{REFERENCE} was not among the agents, so nothing is compared with it")
+        text = shown.map(lambda cell: "-" if "nan" in cell and "±" not in cell else cell.replace("± nan", ""))
+        return "\n".join([text.to_string(), *lines])
+
+    def save(self, folder: str | Path, plots: bool = True) -> Path:
+        """Write tables, settings and pictures to a new folder.
+
+        Raises:
+            ValueError: when the folder exists.
+        """
+        folder = new_folder(folder)
+        write_yaml(folder / "evaluation.yaml", self.settings | {"bound_bps": self.bound_bps})
+        self.per_agent.to_csv(folder / "per_agent.csv")
+        self.per_path.to_csv(folder / "per_path.csv", index=False, float_format="%.8g")
+        self.examples.to_csv(folder / "examples.csv", index=False, float_format="%.8g")
+        if plots:
+            from exec_env.harness.plots import save_evaluation
+
+            save_evaluation(self, folder)
+        return folder
+
+
+def evaluate(
+    agents: Iterable[str | Path | Agent],
+    env_id: str = "AlmgrenChriss-v0",
+    episodes: int = 10_000,
+    seed: int = 0,
+    starts: Literal["random", "rolling"] = "random",
+    n_examples: int = 3,
+    progress: bool = False,
+    **overrides: Any,
+) -> Evaluation:
+    """Run every agent on the same ``episodes`` paths.
+
+    Agents act in their own action mode. Path e is the one that the environment seeded with ``seed`` plays in its
+    episode e.
+
+    Args:
+        agents: names, run folders, "module:Class" or objects; see ``exec_env.harness.agent.resolve``.
+        env_id: a registered id.
+        episodes: number of paths.
+        seed: of the paths.
+        starts: where episodes of a recorded tape begin: at random rows, or every row that fits, evenly spread when
+            there are more of these than episodes.
+        n_examples: paths kept slice by slice.
+        progress: whether to show a progress bar.
+        **overrides: fields of Market and Order, ``preset``, ``tape``.
+
+    Raises:
+        ValueError: for unknown agents, ids or overrides, and impossible values.
+
+    >>> evaluate(["twap"], episodes=4).per_agent.shape
+    (1, 15)
+    """
+    if isinstance(episodes, bool) or not isinstance(episodes, int | np.integer) or episodes < 1:
+        raise ValueError(f"episodes = {episodes!r}: must be a whole number >= 1")
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise ValueError(f"seed = {seed!r}: must be a whole number >= 0")
+    problem = make_problem(**({"preset": get_spec(env_id).preset} | overrides))
+    bound = None if problem.recording else lq.solve(problem.market, problem.order).bound_bps
+    resolved = resolve_all(agents, problem.market, problem.order)
+    rows = _rows(problem, episodes, starts)
+    if rows is not None:
+        episodes = rows.size
+    frames, examples = [], []
+    with tqdm(total=len(resolved) * episodes, unit=" paths", disable=not progress, desc="evaluate") as bar:
+        first = 0
+        for tape in _tapes(problem, episodes, seed, rows):
+            for label, agent in resolved.items():
+                paths, example = _run(label, agent, tape, problem, first, max(0, n_examples - first))
+                frames.append(paths)
+                examples.append(example)
+                bar.update(tape.n_paths)
+            first += tape.n_paths
+    per_path = pd.concat(frames, ignore_index=True)
+    per_path["agent"] = pd.Categorical(per_path["agent"], categories=list(resolved))
+    per_path = per_path.sort_values(["agent", "path"], kind="stable", ignore_index=True)
+    settings = {"env": env_id, "episodes": first, "seed": seed, "agents": list(resolved)}
+    settings |= {"overrides": {k: v if isinstance(v, int | float | str) else str(v) for k, v in overrides.items()}}
+    return Evaluation(per_path, pd.concat(examples, ignore_index=True), problem, bound, settings)
+
+
+def _rows(problem: Problem, episodes: int, starts: str) -> np.ndarray | None:
+    """Rows of a recorded tape at which rolling episodes begin; None where starts are drawn."""
+    if starts not in ("random", "rolling"):
+        raise ValueError(f"starts = {starts!r}: must be 'random' or 'rolling'")
+    if problem.recording is None or starts == "random":
+        return None
+    possible = problem.recording.starts(problem.order)
+    return possible[np.linspace(0, possible.size - 1, min(episodes, possible.size)).round().astype(int)]
+
+
+def _tapes(problem: Problem, episodes: int, seed: int, rows: np.ndarray | None) -> Iterator[Tape]:
+    """The paths, some at a time; how many at a time changes nothing in them."""
+    rng = np.random.default_rng(seed)
+    for i in range(0, episodes, _CHUNK):
+        if rows is not None and problem.recording is not None:
+            yield problem.recording.tape(problem.market, problem.order, rows[i : i + _CHUNK])
+        else:
+            yield problem.source.sample([rng], min(_CHUNK, episodes - i))
+
+
+def _run(
+    label: str, agent: Agent, tape: Tape, problem: Problem, first: int, n_examples: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """One agent on one chunk: sums over the episode, and the first few paths slice by slice."""
+    order, n = problem.order, tape.n_paths
+    sums = {name: np.zeros(n) for name in ("shortfall", *_SUMS)}
+    left, traded, volume = np.zeros(n), np.zeros(n), np.zeros(n)
+    kept: list[pd.DataFrame] = []
+    shown = slice(0, n_examples)
+    paths = np.arange(first, first + n)
+    mode = get_action_mode(agent.action_mode)
+    for t, step in enumerate(rollout(agent.act, tape, problem.market, order, mode)):
+        fill = step.fill
+        for name, total in sums.items():
+            total += getattr(fill, name)
+        left += fill.block
+        traded += fill.shares - fill.block
+        volume += np.where(step.before.remaining > 0, step.now.volume, 0.0)
+        if n_examples > 0:
+            kept.append(_example(label, t, step.before, step.now, fill, step.after, tape, order.sign, paths, shown))
+    to_bps = bps(order.shares * tape.arrival_price)
+    columns = {"agent": label, "path": paths}
+    columns |= {name: to_bps * total for name, total in sums.items()}
+    columns |= {"shares_left": left, "participation": traded / np.maximum(volume, 1e-300)}
+    return pd.DataFrame(columns), pd.concat(kept, ignore_index=True) if kept else pd.DataFrame()
+
+
+def _example(
+    label: str,
+    t: int,
+    before: Any,
+    now: Slice,
+    fill: Any,
+    after: Any,
+    tape: Tape,
+    sign: float,
+    paths: Any,
+    which: slice,
+) -> pd.DataFrame:
+    price = tape.arrival_price
+    columns = {
+        "inventory": before.remaining,
+        "shares": fill.shares,
+        "participation": after.participation,
+        "mid": price + sign * before.price_move,
+        "fill_price": np.where(fill.shares > 0, price + sign * fill.price_per_share, np.nan),
+        "half_spread": now.half_spread,
+        "log_liquidity": now.log_liquidity,
+    }
+    frame = pd.DataFrame({name: np.asarray(column)[which] for name, column in columns.items()})
+    frame.insert(0, "step", t)
+    frame.insert(0, "path", paths[which])
+    frame.insert(0, "agent", label)
+    return frame

@@ -1,0 +1,89 @@
+"""Files of a run: written whole or not at all, and read without running anything that they contain."""
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import yaml
+
+
+def write_yaml(path: Path, values: dict[str, Any]) -> None:
+    """Write plain values as YAML."""
+    _replace(path, lambda partial: partial.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True)))
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping of plain values.
+
+    Raises:
+        ValueError: when the file is missing, is no YAML, or would build anything but plain values.
+    """
+    try:
+        values = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file; is {path.parent} a run folder?") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"{path}: not a configuration: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"{path}: not a configuration: it holds no fields")
+    return values
+
+
+def write_tensors(path: Path, values: dict[str, Any]) -> None:
+    """Write tensors and plain numbers."""
+    import torch
+
+    _replace(path, lambda partial: torch.save(values, partial))
+
+
+def read_tensors(path: Path) -> dict[str, Any]:
+    """Read tensors and plain numbers.
+
+    Raises:
+        ValueError: when the file is missing, corrupt, or holds anything else.
+    """
+    import torch
+
+    try:
+        values = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file") from None
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, TypeError, BadZipFile, pickle.UnpicklingError) as e:
+        first = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
+        raise ValueError(f"{path}: corrupt, or not a file of weights: {first[:200]}") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"{path}: not a file of weights: it holds a {type(values).__name__}")
+    return values
+
+
+def new_folder(folder: str | Path) -> Path:
+    """Create a folder that does not exist yet.
+
+    Raises:
+        ValueError: when it exists, so that no result is overwritten.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        raise ValueError(f"{folder} exists: choose another folder, so that nothing is overwritten") from None
+    except OSError as error:
+        raise ValueError(f"{folder}: cannot be created: {error.strerror}") from None
+    return folder
+
+
+def free_folder(stem: str | Path) -> Path:
+    """``stem-1``, or the first number that is free; not created yet."""
+    number = 1
+    while (folder := Path(f"{stem}-{number}")).exists():
+        number += 1
+    return folder
+
+
+def _replace(path: Path, write: Any) -> None:
+    """Write beside the file, then rename: a kill in between leaves the old file whole."""
+    partial = path.with_name(path.name + ".partial")
+    write(partial)
+    os.replace(partial, path)

@@ -1,0 +1,276 @@
+"""Training: one loop for every learner, a run folder that keeps everything, and a way to go on."""
+
+import json
+import os
+import platform
+import time
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import gymnasium as gym
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from exec_env import lq
+from exec_env.actions import get_action_mode
+from exec_env.execution import bps
+from exec_env.harness.agent import Learner, agent_class, normalise
+from exec_env.harness.storage import new_folder, read_tensors, read_yaml, write_tensors, write_yaml
+from exec_env.observation import Observation
+from exec_env.problem import Problem, make_problem
+from exec_env.registry import get_spec
+from exec_env.rollout import rollout
+from exec_env.validation import Bounds, Count, check_fields, from_mapping
+
+_TRAINING, _VALIDATION = 1, 2  # streams of seeds, so that no path is shared between them
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What to train on, and for how long."""
+
+    env: str = "AlmgrenChriss-v0"
+    """Environment id."""
+    steps: Count = 3_000_000
+    """Environment steps to learn from."""
+    seed: Annotated[int, Bounds(low=0)] = 0
+    """Of weights, exploration and training paths."""
+    num_envs: Count = 256
+    """Environments that run side by side."""
+    intervals: Count = 20
+    """Parts that training is cut into; after each the agent is checked, logged and saved."""
+    check_episodes: Count = 2_000
+    """Paths of each check; the same ones every time, and never trained on."""
+    device: str = "cpu"
+    """Torch device of the networks."""
+    threads: Count = 1
+    """Torch threads. Small networks are fastest, and machines give the same results, with one."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        get_spec(self.env)
+
+
+def train(
+    agent: str,
+    run: str | Path,
+    config: TrainConfig | None = None,
+    agent_config: Any = None,
+    progress: bool = False,
+    **options: Any,
+) -> Learner:
+    """Train a learner and keep everything in a new folder ``run``.
+
+    The folder holds ``config.yaml``, ``agent.yaml`` and ``weights.pt`` (the agent), ``checkpoint.pt`` (to go on),
+    ``progress.csv`` and TensorBoard events (the log), and ``learning_curve.png``.
+
+    Args:
+        agent: name of a learner.
+        run: folder to create.
+        config: what to train on.
+        agent_config: the learner's own ``Config``.
+        progress: whether to show a progress bar.
+        **options: options of the environment: fields of Market and Order, ``preset``, ``action``, ``tape`` ...
+
+    Raises:
+        ValueError: for a folder that exists, an unknown agent, and whatever the environment refuses.
+    """
+    config = config or TrainConfig()
+    cls = agent_class(agent)
+    if not hasattr(cls, "learn"):
+        raise ValueError(f"agent {agent!r} does not learn; evaluate it as it is")
+    agent_config = agent_config or cls.Config()
+    problem = _problem(config, options)
+    learner = _build(cls, agent_config, problem, config)
+    run = new_folder(run)
+    described = {"agent": normalise(agent), "train": asdict(config), "options": _plain(options)}
+    write_yaml(
+        run / "config.yaml", described | {"agent_config": _plain(asdict(agent_config)), "made_with": _versions()}
+    )
+    return _loop(learner, run, config, problem, options, 0, progress)
+
+
+def resume(run: str | Path, progress: bool = False) -> Learner:
+    """Go on with a run from its last checkpoint; the result is that of a run that was never interrupted.
+
+    Raises:
+        ValueError: when the folder is no run, or its files are corrupt.
+    """
+    run = Path(run)
+    described = read_yaml(run / "config.yaml")
+    for part in ("agent", "train", "options", "agent_config"):
+        if part not in described:
+            raise ValueError(f"{run / 'config.yaml'}: has no field {part!r}")
+    where = str(run / "config.yaml")
+    config = from_mapping(TrainConfig, described["train"], where)
+    cls = agent_class(str(described["agent"]))
+    options = described["options"]
+    if not isinstance(options, dict):
+        raise ValueError(f"{where}: expected options of the environment, found {type(options).__name__}")
+    problem = _problem(config, options)
+    learner = _build(cls, from_mapping(cls.Config, described["agent_config"], where), problem, config)
+    done = 0
+    if (run / "checkpoint.pt").exists():
+        state = read_tensors(run / "checkpoint.pt")
+        try:
+            done = int(state["intervals"])
+            learner.load_state_dict(state["learner"])
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            raise ValueError(f"{run / 'checkpoint.pt'}: does not fit this run: {str(error).splitlines()[0]}") from None
+    return _loop(learner, run, config, problem, options, done, progress)
+
+
+def _problem(config: TrainConfig, options: dict[str, Any]) -> Problem:
+    shaping = {"reward", "violation_penalty", "smoothness_penalty"}
+    spec = get_spec(config.env).kwargs()
+    return make_problem(**{k: v for k, v in (spec | options).items() if k not in shaping})
+
+
+def _build(cls: Any, agent_config: Any, problem: Problem, config: TrainConfig) -> Learner:
+    mode, space = problem.action, problem.action.space(problem.order)
+    n_actions = int(space.n) if isinstance(space, gym.spaces.Discrete) else 1
+    n_observations = len(Observation._fields)
+    return cls.build(agent_config, mode, n_observations, n_actions, config.steps, config.seed, config.device)
+
+
+def _loop(
+    learner: Learner,
+    run: Path,
+    config: TrainConfig,
+    problem: Problem,
+    options: dict[str, Any],
+    done: int,
+    progress: bool,
+) -> Learner:
+    """Learn, check, log and save, interval by interval.
+
+    Every interval begins on paths of its own seed, which is why a run that goes on from a checkpoint ends where an
+    uninterrupted one does.
+    """
+    import torch
+    from torch.utils.tensorboard import SummaryWriter
+
+    check = _Check(problem, config)
+    per_interval = -(-config.steps // config.intervals)
+    log = _Log(run / "progress.csv", done)
+    kwargs = get_spec(config.env).kwargs() | options
+    threads = torch.get_num_threads()
+    torch.set_num_threads(config.threads)
+    writer = SummaryWriter(str(run / "tensorboard"), purge_step=learner.steps + 1)
+    total = config.intervals * per_interval
+    env = gym.make_vec(config.env, num_envs=config.num_envs, **kwargs)
+    try:
+        with tqdm(
+            total=total, initial=done * per_interval, unit=" steps", unit_scale=True, disable=not progress
+        ) as bar:
+            bar.set_description("train")
+            for interval in range(done, config.intervals):
+                began = time.perf_counter()
+                latest: dict[str, float] = {}
+
+                def report(steps: int, values: dict[str, float], latest: dict[str, float] = latest) -> None:
+                    bar.update(steps)
+                    latest.update(values)
+
+                learner.learn(env, per_interval, child_seed(config.seed, _TRAINING, interval), report)
+                row = {"interval": interval + 1, "steps": learner.steps} | check(learner) | latest
+                row["seconds"] = log.seconds + time.perf_counter() - began
+                log.add(row)
+                for key, value in row.items():
+                    writer.add_scalar(f"train/{key}", value, learner.steps)
+                bar.set_postfix_str(check.describe(row))
+                learner.save(run)
+                write_tensors(run / "checkpoint.pt", {"intervals": interval + 1, "learner": learner.state_dict()})
+    finally:
+        env.close()
+        writer.close()
+        torch.set_num_threads(threads)
+    from exec_env.harness.plots import save_learning_curve
+
+    save_learning_curve(log.frame(), check.twap, check.bound, run / "learning_curve.png")
+    return learner
+
+
+class _Check:
+    """How good a learner is now: its objective on a fixed set of paths, the bound and TWAP on the same ones."""
+
+    def __init__(self, problem: Problem, config: TrainConfig) -> None:
+        self._problem = problem
+        rng = np.random.default_rng(child_seed(config.seed, _VALIDATION))
+        self._tape = problem.source.sample([rng], config.check_episodes)
+        self.bound = None if problem.recording else lq.solve(problem.market, problem.order).bound_bps
+        twap = get_action_mode("pace")
+        one = int(np.flatnonzero(twap.values(problem.order) == 1.0)[0])
+        self.twap = self._objective(lambda observations: np.full(len(observations), one), twap)
+
+    def __call__(self, learner: Learner) -> dict[str, float]:
+        objective = self._objective(learner.act, get_action_mode(learner.action_mode))
+        row = {"objective": objective, "twap": self.twap}
+        return row | ({"gap_percent": 100 * (objective / self.bound - 1)} if self.bound else {})
+
+    def describe(self, row: dict[str, float]) -> str:
+        """A few words for the progress bar."""
+        gap = f", gap {row['gap_percent']:+.2f} %" if "gap_percent" in row else ""
+        return f"J {row['objective']:.2f} bps{gap} (TWAP {self.twap:.2f})"
+
+    def _objective(self, act: Any, mode: Any) -> float:
+        order = self._problem.order
+        steps = rollout(act, self._tape, self._problem.market, order, mode)
+        total = sum(step.fill.objective for step in steps)
+        return float((total * bps(order.shares * self._tape.arrival_price)).mean())
+
+
+class _Log:
+    """The log as a CSV file; going on drops what came after the checkpoint."""
+
+    def __init__(self, path: Path, done: int) -> None:
+        self._path = path
+        self._rows: list[dict[Any, Any]] = []
+        if path.exists():
+            self._rows = [row for row in pd.read_csv(path).to_dict("records") if row["interval"] <= done]
+
+    @property
+    def seconds(self) -> float:
+        """Time spent so far."""
+        return float(self._rows[-1]["seconds"]) if self._rows else 0.0
+
+    def add(self, row: dict[str, Any]) -> None:
+        self._rows.append(row)
+        partial = self._path.with_suffix(".partial")
+        self.frame().to_csv(partial, index=False, float_format="%.8g")
+        os.replace(partial, self._path)
+
+    def frame(self) -> pd.DataFrame:
+        return pd.DataFrame(self._rows)
+
+
+def child_seed(seed: int, *stream: int) -> int:
+    """A seed of its own for each purpose, far from its neighbours' so that no path is shared by accident."""
+    return int(np.random.SeedSequence([seed, *stream]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    """Values that YAML can keep.
+
+    Raises:
+        ValueError: for an option that only exists in memory.
+    """
+    plain = {}
+    for key, value in values.items():
+        value = str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
+        try:
+            json.dumps(value)
+        except TypeError:
+            raise ValueError(
+                f"option {key!r}: a {type(value).__name__} cannot be kept in a run folder; give its name or file"
+            ) from None
+        plain[key] = value
+    return plain
+
+
+def _versions() -> dict[str, str]:
+    packages = ("exec-env", "gymnasium", "numpy", "torch")
+    return {"python": platform.python_version()} | {p: version(p) for p in packages}

@@ -1,0 +1,172 @@
+"""The market: its parameters, and the equations that shape standard normals into one slice."""
+
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any, Literal
+
+import numpy as np
+
+from exec_env.arrays import namespace
+from exec_env.validation import Finite, NonNegative, Positive, check_fields
+
+BPS = 1e-4
+"""One basis point, as a fraction."""
+
+
+def lognormal(exponent: float, log_liquidity: Any, std: Any, noise: Any = 0.0, z: Any = 0.0) -> Any:
+    """Mean-one factor: a loading on log liquidity times a mean-one noise.
+
+        f_e(ℓ) m(z; v) = exp(e ℓ − e² s² / 2) · exp(v z − v² / 2)
+
+    Args:
+        exponent: elasticity e to liquidity.
+        log_liquidity: ℓ, normal with mean zero and standard deviation ``std``.
+        std: s, stationary standard deviation of ℓ.
+        noise: v, log standard deviation of the noise.
+        z: standard normal, independent of ℓ.
+
+    Shape:
+        Whatever ``log_liquidity`` and ``z`` broadcast to.
+
+    >>> z = np.random.default_rng(0).standard_normal((2, 1_000_000))
+    >>> float(lognormal(-1.0, 0.6 * z[0], 0.6, 0.3, z[1]).mean().round(2))
+    1.0
+    """
+    exponents = exponent * log_liquidity + noise * z - 0.5 * (exponent**2 * std**2 + noise**2)
+    return namespace(exponents).exp(exponents)
+
+
+@dataclass(frozen=True)
+class Market:
+    """An Almgren-Chriss market with random liquidity, spread, volume and impact.
+
+    Every random factor has mean one, so that the parameters are the averages. The defaults have the empirical
+    scale of Almgren, Thum, Hauptmann & Li (2005), "Direct estimation of equity market impact": temporary impact
+    0.142 σ (participation)^0.6 and permanent impact 0.314 σ X / ADV, for an order of 4 % of the daily volume.
+
+    Raises:
+        ValueError: naming the field, the value and what is allowed.
+    """
+
+    arrival_price: Positive = 100.0
+    """Mid price S0 when the order arrives. [$]"""
+    volatility: NonNegative = 0.02
+    """σ, as a fraction of the arrival price. [1/√day]"""
+    volatility_elasticity: Finite = -0.25
+    """c: volatility moves with liquidity to this power."""
+
+    liquidity_reversion: Positive = 7.8
+    """θ: speed at which log liquidity returns to its mean. [1/day]"""
+    liquidity_volatility: NonNegative = 0.6
+    """s: stationary standard deviation of log liquidity; 0 switches it off."""
+    shock_rate: NonNegative = 0.0
+    """Expected number of liquidity shocks. [1/day]"""
+    shock_size: NonNegative = 0.0
+    """Fall of log liquidity in a shock; it recovers at speed θ."""
+
+    daily_volume: Positive = 5_000_000.0
+    """V: mean market volume. [shares/day]"""
+    volume_profile: Literal["flat", "u-shaped"] = "flat"
+    """Mean volume over the order's horizon: flat, or high at both ends."""
+    volume_noise: NonNegative = 0.3
+    """Log standard deviation of a slice's volume given liquidity."""
+
+    half_spread: NonNegative = 2.5
+    """h: mean half spread. [bps of the arrival price]"""
+    spread_elasticity: Finite = 0.5
+    """β: the spread moves with liquidity to the power −β."""
+    spread_noise: NonNegative = 0.3
+    """Log standard deviation of the spread given liquidity."""
+
+    temporary_impact: NonNegative = 1.4e-7
+    """η: price concession per trading rate. [$/share per share/day]"""
+    impact_noise: NonNegative = 0.3
+    """Log standard deviation of temporary impact given liquidity; not seen before trading."""
+    permanent_impact: NonNegative = 1.25e-7
+    """γ: lasting push of the price. [$/share per share]"""
+    transient_impact: NonNegative = 3e-7
+    """κ: push of the price that decays. [$/share per share]"""
+    resilience: NonNegative = 20.0
+    """ρ: decay speed of the transient push. [1/day]"""
+    decay_noise: NonNegative = 0.3
+    """Log standard deviation of the decay speed from slice to slice."""
+
+    slippage_noise: NonNegative = 0.0
+    """Standard deviation of Gaussian slippage on each fill. [bps of the arrival price]"""
+    signal: Finite = 0.0
+    """α: expected drift of the price at arrival, in the order's favour (up for a sell, down for a buy). [1/day]"""
+    signal_volatility: NonNegative = 0.0
+    """Stationary standard deviation of the random part of α. [1/day]"""
+    signal_reversion: Positive = 10.0
+    """Speed at which α decays to zero. [1/day]"""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    # One slice. Floats, arrays and tensors alike; l is log liquidity, z a standard normal.
+
+    def half_spread_at(self, l: Any, z: Any) -> Any:  # noqa: E741
+        """Half spread h S0 f_{−β}(ℓ) m(z). [$]"""
+        level = self.half_spread * BPS * self.arrival_price
+        return level * lognormal(-self.spread_elasticity, l, self.liquidity_volatility, self.spread_noise, z)
+
+    def volume_at(self, l: Any, z: Any, slice_length: float, profile: Any = 1.0) -> Any:  # noqa: E741
+        """Market volume V Δ profile f_1(ℓ) m(z) of a slice. [shares]"""
+        level = self.daily_volume * slice_length * profile
+        return level * lognormal(1.0, l, self.liquidity_volatility, self.volume_noise, z)
+
+    def temporary_at(self, l: Any, z: Any, slice_length: float) -> Any:  # noqa: E741
+        """Slope (η/Δ) f_{−1}(ℓ) m(z) of the price concession in the shares traded in a slice. [$/share per share]"""
+        level = self.temporary_impact / slice_length
+        return level * lognormal(-1.0, l, self.liquidity_volatility, self.impact_noise, z)
+
+    def variance_at(self, l: Any, slice_length: float) -> Any:  # noqa: E741
+        """Variance (σ S0)² Δ f_{2c}(ℓ) of the price over a slice. [$²]"""
+        level = (self.volatility * self.arrival_price) ** 2 * slice_length
+        return level * lognormal(2 * self.volatility_elasticity, l, self.liquidity_volatility)
+
+    def decay_at(self, z: Any, slice_length: float) -> Any:
+        """Share exp(−ρ Δ m(z)) of the transient push that survives a slice."""
+        exponent = -self.resilience * slice_length * lognormal(0.0, 0.0, 0.0, self.decay_noise, z)
+        return namespace(exponent).exp(exponent)
+
+    def next_liquidity(self, l: Any, z: Any, jump: Any, slice_length: float) -> Any:  # noqa: E741
+        """Exact Ornstein-Uhlenbeck step ℓ' = a ℓ + s √(1−a²) z − J, a = e^{−θΔ}."""
+        a = np.exp(-self.liquidity_reversion * slice_length)
+        return float(a) * l + self.liquidity_volatility * float(np.sqrt(1 - a**2)) * z - jump
+
+    def jump_at(self, z: Any, slice_length: float) -> Any:
+        """Liquidity shock J: ``shock_size`` with probability ``shock_rate`` Δ, else 0.
+
+        Raises:
+            ValueError: when ``shock_rate`` Δ is not a probability.
+        """
+        return self.shock_size * (z < NormalDist().inv_cdf(self.shock_probability(slice_length)))
+
+    def shock_probability(self, slice_length: float) -> float:
+        """Probability of a shock in a slice, ``shock_rate`` Δ.
+
+        Raises:
+            ValueError: when it is not below one.
+        """
+        probability = self.shock_rate * slice_length
+        if probability >= 1:
+            raise ValueError(
+                f"Market.shock_rate = {self.shock_rate!r}: must be below {1 / slice_length:g}, one shock per slice"
+            )
+        return probability
+
+    def next_signal(self, deviation: Any, z: Any, slice_length: float) -> Any:
+        """Exact Ornstein-Uhlenbeck step of the random part of α. [1/day]"""
+        b = np.exp(-self.signal_reversion * slice_length)
+        return float(b) * deviation + self.signal_volatility * float(np.sqrt(1 - b**2)) * z
+
+    def profile(self, n_steps: int) -> np.ndarray:
+        """Mean volume of each slice over the average slice. Shape: (n_steps,), mean one.
+
+        >>> Market(volume_profile="u-shaped").profile(4).round(3).tolist()
+        [1.375, 0.625, 0.625, 1.375]
+        """
+        u = (np.arange(n_steps) + 0.5) / n_steps
+        shape = np.ones(n_steps) if self.volume_profile == "flat" else 0.5 + 6 * (u - 0.5) ** 2
+        return shape / shape.mean()

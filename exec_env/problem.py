@@ -1,0 +1,61 @@
+"""A problem: market, order and where the paths come from; the same for both environments and the harness."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from exec_env.actions import ActionMode, get_action_mode
+from exec_env.market import Market
+from exec_env.order import Order
+from exec_env.presets import get_preset, with_overrides
+from exec_env.recording import RecordedSource, Recording
+from exec_env.tape import Simulator, Source
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is to be executed, and on which paths."""
+
+    market: Market
+    order: Order
+    source: Source
+    action: ActionMode
+    recording: Recording | None = None
+
+
+def make_problem(
+    preset: str = "default",
+    tape: Recording | str | Path | None = None,
+    tape_columns: dict[str, str] | None = None,
+    hours_per_day: float = 6.5,
+    action: str | ActionMode | None = None,
+    levels: Any = None,
+    **overrides: Any,
+) -> Problem:
+    """Build a problem from a preset and any fields of Market and Order.
+
+    With a ``tape`` (a Recording, or a CSV file; for a file, ``tape_columns`` and ``hours_per_day`` as in
+    ``Recording.from_csv``), averages and slice length are the tape's.
+
+    Raises:
+        ValueError: one sentence naming the option, its value and what is allowed.
+    """
+    start = get_preset(preset)
+    market, order, recording = start.market, start.order, None
+    if tape is not None:
+        recording = tape if isinstance(tape, Recording) else Recording.from_csv(tape, tape_columns, hours_per_day)
+        market = recording.market(market)
+        overrides = {"slice_length": recording.slice_length} | overrides
+    elif tape_columns:
+        raise ValueError(f"tape_columns = {tape_columns!r}: there is no tape")
+    market, order = with_overrides(market, order, overrides)
+    market.shock_probability(order.slice_length)
+    if recording is None:
+        source: Source = Simulator(market, order)
+    else:
+        recording.check(order)
+        recording.starts(order)
+        source = RecordedSource(recording, market, order)
+    mode = get_action_mode(action or start.action or "pace", levels)
+    mode.space(order)
+    return Problem(market, order, source, mode, recording)

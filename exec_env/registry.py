@@ -1,0 +1,54 @@
+"""The one table of environments: registration, tests, sweeps and documents iterate over it."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import gymnasium as gym
+
+from exec_env.validation import unknown
+
+
+@dataclass(frozen=True)
+class EnvSpec:
+    """One row: what ``gym.make(id)`` starts from."""
+
+    description: str
+    preset: str = "default"
+    action: str = "pace"
+
+    def kwargs(self) -> dict[str, Any]:
+        """Arguments of the environment's constructor."""
+        return {k: v for k, v in asdict(self).items() if k != "description"}
+
+
+ENVIRONMENTS: dict[str, EnvSpec] = {
+    "AlmgrenChriss-v0": EnvSpec("random liquidity, spread and impact; eleven paces, level 1 being TWAP"),
+    "AlmgrenChrissContinuous-v0": EnvSpec("the same, steered by the fraction of what is left", action="fraction"),
+    "AlmgrenChrissClassic-v0": EnvSpec(
+        "no randomness but the price: the closed form is optimal", preset="classic", action="fraction"
+    ),
+}
+
+
+def get_spec(env_id: str) -> EnvSpec:
+    """The row of an id; ``exec_env:Id-v0`` is accepted too.
+
+    Raises:
+        ValueError: with the nearest known id.
+    """
+    env_id = env_id.removeprefix("exec_env:")
+    if env_id not in ENVIRONMENTS:
+        raise ValueError(unknown("environment", env_id, ENVIRONMENTS))
+    return ENVIRONMENTS[env_id]
+
+
+def register() -> None:
+    """Register every row with Gymnasium; done on ``import exec_env``."""
+    for env_id, spec in ENVIRONMENTS.items():
+        if env_id not in gym.registry:
+            gym.register(
+                env_id,
+                entry_point="exec_env.env:ExecutionEnv",
+                vector_entry_point="exec_env.vector_env:ExecutionVectorEnv",
+                kwargs=spec.kwargs(),
+            )

@@ -1,0 +1,136 @@
+"""Dataclass fields that check themselves: the allowed range stands in the annotation, once."""
+
+import dataclasses
+import difflib
+import functools
+import math
+import operator
+import types
+import typing
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """An interval; its text is what the error message shows."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    open_low: bool = False
+
+    def __contains__(self, value: Any) -> bool:
+        """True when every element of ``value`` is finite and inside. NaN is never inside."""
+        above = value > self.low if self.open_low else value >= self.low
+        inside = above & (value <= self.high) & (abs(value) < math.inf)
+        return bool(inside) if isinstance(inside, bool) else bool(inside.all())
+
+    def __str__(self) -> str:
+        if self.low == -math.inf and self.high == math.inf:
+            return "a finite number"
+        if self.high == math.inf:
+            return f"a finite number {'>' if self.open_low else '>='} {self.low:g}"
+        return f"in {'(' if self.open_low else '['}{self.low:g}, {self.high:g}]"
+
+
+Finite = Annotated[float, Bounds()]
+NonNegative = Annotated[float, Bounds(low=0.0)]
+Positive = Annotated[float, Bounds(low=0.0, open_low=True)]
+Fraction = Annotated[float, Bounds(low=0.0, high=1.0, open_low=True)]
+Probability = Annotated[float, Bounds(low=0.0, high=1.0)]
+Count = Annotated[int, Bounds(low=1)]
+
+
+@functools.cache
+def _hints(cls: Any) -> dict[str, Any]:
+    return typing.get_type_hints(cls, include_extras=True)
+
+
+def check_fields(instance: Any) -> None:
+    """Check and normalise every annotated field of a frozen dataclass; call it in ``__post_init__``.
+
+    Numbers become ``float`` or ``int``; torch tensors stay tensors, so that gradients reach them.
+
+    Raises:
+        ValueError: naming the class, the field, the value and what is allowed.
+    """
+    cls: Hashable = type(instance)
+    for name, hint in _hints(cls).items():
+        value = getattr(instance, name)
+        try:
+            object.__setattr__(instance, name, _check(hint, value))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{type(instance).__name__}.{name} = {value!r}: must be {error}") from None
+
+
+def _check(hint: Any, value: Any) -> Any:
+    """``value`` as ``hint`` wants it, or ValueError with the words for what is allowed."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union) and type(None) in arguments:
+        if value is None:
+            return None
+        (inner,) = [a for a in arguments if a is not type(None)]
+        try:
+            return _check(inner, value)
+        except ValueError as error:
+            raise ValueError(f"{error}, or None") from None
+    if origin is Literal:
+        if value not in arguments:
+            raise ValueError(" or ".join(repr(a) for a in arguments))
+        return value
+    if origin is tuple:
+        if isinstance(value, str) or not isinstance(value, Iterable):
+            raise ValueError("a sequence")
+        return tuple(_check(arguments[0], v) for v in value)
+    if origin is Annotated:
+        kind, bounds = arguments[0], arguments[1]
+        value = _number(kind, value, bounds)
+        if value not in bounds:
+            raise ValueError(str(bounds))
+        return value
+    if hint in (bool, str) and not isinstance(value, hint):
+        raise ValueError(f"a {hint.__name__}")
+    return value
+
+
+def _number(kind: type, value: Any, bounds: Bounds) -> Any:
+    article = f"{bounds}, a whole number" if kind is int else str(bounds)
+    if isinstance(value, bool | str) or value is None:
+        raise ValueError(article)
+    if hasattr(value, "detach"):
+        return value
+    try:
+        return operator.index(value) if kind is int else float(value)
+    except (TypeError, ValueError):
+        raise ValueError(article) from None
+
+
+def unknown(kind: str, name: Any, allowed: Iterable[str]) -> str:
+    """One sentence for a name that does not exist, with the nearest one that does.
+
+    >>> unknown("preset", "clasic", ["default", "classic"])
+    "unknown preset 'clasic'; did you mean 'classic'? Known: classic, default"
+    """
+    known = sorted(allowed)
+    near = difflib.get_close_matches(str(name), known, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else "."
+    return f"unknown {kind} {name!r}{hint} Known: {', '.join(known)}"
+
+
+def from_mapping(cls: type[Any], values: Any, where: str) -> Any:
+    """Build dataclass ``cls`` from a mapping read from a file.
+
+    Raises:
+        ValueError: for anything but a mapping of known fields to allowed values; ``where`` names the source.
+    """
+    if not isinstance(values, dict):
+        raise ValueError(f"{where}: expected fields of {cls.__name__}, found {type(values).__name__}")
+    names = [f.name for f in dataclasses.fields(cls)]
+    for name in values:
+        if name not in names:
+            raise ValueError(f"{where}: {unknown(f'field of {cls.__name__}', name, names)}")
+    try:
+        return cls(**values)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: {error}") from None

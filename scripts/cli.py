@@ -1,0 +1,105 @@
+"""What the command lines share: options taken from the dataclasses of the Python API, and errors in one line."""
+
+import dataclasses
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from exec_env.market import Market
+from exec_env.order import Order
+from exec_env.presets import PRESETS, get_preset
+from exec_env.registry import ENVIRONMENTS, get_spec
+
+
+def parse(arguments: Any, argv: Sequence[str], doc: str | None, default: Any = None) -> Any:
+    """Options from a dataclass of groups; group names stay out of option names: --volatility, not --market.volatility."""
+    kwargs = {} if default is None else {"default": default}
+    description = f"{doc}\n{epilogue()}"
+    return tyro.cli(arguments, args=argv, description=description, config=(tyro.conf.OmitArgPrefixes,), **kwargs)
+
+
+@dataclass(frozen=True)
+class TapeOptions:
+    """A recorded market to use instead of a simulated one."""
+
+    tape: Path | None = None
+    """CSV file with columns time, mid, spread, volume and, if known, depth."""
+    tape_columns: tuple[str, ...] = ()
+    """Where the file has other names: OURS=COLUMN, or arithmetic such as "volume=(buys + sells) / price"."""
+    hours_per_day: float = 6.5
+    """Length of its trading day, the unit of time of every rate; 24 where trading never stops."""
+
+    def options(self) -> dict[str, Any]:
+        """Options of ``make_problem``."""
+        columns = {}
+        for text in self.tape_columns:
+            ours, equals, theirs = text.partition("=")
+            if not equals or not theirs:
+                raise ValueError(f"--tape-columns {text!r}: must read OURS=COLUMN")
+            columns[ours.strip()] = theirs.strip()
+        if self.tape is None:
+            if columns:
+                raise ValueError("--tape-columns: there is no --tape")
+            return {}
+        return {"tape": str(self.tape), "tape_columns": columns, "hours_per_day": self.hours_per_day}
+
+
+@dataclass(frozen=True)
+class ProblemOptions:
+    """The problem: any field of Market and Order replaces that of the preset."""
+
+    preset: str = ""
+    """Named problem to start from; by default the environment's."""
+    market: Market = field(default_factory=Market)
+    order: Order = field(default_factory=Order)
+
+    @classmethod
+    def start(cls, argv: Sequence[str], default_env: str) -> "ProblemOptions":
+        """The preset that --env and --preset name, so that --help shows its values as the defaults."""
+
+        @dataclass(frozen=True)
+        class First:
+            env: str = default_env
+            preset: str = ""
+
+        named = [a for a in argv if a not in ("-h", "--help")]
+        first, _ = tyro.cli(First, args=named, return_unknown_args=True)
+        preset = get_preset(first.preset or get_spec(first.env).preset)
+        return cls(first.preset, preset.market, preset.order)
+
+    def options(self, start: "ProblemOptions") -> dict[str, Any]:
+        """Options of ``make_problem``: the preset if named, and the fields that differ from its own."""
+        changed: dict[str, Any] = {"preset": self.preset} if self.preset else {}
+        for part in ("market", "order"):
+            ours, theirs = getattr(self, part), getattr(start, part)
+            for f in dataclasses.fields(ours):
+                if getattr(ours, f.name) != getattr(theirs, f.name):
+                    changed[f.name] = getattr(ours, f.name)
+        return changed
+
+
+def epilogue() -> str:
+    """Names that options take."""
+    environments = "\n".join(f"  {name:28} {spec.description}" for name, spec in ENVIRONMENTS.items())
+    presets = "\n".join(f"  {name:28} {preset.description}" for name, preset in PRESETS.items())
+    return f"environments:\n{environments}\n\npresets:\n{presets}"
+
+
+def run(main: Callable[[Sequence[str]], None]) -> None:
+    """Run a command line: what the user can mend is one line on stderr and exit status 2, not a traceback."""
+    try:
+        main(sys.argv[1:])
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)

@@ -1,0 +1,81 @@
+"""Evaluate agents on the same market paths: a table, CSV files and pictures.
+
+Agents are names of baselines (twap, vwap, pov, almgren-chriss ...), run folders of trained agents, or
+module:Class of your own, built from (market, order).
+
+Examples:
+  python scripts/evaluate.py twap pov almgren-chriss runs/dqn-1
+  python scripts/evaluate.py twap almgren-chriss --risk-aversion 1e-5 --side buy --episodes 100000
+  python scripts/evaluate.py twap almgren-chriss --env AlmgrenChrissClassic-v0
+  python scripts/evaluate.py twap pov --tape market.csv --tape-columns mid=price volume="buys + sells" --shares 5000
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from exec_env.harness.evaluate import evaluate
+from exec_env.harness.storage import free_folder
+from exec_env.problem import make_problem
+from scripts.cli import ProblemOptions, TapeOptions, parse, run
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is compared, on what, and where the result goes."""
+
+    agents: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Baseline names, run folders, or module:Class; any mix."""
+    env: str = "AlmgrenChriss-v0"
+    """Environment id."""
+    episodes: int = 10_000
+    """Number of common paths."""
+    seed: int = 0
+    """Of the paths."""
+    starts: Literal["random", "rolling"] = "random"
+    """Where episodes of a recorded tape begin: at random rows, or evenly spread over all that fit."""
+    out: Path | None = None
+    """Folder to create; by default runs/evaluation-1, or the first number that is free."""
+    quiet: bool = False
+    """Show no progress bar."""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """All options."""
+
+    options: Options = field(default_factory=Options)
+    tape: TapeOptions = field(default_factory=TapeOptions)
+    problem: ProblemOptions = field(default_factory=ProblemOptions)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Parse, evaluate, print, save."""
+    start = ProblemOptions.start(argv, Options.env)
+    args = parse(Arguments, argv, __doc__, Arguments(problem=start))
+    options, overrides = args.options, args.tape.options() | args.problem.options(start)
+    if "tape" in overrides:
+        problem = make_problem(**overrides)
+        if problem.recording is not None:
+            print(problem.recording.describe(problem.market))
+    if options.out is not None and options.out.exists():
+        raise ValueError(f"--out {options.out} exists: choose another folder, so that nothing is overwritten")
+    evaluation = evaluate(
+        options.agents,
+        options.env,
+        episodes=options.episodes,
+        seed=options.seed,
+        starts=options.starts,
+        progress=not options.quiet,
+        **overrides,
+    )
+    print(evaluation.table())
+    folder = evaluation.save(options.out or free_folder(Path("runs") / "evaluation"))
+    print(f"tables and pictures: {folder}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,90 @@
+"""Train an agent; everything is kept in a run folder.
+
+Examples:
+  python scripts/train.py dqn                                  default problem, about a minute
+  python scripts/train.py dqn --run runs/fast --steps 1000000  a shorter run, in a folder of your choice
+  python scripts/train.py dqn --side buy --shares 400000       any field of Market and Order is an option
+  python scripts/train.py dqn --tape market.csv --shares 5000  on a recorded market
+  python scripts/train.py --resume runs/dqn-1                  go on with a run that was interrupted
+
+Then compare it with the baselines:
+  python scripts/evaluate.py twap pov almgren-chriss runs/dqn-1
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, make_dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from exec_env.actions import ActionMode
+from exec_env.harness.agent import agent_class, known_agents
+from exec_env.harness.storage import free_folder
+from exec_env.harness.train import TrainConfig, resume, train
+from exec_env.reward import Reward
+from exec_env.validation import unknown
+from scripts.cli import ProblemOptions, TapeOptions, parse, run
+
+
+@dataclass(frozen=True)
+class Options:
+    """Where the run is kept."""
+
+    run: Path | None = None
+    """Folder to create; by default runs/AGENT-1, or the first number that is free."""
+    resume: Path | None = None
+    """Run folder to go on with; every other option is then taken from it."""
+    quiet: bool = False
+    """Show no progress bar."""
+    action: str | None = None
+    """Action mode; by default the environment's."""
+
+
+def learners() -> list[str]:
+    """Names of the agents that learn."""
+    return sorted(name for name in known_agents() if hasattr(agent_class(name), "learn"))
+
+
+def main(argv: Sequence[str]) -> None:
+    """Parse, train, say where the result is."""
+    name = argv[0] if argv and not argv[0].startswith("-") else None
+    if name is not None and name not in learners():
+        raise ValueError(unknown("learning agent", name, learners()))
+    config_class: Any = agent_class(name or learners()[0]).Config
+    start = ProblemOptions.start(argv[1:] if name else argv, TrainConfig.env)
+    arguments: Any = make_dataclass(
+        "Arguments",
+        [
+            (
+                "agent",
+                Annotated[str, tyro.conf.Positional, tyro.conf.arg(help=f"One of: {', '.join(learners())}.")],
+                "",
+            ),
+            ("options", Options, field(default_factory=Options)),
+            ("train", TrainConfig, field(default_factory=TrainConfig)),
+            ("learner", config_class, field(default_factory=config_class)),
+            ("reward", Reward, field(default_factory=Reward)),
+            ("tape", TapeOptions, field(default_factory=TapeOptions)),
+            ("problem", ProblemOptions, start),
+        ],
+    )
+    args: Any = parse(arguments, argv, __doc__)
+    if args.options.resume is not None:
+        folder, _ = args.options.resume, resume(args.options.resume, progress=not args.options.quiet)
+    elif not args.agent:
+        raise ValueError(f"name an agent to train: {', '.join(learners())}; or --resume a run")
+    else:
+        options = args.tape.options() | args.problem.options(start)
+        options |= {
+            "reward" if k == "kind" else k: v for k, v in asdict(args.reward).items() if v != getattr(Reward, k)
+        }
+        if args.options.action is not None:
+            options["action"] = ActionMode(args.options.action).name
+        folder = args.options.run or free_folder(Path("runs") / args.agent)
+        train(args.agent, folder, args.train, args.learner, progress=not args.options.quiet, **options)
+    print(f"run folder: {folder}\ncompare it: python scripts/evaluate.py twap pov almgren-chriss {folder}")
+
+
+if __name__ == "__main__":
+    run(main)
