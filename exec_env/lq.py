@@ -153,11 +153,8 @@ def static(market: Market, order: Order) -> Market:
     Its optimal schedule is the best non-adaptive one of ``market``, because all factors have mean one.
     """
     decay, _ = _decay_moments(market, order.slice_length)
-    quiet: dict[str, Any] = dict.fromkeys(
-        ("liquidity_volatility", "shock_rate", "signal_volatility")
-        + ("volume_noise", "spread_noise", "impact_noise", "decay_noise", "slippage_noise"),
-        0.0,
-    )
+    noises = {f"{name}_noise": 0.0 for name in ("volume", "spread", "impact", "decay", "slippage")}
+    quiet: dict[str, Any] = noises | {"liquidity_volatility": 0.0, "shock_rate": 0.0, "signal_volatility": 0.0}
     return replace(market, resilience=-float(np.log(decay)) / order.slice_length, **quiet)
 
 

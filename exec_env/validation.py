@@ -7,7 +7,7 @@ import math
 import operator
 import types
 import typing
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -55,7 +55,7 @@ def check_fields(instance: Any) -> None:
     Raises:
         ValueError: naming the class, the field, the value and what is allowed.
     """
-    cls: Hashable = type(instance)
+    cls: Any = type(instance)
     for name, hint in _hints(cls).items():
         value = getattr(instance, name)
         try:
