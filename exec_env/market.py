@@ -103,37 +103,39 @@ class Market:
     def __post_init__(self) -> None:
         check_fields(self)
 
-    # One slice. Floats, arrays and tensors alike; l is log liquidity, z a standard normal.
+    # One slice. Floats, arrays and tensors alike; z is a standard normal.
 
-    def half_spread_at(self, l: Any, z: Any) -> Any:  # noqa: E741
+    def half_spread_at(self, log_liquidity: Any, z: Any) -> Any:
         """Half spread h S0 f_{−β}(ℓ) m(z). [$]"""
         level = self.half_spread * BPS * self.arrival_price
-        return level * lognormal(-self.spread_elasticity, l, self.liquidity_volatility, self.spread_noise, z)
+        return level * lognormal(
+            -self.spread_elasticity, log_liquidity, self.liquidity_volatility, self.spread_noise, z
+        )
 
-    def volume_at(self, l: Any, z: Any, slice_length: float, profile: Any = 1.0) -> Any:  # noqa: E741
+    def volume_at(self, log_liquidity: Any, z: Any, slice_length: float, profile: Any = 1.0) -> Any:
         """Market volume V Δ profile f_1(ℓ) m(z) of a slice. [shares]"""
         level = self.daily_volume * slice_length * profile
-        return level * lognormal(1.0, l, self.liquidity_volatility, self.volume_noise, z)
+        return level * lognormal(1.0, log_liquidity, self.liquidity_volatility, self.volume_noise, z)
 
-    def temporary_at(self, l: Any, z: Any, slice_length: float) -> Any:  # noqa: E741
+    def temporary_at(self, log_liquidity: Any, z: Any, slice_length: float) -> Any:
         """Slope (η/Δ) f_{−1}(ℓ) m(z) of the price concession in the shares traded in a slice. [$/share per share]"""
         level = self.temporary_impact / slice_length
-        return level * lognormal(-1.0, l, self.liquidity_volatility, self.impact_noise, z)
+        return level * lognormal(-1.0, log_liquidity, self.liquidity_volatility, self.impact_noise, z)
 
-    def variance_at(self, l: Any, slice_length: float) -> Any:  # noqa: E741
+    def variance_at(self, log_liquidity: Any, slice_length: float) -> Any:
         """Variance (σ S0)² Δ f_{2c}(ℓ) of the price over a slice. [$²]"""
         level = (self.volatility * self.arrival_price) ** 2 * slice_length
-        return level * lognormal(2 * self.volatility_elasticity, l, self.liquidity_volatility)
+        return level * lognormal(2 * self.volatility_elasticity, log_liquidity, self.liquidity_volatility)
 
     def decay_at(self, z: Any, slice_length: float) -> Any:
         """Share exp(−ρ Δ m(z)) of the transient push that survives a slice."""
         exponent = -self.resilience * slice_length * lognormal(0.0, 0.0, 0.0, self.decay_noise, z)
         return namespace(exponent).exp(exponent)
 
-    def next_liquidity(self, l: Any, z: Any, jump: Any, slice_length: float) -> Any:  # noqa: E741
+    def next_liquidity(self, log_liquidity: Any, z: Any, jump: Any, slice_length: float) -> Any:
         """Exact Ornstein-Uhlenbeck step ℓ' = a ℓ + s √(1−a²) z − J, a = e^{−θΔ}."""
         a = np.exp(-self.liquidity_reversion * slice_length)
-        return float(a) * l + self.liquidity_volatility * float(np.sqrt(1 - a**2)) * z - jump
+        return float(a) * log_liquidity + self.liquidity_volatility * float(np.sqrt(1 - a**2)) * z - jump
 
     def jump_at(self, z: Any, slice_length: float) -> Any:
         """Liquidity shock J: ``shock_size`` with probability ``shock_rate`` Δ, else 0.

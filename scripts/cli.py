@@ -17,7 +17,7 @@ from exec_env.registry import ENVIRONMENTS, get_spec
 
 
 def parse(arguments: Any, argv: Sequence[str], doc: str | None, default: Any = None) -> Any:
-    """Options from a dataclass of groups, whose names stay out of the options: --volatility, not --market.volatility."""
+    """Options from a dataclass of groups; their names stay out: --volatility, not --market.volatility."""
     kwargs = {} if default is None else {"default": default}
     description = f"{doc}\n{epilogue()}"
     return tyro.cli(arguments, args=argv, description=description, config=(tyro.conf.OmitArgPrefixes,), **kwargs)

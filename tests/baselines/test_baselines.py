@@ -1,0 +1,155 @@
+"""Baselines: published numbers, limits, and schedules that finish."""
+
+from dataclasses import replace
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from baselines import almgren_chriss as ac
+from baselines.almgren_chriss import AlmgrenChriss
+from baselines.pov import POV
+from baselines.schedule import Schedule, fractions
+from baselines.twap import TWAP
+from baselines.vwap import VWAP
+from exec_env import lq
+from exec_env.harness import evaluate
+from exec_env.market import Market
+from exec_env.order import Order
+from exec_env.presets import PRESETS
+from tests.conftest import play
+
+PAPER = PRESETS["almgren-chriss-2001"]
+
+
+def test_kappa_and_twap_of_the_worked_example_of_almgren_and_chriss_2001() -> None:
+    market, order = PAPER.market, PAPER.order
+    assert ac.eta_tilde(market, order) == pytest.approx(2.375e-6)
+    assert ac.kappa(market, order) == pytest.approx(0.6071, abs=5e-5)
+    twap = np.linspace(order.shares, 0, order.n_steps + 1)
+    assert ac.expected_cost(market, order, twap) == pytest.approx(662_500)
+    assert ac.variance(market, order, twap) == pytest.approx(1.083e12)
+
+
+def test_the_environment_charges_what_the_paper_says() -> None:
+    env = gym.make("AlmgrenChriss-v0", preset="almgren-chriss-2001", action="fraction")
+    agent = TWAP(PAPER.market, PAPER.order)
+    steps = play(env, lambda o: agent.act(o[None])[0], seed=0)
+    risk = sum(s["risk"] for s in steps)
+    notional_bps = 1e6 * 50 * 1e-4
+    assert (steps[-1]["objective_bps"] - risk) * notional_bps == pytest.approx(662_500, rel=1e-6)
+    assert risk * notional_bps / 1e-6 == pytest.approx(1.083e12, rel=1e-6)
+
+
+def test_zero_risk_aversion_gives_twap() -> None:
+    order = Order(risk_aversion=0.0)
+    np.testing.assert_allclose(ac.trajectory(Market(), order), np.linspace(order.shares, 0, 41), rtol=1e-12)
+    nearly = ac.trajectory(Market(), Order(risk_aversion=1e-13))
+    np.testing.assert_allclose(nearly, np.linspace(order.shares, 0, 41), rtol=1e-5, atol=1e-3)
+
+
+def test_huge_risk_aversion_sells_at_once_without_overflow() -> None:
+    held = ac.trajectory(Market(), Order(risk_aversion=1e6))
+    assert held[0] == 200_000
+    assert held[1] < 1e-3
+    assert np.isfinite(held).all()
+
+
+def test_the_closed_form_is_the_optimum_of_the_classic_market() -> None:
+    preset = PRESETS["classic"]
+    closed = -np.diff(ac.trajectory(preset.market, preset.order))
+    # A closing block that nobody would use: otherwise splitting the last trade in two saves 0.003 bps.
+    order = replace(preset.order, terminal_penalty=1e9)
+    np.testing.assert_allclose(lq.schedule(preset.market, order), closed, rtol=1e-6)
+    cost = [
+        ac.expected_cost(preset.market, preset.order, held)
+        + preset.order.risk_aversion * ac.variance(preset.market, preset.order, held)
+        for held in (ac.trajectory(preset.market, preset.order), np.linspace(preset.order.shares, 0, 41))
+    ]
+    assert cost[0] < cost[1]
+
+
+@given(seed=st.integers(0, 10_000), size=st.floats(0.001, 0.3))
+def test_no_other_schedule_is_cheaper_than_the_closed_form(seed: int, size: float) -> None:
+    market, order = PRESETS["classic"].market, PRESETS["classic"].order
+    best = ac.trajectory(market, order)
+    other = best.copy()
+    other[1:-1] *= 1 + size * np.random.default_rng(seed).standard_normal(39)
+
+    def objective(held: np.ndarray) -> float:
+        return ac.expected_cost(market, order, held) + order.risk_aversion * ac.variance(market, order, held)
+
+    assert objective(other) > objective(best)
+
+
+def test_without_an_optimum_almgren_chriss_says_so() -> None:
+    with pytest.raises(ValueError, match="must be above permanent_impact × slice_length / 2"):
+        ac.kappa(Market(permanent_impact=1e-4), Order())
+
+
+def test_vwap_follows_the_profile_and_is_twap_on_a_flat_one() -> None:
+    order = Order()
+    np.testing.assert_array_equal(VWAP(Market(), order).trades, TWAP(Market(), order).trades)
+    u = VWAP(Market(volume_profile="u-shaped"), order).trades
+    np.testing.assert_allclose(u / u.sum(), Market(volume_profile="u-shaped").profile(40) / 40)
+
+
+@given(trades=st.lists(st.floats(0, 1e6), min_size=2, max_size=30))
+def test_fractions_of_the_remainder_reproduce_a_schedule(trades: list[float]) -> None:
+    wanted = np.array(trades)
+    left, done = wanted.sum(), []
+    for fraction in fractions(wanted):
+        done.append(left * fraction)
+        left -= done[-1]
+    np.testing.assert_allclose(done, wanted, rtol=1e-9, atol=1e-6)
+
+
+def test_a_schedule_that_the_cap_held_back_catches_up_and_finishes() -> None:
+    env = gym.make("AlmgrenChriss-v0", action="fraction", shares=900_000)
+    agent = Schedule(np.ones(40))
+    steps = play(env, lambda o: agent.act(o[None])[0], seed=4)
+    assert any(s["clipped"] for s in steps)
+    assert steps[-1]["shares"] - steps[-1]["block"] > 0
+
+
+def test_pov_trades_its_share_of_volume_until_the_last_part_of_the_horizon() -> None:
+    market, order = Market(), Order()
+    agent = POV(market, order)
+    assert agent.rate == pytest.approx(200_000 / (5e6 * 40 / 78))
+    env = gym.make("AlmgrenChriss-v0", action="participation")
+    for seed in range(5):
+        steps = play(env, lambda o: agent.act(o[None])[0], seed=seed)
+        early = [s["observation"][8] for s in steps[:19]]
+        np.testing.assert_allclose(early, 1.0, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kwargs", [{"rate": 0.0}, {"rate": 0.31}, {"clean_up": 1.5}])
+def test_an_impossible_pov_is_refused(kwargs: dict) -> None:
+    with pytest.raises(ValueError, match=next(iter(kwargs))):
+        POV(Market(), Order(), **kwargs)
+
+
+def test_twap_costs_what_was_computed_independently() -> None:
+    row = evaluate(["twap"], episodes=40_000, seed=123).per_agent.loc["twap"]
+    assert abs(row["objective_mean"] - 23.17) < 3 * row["objective_se"]
+    assert row["shortfall_std"] == pytest.approx(82, abs=1.5)
+
+
+def test_the_objective_of_agents_is_above_the_bound_and_almgren_chriss_is_close_to_it() -> None:
+    evaluation = evaluate(["twap", "vwap", "pov", "almgren-chriss"], episodes=20_000, seed=5)
+    table = evaluation.per_agent
+    assert evaluation.bound_bps == pytest.approx(17.984, rel=0.003)
+    assert (table["objective_mean"] - 3 * table["objective_se"] > evaluation.bound_bps).all()
+    assert table.loc["almgren-chriss", "gap_percent"] == pytest.approx(3.9, abs=0.6)
+
+
+def test_the_almgren_chriss_agent_trades_its_trajectory() -> None:
+    preset = PRESETS["classic"]
+    agent = AlmgrenChriss(preset.market, preset.order)
+    env = gym.make("AlmgrenChrissClassic-v0")
+    steps = play(env, lambda o: agent.act(o[None])[0], seed=0)
+    np.testing.assert_allclose(
+        [s["shares"] for s in steps], -np.diff(ac.trajectory(preset.market, preset.order)), rtol=1e-4, atol=0.1
+    )

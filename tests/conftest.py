@@ -1,0 +1,38 @@
+"""What tests share: small problems, and one episode of any environment."""
+
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+import exec_env  # noqa: F401
+
+RICH = {
+    "liquidity_volatility": 0.6,
+    "shock_rate": 8.0,
+    "shock_size": 0.5,
+    "volume_profile": "u-shaped",
+    "slippage_noise": 1.0,
+    "signal": 0.05,
+    "signal_volatility": 0.2,
+}
+"""Every feature of the market switched on."""
+
+
+def play(env: gym.Env, policy: Callable[[np.ndarray], Any], seed: int | None = None) -> list[dict[str, Any]]:
+    """One episode: the information of every step, with observation and reward."""
+    observation, _ = env.reset(seed=seed)
+    steps, over = [], False
+    while not over:
+        action = policy(observation)
+        observation, reward, terminated, truncated, info = env.step(action)
+        over = terminated or truncated
+        steps.append(info | {"observation": observation, "reward": reward, "terminated": terminated})
+    return steps
+
+
+@pytest.fixture
+def rich() -> dict[str, Any]:
+    return dict(RICH)

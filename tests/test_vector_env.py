@@ -1,0 +1,152 @@
+"""The native vector environment agrees with single ones, path by path, in every autoreset mode."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+from exec_env.vector_env import ExecutionVectorEnv
+
+N = 7
+
+
+def both(mode: AutoresetMode, env_id: str = "AlmgrenChriss-v0", **kwargs: Any) -> tuple[Any, SyncVectorEnv]:
+    native = gym.make_vec(env_id, num_envs=N, autoreset_mode=mode, **kwargs)
+    singles = SyncVectorEnv([lambda: gym.make(env_id, **kwargs)] * N, autoreset_mode=mode)
+    return native, singles
+
+
+def assert_same_infos(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
+    assert {k for k in ours if ours.get(f"_{k}", np.array(True)).any()} >= set(theirs)
+    for key, values in theirs.items():
+        if key.startswith("_"):
+            np.testing.assert_array_equal(ours[key], values, err_msg=key)
+        elif key == "final_info":
+            assert_same_infos(ours[key], values)
+        elif key == "final_obs":
+            for a, b in zip(ours[key], values, strict=True):
+                assert (a is None) == (b is None)
+                if a is not None:
+                    np.testing.assert_array_equal(a, b)
+        else:
+            mask = theirs[f"_{key}"]
+            np.testing.assert_allclose(
+                np.asarray(ours[key], float)[mask], values[mask].astype(float), rtol=1e-9, atol=1e-9, err_msg=key
+            )
+
+
+@pytest.mark.parametrize("mode", [AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP])
+@pytest.mark.parametrize("action", ["pace", "fraction"])
+@pytest.mark.parametrize("side", ["sell", "buy"])
+def test_it_does_what_synchronised_single_environments_do(
+    mode: AutoresetMode, action: str, side: str, rich: dict
+) -> None:
+    native, singles = both(mode, action=action, side=side, n_steps=9, reward="shortfall", **rich)
+    ours, theirs = native.reset(seed=3), singles.reset(seed=3)
+    np.testing.assert_array_equal(ours[0], theirs[0])
+    singles.action_space.seed(0)
+    endings = 0
+    for _ in range(120):
+        actions = singles.action_space.sample()
+        if action == "fraction":
+            actions = np.where(actions > 0.8, np.float32(1.0), actions)  # some finish early
+        ours, theirs = native.step(actions), singles.step(actions)
+        np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(ours[1], theirs[1], rtol=1e-9, atol=1e-9)
+        np.testing.assert_array_equal(ours[2], theirs[2])
+        np.testing.assert_array_equal(ours[3], theirs[3])
+        assert_same_infos(ours[4], theirs[4])
+        endings += int(ours[2].sum())
+    assert endings > N * 5
+
+
+def test_disabled_autoreset_stands_still_until_a_masked_reset() -> None:
+    env = gym.make_vec("AlmgrenChriss-v0", num_envs=3, n_steps=3, autoreset_mode="DISABLED")
+    first, _ = env.reset(seed=0)
+    for _ in range(3):
+        _, _, terminated, _, infos = env.step(np.full(3, 4))
+    assert terminated.all()
+    assert infos["_objective_bps"].all()
+    still = env.step(np.full(3, 4))
+    assert (still[1] == 0).all()
+    assert still[2].all()
+    assert not still[4]["_spread"].any()
+    mask = np.array([True, False, True])
+    observations, _ = env.reset(options={"reset_mask": mask})
+    single = gym.make("AlmgrenChriss-v0", n_steps=3)
+    single.reset(seed=2)
+    np.testing.assert_allclose(observations[2], single.reset()[0], rtol=1e-6)
+    np.testing.assert_array_equal(observations[1], still[0][1])
+    assert not np.array_equal(observations[0], first[0])
+
+
+def test_same_seed_same_bytes_and_other_seeds_other_paths() -> None:
+    def run(seed: int) -> bytes:
+        env = gym.make_vec("AlmgrenChriss-v0", num_envs=50)
+        out = [env.reset(seed=seed)[0]]
+        for t in range(90):
+            step = env.step(np.full(50, t % 11))
+            out += [step[0], step[1]]
+        return b"".join(a.tobytes() for a in out)
+
+    assert run(1) == run(1)
+    assert run(1) != run(2)
+
+
+def test_paths_do_not_depend_on_how_many_environments_there_are() -> None:
+    few, many = (gym.make_vec("AlmgrenChriss-v0", num_envs=n) for n in (3, 700))
+    few.reset(seed=5)
+    many.reset(seed=5)
+    for t in range(100):
+        a, b = few.step(np.full(3, t % 11)), many.step(np.full(700, t % 11))
+        np.testing.assert_allclose(a[0], b[0][:3], rtol=1e-6)
+        np.testing.assert_allclose(a[1], b[1][:3], rtol=1e-12)
+
+
+def test_each_environment_can_have_its_own_seed_and_keeps_it_when_none_is_given() -> None:
+    env = gym.make_vec("AlmgrenChriss-v0", num_envs=3)
+    observations, _ = env.reset(seed=[8, 2, 8])
+    np.testing.assert_array_equal(observations[0], observations[2])
+    again, _ = env.reset(seed=[8, None, 8])
+    np.testing.assert_array_equal(again[0], observations[0])
+    assert not np.array_equal(again[1], observations[1])
+    with pytest.raises(ValueError, match="2 seeds for 3 environments"):
+        env.reset(seed=[1, 2])
+
+
+def test_unseeded_environments_differ() -> None:
+    one, other = (gym.make_vec("AlmgrenChriss-v0", num_envs=4).reset()[0] for _ in range(2))
+    assert len(np.unique(np.concatenate([one, other])[:, 2])) == 8
+
+
+def test_what_was_returned_is_never_changed_later() -> None:
+    env = gym.make_vec("AlmgrenChriss-v0", num_envs=20)
+    kept, copies = [], []
+    observations, _ = env.reset(seed=0)
+    for t in range(90):
+        step = env.step(np.full(20, t % 11))
+        arrays = [observations, *step[:4], *[v for v in step[4].values() if isinstance(v, np.ndarray)]]
+        kept.append(arrays)
+        copies.append([a.copy() for a in arrays])
+        observations = step[0]
+    for arrays, expected in zip(kept, copies, strict=True):
+        for a, b in zip(arrays, expected, strict=True):
+            if a.dtype != object:
+                np.testing.assert_array_equal(a, b)
+
+
+def test_errors_are_clear() -> None:
+    with pytest.raises(ValueError, match="num_envs = 0: must be a whole number >= 1"):
+        ExecutionVectorEnv(num_envs=0)
+    with pytest.raises(ValueError, match="autoreset_mode = 'sometimes'"):
+        ExecutionVectorEnv(autoreset_mode="sometimes")
+    env = ExecutionVectorEnv(num_envs=2)
+    with pytest.raises(gym.error.ResetNeeded):
+        env.step(np.array([4, 4]))
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match="11 is outside the space"):
+        env.step(np.array([4, 11]))
+    with pytest.raises(ValueError, match="reset_mask"):
+        env.reset(options={"reset_mask": np.array([False, False])})
