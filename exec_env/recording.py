@@ -249,7 +249,7 @@ class Recording:
             lines.append(f"  {ours:7} = {source}: {use}")
         minutes = self.slice_length * self.hours_per_day * 60
         lines += [
-            f"  slices of {minutes:g} minutes; a day of {self.hours_per_day:g} hours; {int(self._gap.sum())} gaps",
+            f"  slices of {minutes:g} min; a day of {self.hours_per_day:g} hours; {int(self._gap.sum())} gaps",
             f"  from the recording: price {market.arrival_price:,.4g}, volatility {market.volatility:.4g} per √day, "
             f"half spread {market.half_spread:.4g} bps, volume {market.daily_volume:,.6g} a day",
             f"  not in it, so scaled from the defaults by σ S0 / V: η = {market.temporary_impact:.3g}, "

@@ -67,6 +67,8 @@ class Evaluation:
         )
         bound = f"lower bound {self.bound_bps:.3f}" if self.bound_bps else "no bound: the paths are recorded"
         lines = [f"bps of the arrival notional; ± is one standard error; {bound}"]
+        if self.problem.recording:
+            lines.append("episodes of a recording overlap, so that the true errors are larger than these")
         if REFERENCE not in t.index:
             lines.append(f"{REFERENCE} was not among the agents, so nothing is compared with it")
         text = shown.map(lambda cell: "-" if "nan" in cell and "±" not in cell else cell.replace("± nan", ""))
