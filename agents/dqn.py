@@ -34,9 +34,9 @@ class DQNConfig:
     """Discount; an execution is short and ends, so none is needed."""
     learning_rate: Positive = 1e-3
     """Adam's step size at the start; it falls to zero along a half cosine."""
-    batch_size: Count = 1024
+    batch_size: Count = 512
     """Transitions in an update."""
-    update_every: Count = 256
+    update_every: Count = 128
     """Transitions collected between two updates."""
     replay_size: Count = 300_000
     """Transitions remembered."""
@@ -52,8 +52,9 @@ class DQNConfig:
     """Part of training in which the share of random actions falls."""
     reward_scale: Positive = 1.0
     """Rewards [bps] are multiplied by this before learning."""
-    huber_delta: Positive = 1.0
-    """Error beyond which the loss grows linearly."""
+    huber_delta: Positive = 10.0
+    """Error [bps, scaled] beyond which the loss grows linearly. Far above a slice's usual cost: a small one makes values
+    medians, which miss the rare, dear closing block, and the agent then leaves shares for it."""
     max_gradient_norm: Positive = 10.0
     """Gradients are scaled down to this norm."""
 

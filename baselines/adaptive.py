@@ -1,0 +1,44 @@
+"""The adaptive optimum: the feedback rule of the linear-quadratic problem, clipped to what is allowed."""
+
+import numpy as np
+
+from exec_env import lq
+from exec_env.market import Market
+from exec_env.observation import Observation, Observer
+from exec_env.order import Order
+
+
+class Adaptive:
+    """Trade what is optimal given inventory, own transient push, signal, spread and liquidity.
+
+    The rule is optimal where the cap never binds and no trade would be negative; the clipped rule is close to that.
+
+    Args:
+        market: the market that the observations come from.
+        order: the order.
+    """
+
+    action_mode = "shares"
+
+    def __init__(self, market: Market, order: Order) -> None:
+        self.solution = lq.solve(market, order)
+        self._units, self._order, self._market = Observer(market, order).units, order, market
+
+    def act(self, observations: np.ndarray) -> np.ndarray:
+        """Shares, never negative. Shape: (n, 10) -> (n, 1)."""
+        seen, per = Observation(*observations.T.astype(float)), self._units
+        steps = self._order.n_steps - np.rint(seen.time_left * self._order.n_steps).astype(int)
+        out = np.empty(len(observations))
+        for step in np.unique(steps):
+            now = steps == step
+            remaining = seen.inventory_left[now] * per.shares
+            out[now] = self.solution.policy(
+                min(int(step), self._order.n_steps - 1),
+                remaining,
+                seen.transient_impact[now] * per.transient,
+                seen.signal[now] * per.drift / (self._market.arrival_price * self._order.slice_length),
+                seen.relative_spread[now] * per.half_spread,
+                seen.log_liquidity[now],
+            )
+            out[now] = np.clip(out[now], 0.0, remaining)
+        return out[:, None]

@@ -1,0 +1,55 @@
+"""Examples in the README and in docstrings do what they print."""
+
+import doctest
+import importlib
+import pkgutil
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import agents
+import baselines
+import exec_env
+from exec_env import ENVIRONMENTS
+from exec_env.harness.agent import known_agents
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+MODULES = [
+    module.name
+    for package in (exec_env, agents, baselines)
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + ".")
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings_print_what_they_say(name: str) -> None:
+    result = doctest.testmod(importlib.import_module(name))
+    assert result.failed == 0
+
+
+def test_the_readme_example_prints_what_it_says() -> None:
+    result = doctest.testfile(str(ROOT / "README.md"), module_relative=False)
+    assert result.attempted >= 5
+    assert result.failed == 0
+
+
+def test_the_readme_is_short_and_lists_every_environment_and_agent() -> None:
+    assert len(README.splitlines()) <= 100
+    for name in (*ENVIRONMENTS, *known_agents()):
+        assert f"`{name}`" in README, name
+
+
+def test_files_that_the_readme_links_to_exist() -> None:
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if "://" not in link]
+    assert links
+    for link in links:
+        assert (ROOT / link).exists(), link
+
+
+def test_make_targets_in_the_readme_exist() -> None:
+    listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for target in set(re.findall(r"`?make (\w+)`?", README)):
+        assert f"make {target} " in listed, target
