@@ -14,6 +14,7 @@ class Namespace(Protocol):
     def sqrt(self, x: Any, /) -> Any: ...  # noqa: D102
     def minimum(self, x: Any, y: Any, /) -> Any: ...  # noqa: D102
     def maximum(self, x: Any, y: Any, /) -> Any: ...  # noqa: D102
+    def stack(self, arrays: Any, axis: int) -> Any: ...  # noqa: D102
 
 
 class _Floats:
@@ -23,6 +24,7 @@ class _Floats:
     sqrt = staticmethod(math.sqrt)
     minimum = staticmethod(min)
     maximum = staticmethod(max)
+    stack = staticmethod(np.stack)
 
 
 class _Torch:
@@ -47,6 +49,10 @@ class _Torch:
         if hasattr(x, "clamp"):
             return x.clamp(min=y)
         return y.clamp(min=x) if hasattr(y, "clamp") else max(x, y)
+
+    @staticmethod
+    def stack(arrays: Any, axis: int) -> Any:
+        return sys.modules["torch"].stack(arrays, axis)
 
 
 def namespace(x: Any) -> Namespace:

@@ -9,7 +9,10 @@ Dropping constraints can only lower the cost, so V_0 is a lower bound for every 
 of ℓ: Gauss-Hermite expectation over the next ℓ with cubic interpolation between grid points, and exact moments of
 what else is random (spread noise, seen before trading; impact noise and decay, seen after).
 
-One grid point and no noise is Almgren & Chriss (2001); with a signal it is Garleanu & Pedersen (2013).
+The grid ends at six standard deviations of ℓ; what lies beyond, with probability 2e-9, is treated as its edge.
+One grid point and no noise is Almgren & Chriss (2001); with a signal it is Garleanu & Pedersen (2013). ``minimise``
+alone, iterated, is LQR. Fields of Market and Order may be torch tensors: the bound is then a tensor, and gradients
+flow to every field but θ, the shocks and the decay of the signal, which shape the grid's transitions.
 """
 
 from dataclasses import dataclass, replace
@@ -20,7 +23,8 @@ import numpy as np
 from numpy.polynomial.hermite_e import hermegauss
 from scipy.interpolate import CubicSpline
 
-from exec_env.execution import Book, Slice, bps
+from exec_env.arrays import namespace
+from exec_env.execution import bps
 from exec_env.market import BPS, Market
 from exec_env.order import Order
 
@@ -31,38 +35,43 @@ _NEXT = [_X, _I, _A, _1]  # what the next slice starts from; its spread is drawn
 _WIDTH = 6.0  # the grid reaches this many standard deviations of ℓ
 _GRID, _NODES = 41, 9
 
+_Entries = dict[tuple[int, int], Any]
+
 
 @dataclass(frozen=True)
 class Solution:
-    """Optimal cost and feedback rule of the unconstrained problem."""
+    """Optimal cost and feedback rule of the unconstrained problem; arrays are tensors where a parameter was one."""
 
     market: Market
     order: Order
     grid: np.ndarray
-    """Grid of ℓ. Shape: (n_grid,)."""
-    value: np.ndarray
+    """Grid of ℓ / s. Shape: (n_grid,)."""
+    value: Any
     """P_t(ℓ) before the spread of slice t is seen. Shape: (n_steps, n_grid, 4, 4). [$]"""
-    gain: np.ndarray
+    gain: Any
     """Trade per unit of (x, I, α, half spread, 1). Shape: (n_steps, n_grid, 5)."""
 
     @cached_property
-    def bound(self) -> float:
+    def bound(self) -> Any:
         """Lower bound on J = E[shortfall] + E[risk] of any policy. [$]"""
         u, weights = _gauss_hermite(4 * _NODES)
-        at = self.market.liquidity_volatility * u
-        start = CubicSpline(self.grid, self.value[0])(at) if len(self.grid) > 1 else self.value[0]
-        p = np.tensordot(weights, np.broadcast_to(start, (len(u), 4, 4)), axes=1)
-        s = np.array([self.order.shares, 0.0, self.market.signal, 1.0])
-        return float(s @ p @ s + self.market.signal_volatility**2 * p[2, 2])
+        # E over ℓ_0 as weights of the grid points: linear in the value, so tensors pass.
+        mix = weights @ CubicSpline(self.grid, np.eye(len(self.grid)))(u) if len(self.grid) > 1 else np.ones(1)
+        p = (_like(mix, self.value)[:, None, None] * self.value[0]).sum(0)
+        shares, alpha = self.order.shares, self.market.signal
+        quadratic = shares**2 * p[0, 0] + alpha**2 * p[2, 2] + p[3, 3] + self.market.signal_volatility**2 * p[2, 2]
+        return quadratic + 2 * (shares * alpha * p[0, 2] + shares * p[0, 3] + alpha * p[2, 3])
 
     @property
-    def bound_bps(self) -> float:
-        """The bound in basis points of the arrival notional."""
-        return self.bound * bps(self.order.shares * self.market.arrival_price)
+    def bound_bps(self) -> Any:
+        """The bound in basis points of the arrival notional: a float, or a tensor with its gradient."""
+        bound = self.bound * bps(self.order.shares * self.market.arrival_price)
+        return float(bound) if isinstance(bound, np.generic) else bound
 
     @cached_property
-    def _rules(self) -> list[Any]:
-        return [CubicSpline(self.grid, g) if len(self.grid) > 1 else None for g in self.gain]
+    def _rules(self) -> list[CubicSpline | None]:
+        gains = np.asarray(self.gain.detach()) if hasattr(self.gain, "detach") else self.gain
+        return [CubicSpline(self.grid, g) if len(self.grid) > 1 else None for g in gains]
 
     def policy(self, step: int, remaining: Any, transient: Any, signal: Any, half_spread: Any, liquidity: Any) -> Any:
         """Optimal trade of slice ``step``, unconstrained. [shares]
@@ -78,10 +87,23 @@ class Solution:
         Shape:
             Whatever the arguments broadcast to.
         """
-        rule = self._rules[step]
-        inside = np.clip(liquidity, self.grid[0], self.grid[-1])
-        k = np.moveaxis(rule(inside), -1, 0) if rule else self.gain[step, 0]
+        rule, s = self._rules[step], self.market.liquidity_volatility
+        u = liquidity / s if rule else liquidity
+        k = np.moveaxis(rule(np.clip(u, self.grid[0], self.grid[-1])), -1, 0) if rule else self.gain[step, 0]
         return k[_X] * remaining + k[_I] * transient + k[_A] * signal + k[_H] * half_spread + k[_1]
+
+
+def minimise(q: Any) -> tuple[Any, Any]:
+    """Minimise quadratic forms over their last variable: one step of every recursion of this project.
+
+    Args:
+        q: symmetric forms in (state, control); arrays or tensors. Shape: (..., n + 1, n + 1).
+
+    Returns:
+        Gains k of the control k's, shape (..., n), and forms of the minimum in the state, shape (..., n, n).
+    """
+    gain = -q[..., -1, :-1] / q[..., -1, -1][..., None]
+    return gain, q[..., :-1, :-1] + q[..., :-1, -1, None] * gain[..., None, :]
 
 
 def solve(market: Market, order: Order, n_grid: int = _GRID, n_nodes: int = _NODES) -> Solution:
@@ -100,51 +122,49 @@ def solve(market: Market, order: Order, n_grid: int = _GRID, n_nodes: int = _NOD
     >>> round(solve(Market(), Order()).bound_bps, 2)
     17.98
     """
-    s = market.liquidity_volatility
-    u = np.linspace(-_WIDTH, _WIDTH, n_grid) if s > 0 else np.zeros(1)
-    transition = _transition(market, order, u, n_nodes) if s > 0 else np.ones((1, 1))
-    dt, n = order.slice_length, len(u)
-    spread = market.half_spread_at(s * u, 0.0) * np.exp(market.spread_noise**2 / 2)
-    spread_squared = (spread**2) * np.exp(market.spread_noise**2)
-    slope = market.temporary_at(s * u, 0.0, dt) * np.exp(market.impact_noise**2 / 2)
-    risk = order.risk_aversion * market.variance_at(s * u, dt)
-    decay = _decay_moments(market, dt)
-    moments = np.ones((4, 4))
-    moments[1, :] = moments[:, 1] = decay[0]
-    moments[1, 1] = decay[1]
-    b = np.exp(-market.signal_reversion * dt)
+    s, dt = market.liquidity_volatility, order.slice_length
+    random = bool(s > 0)
+    u = np.linspace(-_WIDTH, _WIDTH, n_grid) if random else np.zeros(1)
+    like = next((f for f in (*vars(market).values(), *vars(order).values()) if hasattr(f, "detach")), None)
+    grid = _like(u, like) * s
+    transition = _like(_transition(market, order, u, n_nodes) if random else np.ones((1, 1)), like)
 
-    # Next state before decay and noise: (x − v, I + κ v, b α, 1).
-    step = np.zeros((4, 6))
-    step[0, [_X, _V]] = 1.0, -1.0
-    step[1, [_I, _V]] = 1.0, market.transient_impact
-    step[2, _A] = b
-    step[3, _1] = 1.0
+    spread = market.half_spread_at(grid, 0.0) * _square_mean(market.spread_noise) ** 0.5
+    spread_squared = spread**2 * _square_mean(market.spread_noise)
+    slope = market.temporary_at(grid, 0.0, dt) * _square_mean(market.impact_noise) ** 0.5
+    risk = order.risk_aversion * market.variance_at(grid, dt)
+    decay, decay_squared = _decay_moments(market, dt)
+    b = float(np.exp(-float(market.signal_reversion) * dt))
+    # Next state before decay and noise, from (x, I, α, h, 1, v): (x − v, I + κ v, b α, 1).
+    moves: _Entries = {(0, _X): 1.0, (0, _V): -1.0, (1, _I): 1.0, (1, _V): market.transient_impact}
+    step = _form(moves | {(2, _A): b, (3, _1): 1.0}, (4, 6), slope[:1])[0]
+    moments = _symmetric({(0, 1): decay, (1, 1): decay_squared, (1, 2): decay, (1, 3): decay}, 4, slope[:1], 1.0)[0]
+    noise = market.signal_volatility**2 * (1 - b**2)
+    running, last = _cost(market, order, slope, risk), _last_cost(market, order, slope)
 
-    values, gains = np.empty((order.n_steps, n, 4, 4)), np.empty((order.n_steps, n, 5))
-    ahead = np.zeros((n, 4, 4))
-    for t in reversed(range(order.n_steps)):
-        if t == order.n_steps - 1:
-            q = _last_cost(market, order, slope)
+    values, gains, ahead = [], [], None
+    for _ in range(order.n_steps):
+        if ahead is None:
+            q = last
         else:
-            expected = np.tensordot(transition, ahead, axes=1)
-            q = _cost(market, order, slope, risk) + step.T @ (expected * moments) @ step
-            q[:, _1, _1] += market.signal_volatility**2 * (1 - b**2) * expected[:, 2, 2]
-        curvature = q[:, _V, _V]
-        if (curvature <= 0).any():
+            expected = (transition @ ahead.reshape(len(u), 16)).reshape(len(u), 4, 4)
+            q = running + step.T @ (expected * moments) @ step
+            q = q + _form({(_1, _1): noise * expected[:, 2, 2]}, (6, 6), slope)
+        if like is None and (q[:, _V, _V] <= 0).any():
             raise ValueError(
                 f"no optimum: Market.permanent_impact = {market.permanent_impact:g} is too large beside "
                 f"temporary_impact / slice_length = {market.temporary_impact / dt:g}"
             )
-        gains[t] = -q[:, _V, :_V] / curvature[:, None]
-        after = q[:, :_V, :_V] + q[:, :_V, _V, None] * gains[t][:, None, :]
+        gain, after = minimise(q)
         # The spread is seen before trading, so it is averaged after minimising.
-        ahead = after[:, _NEXT][:, :, _NEXT].copy()
-        ahead[:, :, 3] += spread[:, None] * after[:, _NEXT, _H]
-        ahead[:, 3, :] += spread[:, None] * after[:, _NEXT, _H]
-        ahead[:, 3, 3] += spread_squared * after[:, _H, _H]
-        values[t] = ahead
-    return Solution(market, order, s * u, values, gains)
+        linear = spread[:, None] * after[:, _NEXT, _H]
+        to_one = _form({(3, 3): 1.0}, (4, 4), slope[:1])[0][3]
+        ahead = after[:, _NEXT][:, :, _NEXT] + linear[:, :, None] * to_one + linear[:, None, :] * to_one[:, None]
+        ahead = ahead + (spread_squared * after[:, _H, _H])[:, None, None] * to_one * to_one[:, None]
+        values.append(ahead)
+        gains.append(gain)
+    stack = namespace(slope).stack
+    return Solution(market, order, u, stack(values[::-1], 0), stack(gains[::-1], 0))
 
 
 def static(market: Market, order: Order) -> Market:
@@ -177,39 +197,54 @@ def schedule(market: Market, order: Order) -> np.ndarray:
     return np.array(trades)
 
 
-def feedback(solution: Solution, step: int, book: Book, now: Slice) -> Any:
-    """Optimal unconstrained trade in a situation of an execution. [shares]"""
-    to_signal = 1.0 / (solution.market.arrival_price * solution.order.slice_length)
-    return solution.policy(
-        step, book.remaining, book.transient, now.drift * to_signal, now.half_spread, now.log_liquidity
-    )
-
-
-def _cost(market: Market, order: Order, slope: np.ndarray, risk: np.ndarray) -> np.ndarray:
+def _cost(market: Market, order: Order, slope: Any, risk: Any) -> Any:
     """Expected cost of a slice as a quadratic form in (x, I, α, h, 1, v). Shape: (n_grid, 6, 6)."""
-    q = np.zeros((len(slope), 6, 6))
     drift = market.arrival_price * order.slice_length
-    q[:, _V, _V] = slope - market.permanent_impact + risk
-    q[:, _X, _X] = risk
-    q[:, _X, _V] = q[:, _V, _X] = market.permanent_impact / 2 - risk
-    q[:, _I, _V] = q[:, _V, _I] = 0.5
-    q[:, _H, _V] = q[:, _V, _H] = 0.5
-    q[:, _X, _A] = q[:, _A, _X] = -drift / 2
-    q[:, _A, _V] = q[:, _V, _A] = drift / 2
-    return q
+    entries: _Entries = {
+        (_V, _V): slope - market.permanent_impact + risk,
+        (_X, _X): risk,
+        (_X, _V): market.permanent_impact / 2 - risk,
+        (_I, _V): 0.5,
+        (_H, _V): 0.5,
+        (_X, _A): -drift / 2,
+        (_A, _V): drift / 2,
+    }
+    return _symmetric(entries, 6, slope)
 
 
-def _last_cost(market: Market, order: Order, slope: np.ndarray) -> np.ndarray:
+def _last_cost(market: Market, order: Order, slope: Any) -> Any:
     """Expected cost of the last slice and of the block x − v that closes it. Shape: (n_grid, 6, 6)."""
-    q = np.zeros((len(slope), 6, 6))
     push = market.permanent_impact + market.transient_impact  # of the last trade, on the block
     block = order.terminal_penalty * slope
-    q[:, _V, _V] = slope + block - push
-    q[:, _X, _X] = block
-    q[:, _X, _V] = q[:, _V, _X] = push / 2 - block
-    q[:, _I, _X] = q[:, _X, _I] = 0.5
-    q[:, _H, _X] = q[:, _X, _H] = 0.5
-    return q
+    entries: _Entries = {
+        (_V, _V): slope + block - push,
+        (_X, _X): block,
+        (_X, _V): push / 2 - block,
+        (_I, _X): 0.5,
+        (_H, _X): 0.5,
+    }
+    return _symmetric(entries, 6, slope)
+
+
+def _symmetric(entries: _Entries, n: int, like: Any, rest: float = 0.0) -> Any:
+    return _form(entries | {(j, i): value for (i, j), value in entries.items()}, (n, n), like, rest)
+
+
+def _form(entries: _Entries, shape: tuple[int, int], like: Any, rest: float = 0.0) -> Any:
+    """Matrices from their entries, numbers or one for each grid point. Shape: (len(like), *shape)."""
+    zero = 0.0 * like
+    columns = [zero + entries.get((i, j), rest) for i in range(shape[0]) for j in range(shape[1])]
+    return namespace(like).stack(columns, -1).reshape(len(like), *shape)
+
+
+def _like(array: np.ndarray, like: Any) -> Any:
+    """``array``, as a tensor where ``like`` is one."""
+    return like.new_tensor(array) if hasattr(like, "new_tensor") else array
+
+
+def _square_mean(noise: Any) -> Any:
+    """E[m²] = e^{v²} of a mean-one noise m with log standard deviation v."""
+    return namespace(noise).exp(noise**2)
 
 
 def _gauss_hermite(n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -217,22 +252,25 @@ def _gauss_hermite(n: int) -> tuple[np.ndarray, np.ndarray]:
     return nodes, weights / weights.sum()
 
 
-def _decay_moments(market: Market, slice_length: float) -> tuple[float, float]:
+def _decay_moments(market: Market, slice_length: float) -> tuple[Any, Any]:
     """Mean and mean square of the decay of transient impact over a slice."""
     z, weights = _gauss_hermite(60)
-    decay = market.decay_at(z, slice_length)
-    return float(weights @ decay), float(weights @ decay**2)
+    like = next((f for f in (market.resilience, market.decay_noise) if hasattr(f, "detach")), None)
+    decay, weights = market.decay_at(_like(z, like), slice_length), _like(weights, like)
+    return (weights * decay).sum(), (weights * decay**2).sum()
 
 
 def _transition(market: Market, order: Order, u: np.ndarray, n_nodes: int) -> np.ndarray:
     """Matrix of E[f(ℓ') | ℓ] for f on the grid ``u`` of ℓ / s. Shape: (n_grid, n_grid)."""
-    s, dt = market.liquidity_volatility, order.slice_length
     z, weights = _gauss_hermite(n_nodes)
     interpolate = CubicSpline(u, np.eye(len(u)))
-    p = market.shock_probability(dt)
+    unit = replace(market, liquidity_volatility=1.0)
+    p = market.shock_probability(order.slice_length)
 
     def expectation(jump: float) -> np.ndarray:
-        ahead = market.next_liquidity(s * u[:, None], z, jump, dt) / s
+        ahead = unit.next_liquidity(u[:, None], z, jump, order.slice_length)
         return np.tensordot(interpolate(np.clip(ahead, u[0], u[-1])), weights, axes=(1, 0))
 
-    return (1 - p) * expectation(0.0) + p * expectation(market.shock_size)
+    if p == 0:
+        return expectation(0.0)
+    return (1 - p) * expectation(0.0) + p * expectation(float(market.shock_size) / float(market.liquidity_volatility))

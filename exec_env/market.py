@@ -1,5 +1,6 @@
 """The market: its parameters, and the equations that shape standard normals into one slice."""
 
+import math
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any, Literal
@@ -134,8 +135,8 @@ class Market:
 
     def next_liquidity(self, log_liquidity: Any, z: Any, jump: Any, slice_length: float) -> Any:
         """Exact Ornstein-Uhlenbeck step ℓ' = a ℓ + s √(1−a²) z − J, a = e^{−θΔ}."""
-        a = np.exp(-self.liquidity_reversion * slice_length)
-        return float(a) * log_liquidity + self.liquidity_volatility * float(np.sqrt(1 - a**2)) * z - jump
+        a = math.exp(-self.liquidity_reversion * slice_length)
+        return a * log_liquidity + self.liquidity_volatility * math.sqrt(1 - a**2) * z - jump
 
     def jump_at(self, z: Any, slice_length: float) -> Any:
         """Liquidity shock J: ``shock_size`` with probability ``shock_rate`` Δ, else 0.
@@ -160,8 +161,8 @@ class Market:
 
     def next_signal(self, deviation: Any, z: Any, slice_length: float) -> Any:
         """Exact Ornstein-Uhlenbeck step of the random part of α. [1/day]"""
-        b = np.exp(-self.signal_reversion * slice_length)
-        return float(b) * deviation + self.signal_volatility * float(np.sqrt(1 - b**2)) * z
+        b = math.exp(-self.signal_reversion * slice_length)
+        return b * deviation + self.signal_volatility * math.sqrt(1 - b**2) * z
 
     def profile(self, n_steps: int) -> np.ndarray:
         """Mean volume of each slice over the average slice. Shape: (n_steps,), mean one.

@@ -74,6 +74,8 @@ PRESETS: dict[str, Preset] = {
             temporary_impact=0.01 / 20,
             permanent_impact=0.001,
             transient_impact=0.0,
+            # Half the default: where liquidity makes temporary impact smaller than permanent impact, no bound exists.
+            liquidity_volatility=0.3,
         ),
         Order(shares=1000.0, n_steps=20, slice_length=1 / 20, risk_aversion=1e-3),
     ),

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from exec_env.arrays import namespace
 from exec_env.execution import Slice
 from exec_env.market import BPS, Market
 from exec_env.order import Order
@@ -147,7 +148,7 @@ def _liquidity(market: Market, dt: float, normals: Normals) -> Any:
         jump = 0.0 if normals.shock is None else market.jump_at(normals.shock[:, t], dt)
         state = market.next_liquidity(state, normals.liquidity[:, t], jump, dt)
         states.append(state)
-    return _stack(states)
+    return namespace(state).stack(states, -1)
 
 
 def _signal(market: Market, dt: float, normals: Normals) -> Any:
@@ -163,13 +164,4 @@ def _signal(market: Market, dt: float, normals: Normals) -> Any:
     for t in range(1, n_steps):
         state = market.next_signal(state, normals.signal[:, t], dt)
         states.append(state + float(mean[t]))
-    return _stack(states)
-
-
-def _stack(columns: list[Any]) -> Any:
-    """Stack columns (n_paths,) to (n_paths, n_steps)."""
-    if isinstance(columns[0], np.ndarray):
-        return np.stack(columns, axis=-1)
-    import torch
-
-    return torch.stack(columns, dim=-1)
+    return namespace(state).stack(states, -1)

@@ -38,6 +38,8 @@ class Evaluation:
     problem: Problem
     bound_bps: float | None
     """Lower bound on J of any policy [bps]; None where there is none."""
+    no_bound: str = ""
+    """Why there is none."""
     settings: dict[str, Any] = field(default_factory=dict)
     """What was evaluated: environment, episodes, seed, overrides."""
 
@@ -65,7 +67,7 @@ class Evaluation:
             },
             index=t.index,
         )
-        bound = f"lower bound {self.bound_bps:.3f}" if self.bound_bps else "no bound: the paths are recorded"
+        bound = f"no bound: {self.no_bound}" if self.bound_bps is None else f"lower bound {self.bound_bps:.3f}"
         lines = [f"bps of the arrival notional; ± is one standard error; {bound}"]
         if self.problem.recording:
             lines.append("episodes of a recording overlap, so that the true errors are larger than these")
@@ -129,7 +131,7 @@ def evaluate(
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise ValueError(f"seed = {seed!r}: must be a whole number >= 0")
     problem = make_problem(**({"preset": get_spec(env_id).preset} | overrides))
-    bound = None if problem.recording else lq.solve(problem.market, problem.order).bound_bps
+    bound, why = find_bound(problem)
     resolved = resolve_all(agents, problem.market, problem.order)
     rows = _rows(problem, episodes, starts)
     if rows is not None:
@@ -149,7 +151,17 @@ def evaluate(
     per_path = per_path.sort_values(["agent", "path"], kind="stable", ignore_index=True)
     settings = {"env": env_id, "episodes": first, "seed": seed, "agents": list(resolved)}
     settings |= {"overrides": {k: v if isinstance(v, int | float | str) else str(v) for k, v in overrides.items()}}
-    return Evaluation(per_path, pd.concat(examples, ignore_index=True), problem, bound, settings)
+    return Evaluation(per_path, pd.concat(examples, ignore_index=True), problem, bound, why, settings)
+
+
+def find_bound(problem: Problem) -> tuple[float | None, str]:
+    """Lower bound on J [bps], or None and the reason why there is none."""
+    if problem.recording:
+        return None, "the paths are recorded"
+    try:
+        return lq.solve(problem.market, problem.order).bound_bps, ""
+    except ValueError as error:
+        return None, str(error)
 
 
 def _rows(problem: Problem, episodes: int, starts: str) -> np.ndarray | None:

@@ -33,7 +33,7 @@ def summarise(per_path: pd.DataFrame, bound_bps: float | None) -> pd.DataFrame:
 
     Args:
         per_path: from ``evaluate``.
-        bound_bps: lower bound on J; None where there is none.
+        bound_bps: lower bound on J; None where there is none. A gap is relative, so that it needs a positive bound.
     """
     rows = {}
     groups = dict(tuple(per_path.groupby("agent", sort=False, observed=True)))
@@ -49,7 +49,7 @@ def summarise(per_path: pd.DataFrame, bound_bps: float | None) -> pd.DataFrame:
             "shortfall_std": std,
             "cvar95": cvar(shortfall),
             "sharpe": -shortfall.mean() / std if std > 0 else np.nan,
-            "gap_percent": 100 * (objective.mean() / bound_bps - 1) if bound_bps else np.nan,
+            "gap_percent": 100 * (objective.mean() / bound_bps - 1) if bound_bps and bound_bps > 0 else np.nan,
             "gap_closed_percent": np.nan,
             "diff": np.nan,
             "diff_low": np.nan,

@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from exec_env import lq
 from exec_env.actions import get_action_mode
 from exec_env.execution import bps
 from exec_env.harness.agent import Learner, agent_class, normalise
+from exec_env.harness.evaluate import find_bound
 from exec_env.harness.storage import new_folder, read_tensors, read_yaml, write_tensors, write_yaml
 from exec_env.observation import Observation
 from exec_env.problem import Problem, make_problem
@@ -201,7 +201,7 @@ class _Check:
         self._problem = problem
         rng = np.random.default_rng(child_seed(config.seed, _VALIDATION))
         self._tape = problem.source.sample([rng], config.check_episodes)
-        self.bound = None if problem.recording else lq.solve(problem.market, problem.order).bound_bps
+        self.bound, _ = find_bound(problem)
         twap = get_action_mode("pace")
         one = int(np.flatnonzero(twap.values(problem.order) == 1.0)[0])
         self.twap = self._objective(lambda observations: np.full(len(observations), one), twap)

@@ -1,0 +1,193 @@
+"""The bound: below every policy, equal to brute force, converged, differentiable."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from baselines.adaptive import Adaptive
+from baselines.schedule import Schedule
+from exec_env import ENVIRONMENTS, lq
+from exec_env.actions import ActionMode
+from exec_env.execution import Book, Slice, bps, terms, trade
+from exec_env.market import Market
+from exec_env.order import Order
+from exec_env.presets import PRESETS, get_preset
+from exec_env.registry import get_spec
+from exec_env.rollout import rollout
+from exec_env.tape import Tape
+
+NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(7)
+WEIGHTS = WEIGHTS / WEIGHTS.sum()
+
+
+def brute_force(market: Market, order: Order) -> float:
+    """Optimal unconstrained cost by a tree of quadrature nodes and the equations of ``trade``. [bps]
+
+    The cost of a slice and all that follows is a parabola in the shares traded; three points of it give its minimum.
+    """
+    constants, dt = terms(market, replace(order, max_participation=None)), order.slice_length
+
+    def value(t: int, book: Book, l: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+        last = t == order.n_steps - 1
+        # Axes behind those of the state: spread, decay, next liquidity, next signal.
+        wide = Book(*(np.asarray(entry)[..., None, None, None, None] for entry in book))
+        ell, a = l[..., None, None, None, None], alpha[..., None, None, None, None]
+        now = Slice(
+            log_liquidity=ell,
+            half_spread=market.half_spread_at(ell, NODES[:, None, None, None]),
+            volume=np.array(1.0),
+            variance=market.variance_at(ell, dt),
+            drift=market.arrival_price * dt * a,
+            temporary=(market.temporary_at(ell[..., None], NODES, dt) * WEIGHTS).sum(-1),
+            permanent=market.permanent_impact,
+            decay=market.decay_at(NODES[:, None, None], dt),
+            price_shock=0.0,
+            slippage=0.0,
+        )
+        points = np.array([0.2, 0.5, 0.8])
+        costs = []
+        for point in points:
+            after, fill = trade(wide, now, point * wide.remaining, constants, last)
+            cost = fill.objective
+            if not last:
+                following = market.next_liquidity(ell, NODES[:, None], 0.0, dt)
+                signal = market.next_signal(a, NODES, dt)
+                shape = np.broadcast_shapes(after.remaining.shape, after.transient.shape, following.shape, signal.shape)
+                onward = Book(*(np.broadcast_to(entry, shape) for entry in after))
+                cost = cost + value(t + 1, onward, np.broadcast_to(following, shape), np.broadcast_to(signal, shape))
+            cost = np.broadcast_to(cost, np.broadcast_shapes(np.shape(cost), (*ell.shape[:-4], 7, 7, 7, 7)))
+            costs.append(np.einsum("...hdls,d,l,s->...h", cost, WEIGHTS, WEIGHTS, WEIGHTS))
+        c2, c1, c0 = np.moveaxis(np.polyfit(points, np.reshape(costs, (3, -1)), 2), 0, 0)
+        return (c0 - c1**2 / (4 * c2)).reshape(costs[0].shape) @ WEIGHTS
+
+    start = market.liquidity_volatility * NODES[:, None]
+    signal = market.signal + market.signal_volatility * NODES[None, :]
+    shape = np.broadcast_shapes(start.shape, signal.shape)
+    book = Book(*(np.full(shape, entry) for entry in (order.shares, 0.0, 0.0, 0.0)))
+    total = value(0, book, np.broadcast_to(start, shape), np.broadcast_to(signal, shape))
+    return float(WEIGHTS @ total @ WEIGHTS) * bps(order.shares * market.arrival_price)
+
+
+MILD = {"liquidity_volatility": 0.15, "spread_noise": 0.1, "impact_noise": 0.1, "decay_noise": 0.1, "half_spread": 20.0}
+
+
+@pytest.mark.parametrize("side", ["sell", "buy"])
+@pytest.mark.parametrize("extra", [{}, {"signal": 0.02, "signal_volatility": 0.05}, {"spread_elasticity": -0.8}])
+def test_two_slices_equal_brute_force(extra: dict[str, float], side: Any) -> None:
+    market, order = Market(**(MILD | extra)), Order(n_steps=2, slice_length=0.05, side=side)
+    assert lq.solve(market, order).bound_bps == pytest.approx(brute_force(market, order), rel=1e-6)
+
+
+def test_three_slices_equal_brute_force() -> None:
+    quiet = MILD | {"liquidity_volatility": 0.05, "spread_noise": 0.05, "impact_noise": 0.05, "decay_noise": 0.05}
+    market, order = Market(**quiet), Order(n_steps=3, slice_length=0.05)
+    assert lq.solve(market, order).bound_bps == pytest.approx(tree_of_three(market, order), rel=1e-6)
+
+
+def tree_of_three(market: Market, order: Order) -> float:
+    """Three slices without signal, with three nodes for each random factor, as plain floats. [bps]"""
+    z, w = np.polynomial.hermite_e.hermegauss(3)
+    w = w / w.sum()
+    constants, dt = terms(market, replace(order, max_participation=None)), order.slice_length
+    points = np.array([0.2, 0.5, 0.8])
+
+    def value(t: int, book: Book, l: float) -> float:
+        total, last = 0.0, t == 2
+        slope = float(WEIGHTS @ market.temporary_at(l, NODES, dt))
+        for zh, wh in zip(z, w, strict=True):
+            costs = np.zeros(3)
+            for i, point in enumerate(points):
+                decays = zip(z, w, strict=True) if not last else [(0.0, 1.0)]
+                for zd, wd in decays:
+                    seen = (l, float(market.half_spread_at(l, zh)), 1.0, float(market.variance_at(l, dt)), 0.0)
+                    hidden = (slope, market.permanent_impact, float(market.decay_at(zd, dt)), 0.0, 0.0)
+                    now = Slice(*seen, *hidden)
+                    after, fill = trade(book, now, point * book.remaining, constants, last)
+                    cost = fill.objective
+                    if not last:
+                        onward = [value(t + 1, after, float(market.next_liquidity(l, zl, 0.0, dt))) for zl in z]
+                        cost += float(w @ onward)
+                    costs[i] += wd * cost
+            c2, c1, c0 = np.polyfit(points, costs, 2)
+            total += wh * (c0 - c1**2 / (4 * c2))
+        return total
+
+    starts = [value(0, Book(order.shares, 0.0, 0.0, 0.0), float(market.liquidity_volatility * zl)) for zl in z]
+    return float(w @ starts) * bps(order.shares * market.arrival_price)
+
+
+def test_the_bound_of_the_default_problem_is_what_was_computed_independently() -> None:
+    assert lq.solve(Market(), Order()).bound_bps == pytest.approx(17.984, rel=0.003)
+
+
+def test_the_bound_has_converged_in_grid_and_quadrature() -> None:
+    for market in (Market(), Market(liquidity_volatility=0.5, shock_rate=5.0, shock_size=0.7)):
+        coarse, fine = (lq.solve(market, Order(), *size).bound_bps for size in ((41, 9), (82, 18)))
+        assert coarse == pytest.approx(fine, rel=5e-4)
+
+
+@pytest.mark.parametrize("env_id", ENVIRONMENTS)
+@pytest.mark.parametrize("side", ["sell", "buy"])
+def test_the_bound_is_below_two_hundred_random_policies(env_id: str, side: Any) -> None:
+    preset = get_preset(get_spec(env_id).preset)
+    order = replace(preset.order, side=side)
+    bound = lq.solve(preset.market, order).bound_bps
+    optimum = lq.schedule(preset.market, order)
+    tape = Tape.simulate(preset.market, order, 300, seed=1)
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        # From near the optimum to far away.
+        agent = Schedule(optimum * np.exp(rng.uniform(0, 1.5) * rng.standard_normal(order.n_steps)))
+        steps = rollout(agent.act, tape, preset.market, order, ActionMode("fraction"))
+        objective = sum(s.fill.objective for s in steps) * bps(order.shares * tape.arrival_price)
+        standard_error = objective.std(ddof=1) / len(objective) ** 0.5
+        assert objective.mean() > bound - 4 * standard_error - 1e-9
+
+
+@pytest.mark.parametrize(
+    ("features", "slack"),
+    [
+        ({}, 0.0),
+        ({"half_spread": 0.0, "spread_elasticity": -0.5}, 0.0),
+        # Buying back is optimal now and then, which the clipped rule may not do.
+        ({"shock_rate": 8.0, "shock_size": 0.5, "slippage_noise": 1.0}, 0.01),
+        ({"signal": 0.002, "signal_volatility": 0.002, "volume_profile": "u-shaped"}, 0.01),
+    ],
+)
+def test_without_a_cap_the_optimum_attains_the_bound_in_monte_carlo(features: dict[str, Any], slack: float) -> None:
+    market, order = Market(**features), Order(max_participation=None)
+    tape = Tape.simulate(market, order, 20_000, seed=3)
+    steps = rollout(Adaptive(market, order).act, tape, market, order, ActionMode("shares"))
+    objective = sum(s.fill.objective for s in steps) * bps(order.shares * tape.arrival_price)
+    bound, standard_error = lq.solve(market, order).bound_bps, objective.std(ddof=1) / 20_000**0.5
+    assert bound - 3 * standard_error < objective.mean() < bound * (1 + slack) + 3 * standard_error
+
+
+def test_gradients_of_the_bound_equal_finite_differences() -> None:
+    at = {
+        "temporary_impact": 1.4e-7,
+        "liquidity_volatility": 0.6,
+        "half_spread": 2.5,
+        "resilience": 20.0,
+        "decay_noise": 0.3,
+    }
+    tensors = {k: torch.tensor(v, dtype=torch.float64, requires_grad=True) for k, v in at.items()}
+    lq.solve(Market(**tensors), Order()).bound_bps.backward()
+    for name, value in at.items():
+        up, down = (lq.solve(Market(**{name: value * (1 + h)}), Order()).bound_bps for h in (1e-4, -1e-4))
+        assert float(tensors[name].grad) * value == pytest.approx((up - down) / 2e-4, rel=1e-5)
+
+
+def test_a_problem_without_an_optimum_is_refused() -> None:
+    with pytest.raises(ValueError, match="no optimum: Market.permanent_impact"):
+        lq.solve(Market(permanent_impact=1e-3), Order())
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_has_a_bound_and_a_schedule_that_finishes(name: str) -> None:
+    preset = PRESETS[name]
+    assert np.isfinite(lq.solve(preset.market, preset.order).bound_bps)
+    assert lq.schedule(preset.market, preset.order).sum() == pytest.approx(preset.order.shares)
