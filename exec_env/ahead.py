@@ -1,6 +1,7 @@
 """Paths made ahead for many sub-environments, in large batches and on all processors."""
 
 import functools
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,12 +15,17 @@ _BATCH = 4
 
 
 _CHUNK = 512
-"""Sub-environments whose batches are shaped at once."""
+"""Sub-environments whose batches are shaped at once, at most."""
+
+
+_KEPT = 2**25 - 2**16
+"""Size of an array after which glibc keeps freed memory; just below its upper limit. [bytes]"""
 
 
 @functools.cache
 def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(thread_name_prefix="exec_env-paths")
+    # More threads than processors would only fight for Python's lock.
+    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="exec_env-paths")
 
 
 class PathsAhead:
@@ -32,7 +38,6 @@ class PathsAhead:
 
     def __init__(self, source: Source, n_envs: int, n_steps: int) -> None:
         self._source, self._n_envs, self._n_steps = source, n_envs, n_steps
-        self._each = np.arange(n_envs)
         self._rngs: list[np.random.Generator] = []
         # The random numbers of a slice lie side by side in memory, because sub-environments are at different slices;
         # what is the same number in every slice is kept once.
@@ -42,6 +47,10 @@ class PathsAhead:
         self._ready = np.zeros(n_envs, bool)  # whether the batch that is not played is full
         self._half = np.ones(n_envs, np.int64)  # the batch that is played
         self._path = np.full(n_envs, _BATCH - 1)  # the path of it that is played
+        self._first = np.zeros(n_envs, np.int64)  # where its first slice is among all records
+        # glibc returns freed memory to the system at once, and every batch would pay for getting it back page by
+        # page (a third of its time), until a program has freed one array of this size. Elsewhere this does nothing.
+        np.empty(_KEPT, np.uint8)
 
     def seed(self, rngs: Sequence[np.random.Generator]) -> None:
         """Begin new sequences where the generator is a new one."""
@@ -50,33 +59,33 @@ class PathsAhead:
         self._path = np.where(same, self._path, _BATCH - 1)
         self._rngs = list(rngs)
 
-    def advance(self, mask: np.ndarray) -> np.ndarray:
-        """Go on to the next path where ``mask`` is True; returns all arrival prices. Shape: (n_envs,)."""
-        self._path = self._path + mask
-        used_up = self._path == _BATCH
-        if used_up.any():
-            if (used_up & ~self._ready).any():
+    def advance(self, which: np.ndarray) -> np.ndarray:
+        """Go on to the next path in ``which``; returns the arrival prices there."""
+        self._path[which] += 1
+        used_up = which[self._path[which] == _BATCH]
+        if used_up.size:
+            if not self._ready[used_up].all():
                 self._make_batches()
-            self._half = np.where(used_up, 1 - self._half, self._half)
-            self._path = np.where(used_up, 0, self._path)
-            self._ready &= ~used_up
-        return self._prices[self._each, self._half, self._path]
+            self._half[used_up] = 1 - self._half[used_up]
+            self._path[used_up] = 0
+            self._ready[used_up] = False
+        path = (which * 2 + self._half[which]) * _BATCH + self._path[which]
+        self._first[which] = path * self._n_steps
+        return self._prices.reshape(-1)[path]
 
     def at(self, t: np.ndarray, which: np.ndarray | None = None) -> Slice:
         """Slice ``t`` of the path that is played, everywhere or in ``which``; columns of the shape of ``t``."""
-        half, path, each = self._half, self._path, self._each
-        if which is not None:
-            half, path, each = half[which], path[which], which
-        index = ((each * 2 + half) * _BATCH + path) * self._n_steps + t
+        index = t + (self._first if which is None else self._first[which])
         columns = iter(self._records.reshape(-1, self._records.shape[-1]).take(index, axis=0).T)
         return Slice(*(next(columns) if c is None else c for c in self._constants))
 
     def _make_batches(self) -> None:
         """Make the batches that are wanting, some at a time so that what is shaped stays in the processor's cache."""
         wanting = np.flatnonzero(~self._ready)
-        chunks = [wanting[i : i + _CHUNK] for i in range(0, wanting.size, _CHUNK)]
         if not self._constants:
-            self._make(chunks.pop())
+            self._make(wanting[:1])
+            wanting = wanting[1:]
+        chunks = np.array_split(wanting, -(-wanting.size // _CHUNK)) if wanting.size else []
         if len(chunks) > 1:
             list(_threads().map(self._make, chunks))
         else:

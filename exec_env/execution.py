@@ -50,7 +50,7 @@ class Fill(NamedTuple):
 
     shares: Any  # traded in the slice, the closing block included [shares]
     block: Any  # of these, sold at once after the last slice [shares]
-    excess: Any  # asked for beyond the cap [shares]
+    beyond_cap: Any  # asked for less the cap, negative within it [shares]
     clipped: Any  # whether more was asked for than could be traded
     touch: Any  # price of a first share, as a move since arrival in the order's favour [$]
     shortfall: Any  # arrival value of the shares traded less what they brought [$]
@@ -63,6 +63,11 @@ class Fill(NamedTuple):
     risk: Any  # λ variance x'²: a charge, not a payment
     drift: Any  # the part of ``price`` that is expected
     objective: Any  # what counts for J: all but the martingale part of the price, which no policy can move
+
+    @property
+    def excess(self) -> Any:
+        """What was asked for beyond the cap. [shares]"""
+        return namespace(self.beyond_cap).maximum(self.beyond_cap, 0.0)
 
     @property
     def price_per_share(self) -> Any:
@@ -104,7 +109,7 @@ def trade(book: Book, now: Slice, asked: Any, terms: Terms, last: Any) -> tuple[
         now: the slice.
         asked: shares to trade; what is infeasible is clipped to [0, min(x, cap · volume)]. [shares]
         terms: constants of the episode.
-        last: whether this is the last slice.
+        last: whether this is the last slice; a plain False, where it is nobody's, saves a third of the work.
 
     Returns:
         The book after the slice, and what it cost.
@@ -113,47 +118,51 @@ def trade(book: Book, now: Slice, asked: Any, terms: Terms, last: Any) -> tuple[
     """
     xp = namespace(book.remaining)
     remaining, pushed, move, _ = book
+    _, half_spread, volume, variance, expected_move, slope, gamma, decay, shock, slippage_per_share = now
     if terms.max_participation is None:
-        limit, excess = remaining, 0.0 * remaining
+        limit, beyond_cap = remaining, 0.0 * remaining
     else:
-        cap = terms.max_participation * now.volume
-        limit, excess = xp.minimum(remaining, cap), xp.maximum(asked - cap, 0.0)
+        cap = terms.max_participation * volume
+        limit, beyond_cap = xp.minimum(remaining, cap), asked - cap
     v = xp.maximum(xp.minimum(asked, limit), 0.0)
     left = remaining - v
-    block = left * last
-    held = left - block
 
-    pushed_on = pushed + terms.transient_impact * v
-    permanent_push = now.permanent * v
-    slope = now.temporary
+    # What the fills themselves say is the shortfall: cash against arrival value. What the equations say are its
+    # components.
     concession = slope * v
-    block_concession = terms.terminal_penalty * slope * block
-    shares = v + block
+    pushed_on = pushed + terms.transient_impact * v
+    permanent_push = gamma * v
+    touch = move - half_spread - pushed - slippage_per_share
+    shortfall = -v * (touch - concession)
+    temporary = concession * v
+    transient = pushed * v
+    if last is False:
+        shares, block, held = v, 0.0 * v, left
+    else:
+        block = left * last
+        shares, held = v + block, left - block
+        block_concession = terms.terminal_penalty * slope * block
+        block_touch = move - permanent_push - half_spread - pushed_on - slippage_per_share
+        shortfall = shortfall - block * (block_touch - block_concession)
+        temporary = temporary + block_concession * block
+        transient = transient + pushed_on * block
 
-    # What the fills themselves say: cash against arrival value.
-    touch = move - now.half_spread - pushed - now.slippage
-    block_touch = move - permanent_push - now.half_spread - pushed_on - now.slippage
-    shortfall = -v * (touch - concession) - block * (block_touch - block_concession)
-
-    # What the equations say, component by component.
-    spread = now.half_spread * shares
-    temporary = concession * v + block_concession * block
-    transient = pushed * v + pushed_on * block
+    spread = half_spread * shares
     permanent = permanent_push * left
-    slippage = now.slippage * shares
-    risk = terms.risk_aversion * now.variance * held * held
-    drift = -held * now.drift
-    price = drift - held * now.price_shock
+    slippage = slippage_per_share * shares
+    risk = terms.risk_aversion * variance * held * held
+    drift = -held * expected_move
+    price = drift - held * shock
     objective = spread + temporary + transient + permanent + slippage + drift + risk
     fill = Fill(
-        shares, block, excess, asked > v, touch, shortfall,
+        shares, block, beyond_cap, asked > v, touch, shortfall,
         spread, temporary, transient, permanent, price, slippage, risk, drift, objective,
     )  # fmt: skip
     after = Book(
         held,
-        now.decay * pushed_on,
-        move + now.price_shock + now.drift - permanent_push,
+        decay * pushed_on,
+        move + shock + expected_move - permanent_push,
         # The tiny number is for recorded slices without any volume.
-        v / (now.volume + 1e-300),
+        v / (volume + 1e-300),
     )
     return after, fill

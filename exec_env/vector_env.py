@@ -68,9 +68,12 @@ class ExecutionVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray
         self._terms = terms(self.market, self.order)
         self._rngs: list[np.random.Generator] = []
         self._t = np.zeros(self.num_envs, np.int64)
+        # Slices left: n_steps - t, as the floats that the equations want.
+        self._left = np.zeros(self.num_envs)
         self._done = np.ones(self.num_envs, bool)
         self._book = opening(*np.zeros((2, self.num_envs)))
         self._shortfall, self._objective = np.zeros((2, self.num_envs))
+        self._arrival_price, self._to_bps = np.ones((2, self.num_envs))
         self._ahead = PathsAhead(problem.source, self.num_envs, self.order.n_steps)
 
     def reset(
@@ -82,7 +85,7 @@ class ExecutionVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray
         mask = np.asarray((options or {}).get("reset_mask", everywhere))
         if mask.shape != (self.num_envs,) or mask.dtype != bool or not mask.any():
             raise ValueError(f"reset option 'reset_mask': must be {self.num_envs} booleans, at least one of them True")
-        self._begin(mask)
+        self._begin(np.flatnonzero(mask))
         self._now = self._slices()
         return self._observation(), {}
 
@@ -96,13 +99,15 @@ class ExecutionVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray
         if not self._rngs:
             raise gym.error.ResetNeeded("call reset() before the first step()")
         order, book, now, was_done = self.order, self._book, self._now, self._done
-        left = np.maximum(order.n_steps - self._t, 1)
+        left = np.maximum(self._left, 1.0)
+        last = left == 1.0
         values = self._decode(actions, self.num_envs)
         asked = self.mode.shares(values, book.remaining, left, now.volume)
-        self._book, fill = trade(book, now, asked, self._terms, left == 1)
-        self._t = self._t + 1
-        self._shortfall = self._shortfall + fill.shortfall
-        self._objective = self._objective + fill.objective
+        self._book, fill = trade(book, now, asked, self._terms, last if last.any() else False)
+        self._t += 1
+        self._left -= 1.0
+        self._shortfall += fill.shortfall
+        self._objective += fill.objective
         self._done = self._book.remaining <= 0.0
         terminated = self._done & ~was_done if self._autoreset == AutoresetMode.NEXT_STEP else self._done.copy()
         rewards = self.reward(fill, book, self._book, order.shares, self._to_bps)
@@ -111,7 +116,7 @@ class ExecutionVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray
         infos = self._infos(step_info(book, fill, self._arrival_price, order.sign, self._to_bps), was_done)
         resets = {AutoresetMode.SAME_STEP: self._done, AutoresetMode.NEXT_STEP: was_done}.get(self._autoreset)
         if resets is not None and resets.any():
-            self._begin(resets)
+            self._begin(np.flatnonzero(resets))
         self._now = self._slices()
         return self._observation(), rewards, terminated, np.zeros(self.num_envs, bool), infos
 
@@ -123,7 +128,7 @@ class ExecutionVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray
         final = episode_info(self._shortfall, self._objective, self._to_bps)
         if self._autoreset != AutoresetMode.SAME_STEP:
             return _masked(infos, ~was_done) | _masked(final, ended)
-        final_obs = np.full(self.num_envs, None, dtype=object)
+        final_obs = np.empty(self.num_envs, dtype=object)  # filled with None
         which = np.flatnonzero(ended)
         final_obs[which] = list(self._observation(which))
         final_info = _masked(infos | final, ended)
@@ -147,14 +152,14 @@ class ExecutionVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray
         ]
         self._ahead.seed(self._rngs)
 
-    def _begin(self, mask: np.ndarray) -> None:
-        """Begin the next path where ``mask`` is True."""
-        self._arrival_price = self._ahead.advance(mask)
-        self._to_bps = bps(self.order.shares * self._arrival_price)
-        which = np.flatnonzero(mask)
+    def _begin(self, which: np.ndarray) -> None:
+        """Begin the next path in ``which``."""
+        self._arrival_price[which] = prices = self._ahead.advance(which)
+        self._to_bps[which] = bps(self.order.shares * prices)
         # The step has just made these arrays, so nobody else holds them.
         for column, value in zip(self._book, opening(self.order.shares), strict=True):
             column[which] = value
+        self._left[which] = self.order.n_steps
         for column in (self._shortfall, self._objective, self._t, self._done):
             column[which] = 0
 
@@ -165,11 +170,11 @@ class ExecutionVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray
 
     def _observation(self, which: np.ndarray | None = None) -> np.ndarray:
         """Observations of all sub-environments, or of ``which``. Shape: (n, 10)."""
-        book, now, t = self._book, self._now, self._t
+        book, now, left = self._book, self._now, self._left
         if which is not None:
-            book, now, t = Book(*(entry[which] for entry in book)), self._slices(which), t[which]
-        entries = self._observe(book, self._observe.market(now), self.order.n_steps - t)
-        return observation.stack(entries, len(t))
+            book, now, left = Book(*(entry[which] for entry in book)), self._slices(which), left[which]
+        entries = self._observe(book, self._observe.market(now), left)
+        return observation.stack(entries, len(left))
 
 
 def _masked(infos: dict[str, Any], mask: np.ndarray) -> dict[str, Any]:
