@@ -61,7 +61,7 @@ def namespace(x: Any) -> Namespace:
     >>> namespace(2.0).minimum(2.0, 1.0)
     1.0
     """
-    if isinstance(x, float | int):
+    if isinstance(x, (float, int)):  # a tuple: a union would be built at each call
         return _Floats
     if isinstance(x, np.ndarray | np.generic):
         return np

@@ -20,7 +20,7 @@ _AHEAD = 64
 
 
 _Path = tuple[list[Slice], list[MarketEntries], float]
-"""Slices, what is seen of them, and the arrival price."""
+"""Slices, what is seen before each of them and at the end, and the arrival price."""
 
 
 class ExecutionEnv(gym.Env[np.ndarray, Any]):
@@ -89,6 +89,7 @@ class ExecutionEnv(gym.Env[np.ndarray, Any]):
         self._to_shares = self.mode.shares
         self._observe = Observer(self.market, self.order)
         self._terms = terms(self.market, self.order)
+        self._sign = self.order.sign
         self._ahead: list[_Path] = []
         self._ahead_rng: np.random.Generator | None = None
         self._over = True
@@ -123,7 +124,7 @@ class ExecutionEnv(gym.Env[np.ndarray, Any]):
         self._shortfall += fill.shortfall
         self._objective += fill.objective
         self._over = self._book.remaining <= 0.0
-        info = step_info(book, fill, self._arrival_price, order.sign, self._to_bps)
+        info = step_info(book, fill, self._arrival_price, self._sign, self._to_bps)
         if self._over:
             info |= episode_info(self._shortfall, self._objective, self._to_bps)
         if self.render_mode:
@@ -141,9 +142,8 @@ class ExecutionEnv(gym.Env[np.ndarray, Any]):
         return draw(self.market, self.order, self._arrival_price, self._history)
 
     def _observation(self) -> np.ndarray:
-        # After the last slice the last one is shown again: there is nothing left to decide.
-        seen = self._seen[min(self._t, self.order.n_steps - 1)]
-        return np.array(self._observe(self._book, seen, self.order.n_steps - self._t), np.float32)
+        entries = self._observe(self._book, self._seen[self._t], self.order.n_steps - self._t)
+        return np.array(entries, np.float32)
 
     def _next_path(self, options: dict[str, Any]) -> _Path:
         if "start" in options:
@@ -159,5 +159,9 @@ class ExecutionEnv(gym.Env[np.ndarray, Any]):
     def _paths(self, tape: Tape) -> list[_Path]:
         """The paths of a tape as lists of plain floats, which step ten times faster than NumPy scalars."""
         entries = self._observe.market(tape.slices)
-        seen = [list(zip(*(column[e].tolist() for column in entries), strict=True)) for e in range(tape.n_paths)]
-        return [(tape.path(e), seen[e], float(tape.arrival_price[e])) for e in range(tape.n_paths)]
+        paths = []
+        for e in range(tape.n_paths):
+            seen = list(zip(*(column[e].tolist() for column in entries), strict=True))
+            # After the last slice the last one is shown again: there is nothing left to decide.
+            paths.append((tape.path(e), [*seen, seen[-1]], float(tape.arrival_price[e])))
+        return paths
