@@ -119,10 +119,11 @@ def trade(book: Book, now: Slice, asked: Any, terms: Terms, last: Any) -> tuple[
     xp = namespace(book.remaining)
     remaining, pushed, move, _ = book
     _, half_spread, volume, variance, expected_move, slope, gamma, decay, shock, slippage_per_share = now
-    if terms.max_participation is None:
+    kappa, risk_aversion, max_participation, terminal_penalty = terms
+    if max_participation is None:
         limit, beyond_cap = remaining, 0.0 * remaining
     else:
-        cap = terms.max_participation * volume
+        cap = max_participation * volume
         limit, beyond_cap = xp.minimum(remaining, cap), asked - cap
     v = xp.maximum(xp.minimum(asked, limit), 0.0)
     left = remaining - v
@@ -130,7 +131,7 @@ def trade(book: Book, now: Slice, asked: Any, terms: Terms, last: Any) -> tuple[
     # What the fills themselves say is the shortfall: cash against arrival value. What the equations say are its
     # components.
     concession = slope * v
-    pushed_on = pushed + terms.transient_impact * v
+    pushed_on = pushed + kappa * v
     permanent_push = gamma * v
     touch = move - half_spread - pushed - slippage_per_share
     shortfall = -v * (touch - concession)
@@ -141,7 +142,7 @@ def trade(book: Book, now: Slice, asked: Any, terms: Terms, last: Any) -> tuple[
     else:
         block = left * last
         shares, held = v + block, left - block
-        block_concession = terms.terminal_penalty * slope * block
+        block_concession = terminal_penalty * slope * block
         block_touch = move - permanent_push - half_spread - pushed_on - slippage_per_share
         shortfall = shortfall - block * (block_touch - block_concession)
         temporary = temporary + block_concession * block
@@ -150,7 +151,7 @@ def trade(book: Book, now: Slice, asked: Any, terms: Terms, last: Any) -> tuple[
     spread = half_spread * shares
     permanent = permanent_push * left
     slippage = slippage_per_share * shares
-    risk = terms.risk_aversion * variance * held * held
+    risk = risk_aversion * variance * held * held
     drift = -held * expected_move
     price = drift - held * shock
     objective = spread + temporary + transient + permanent + slippage + drift + risk
