@@ -14,8 +14,16 @@ _BATCH = 4
 """Paths drawn at once for a sub-environment: long enough for NumPy to work without Python's lock."""
 
 
-_CHUNK = 512
+_CHUNK = 1024
 """Sub-environments whose batches are shaped at once, at most."""
+
+
+_FEW = 128
+"""Fewer sub-environments than this are left to one thread."""
+
+
+_N_THREADS = os.cpu_count() or 1
+"""More threads than processors would only fight for Python's lock."""
 
 
 _KEPT = 2**25 - 2**16
@@ -24,8 +32,7 @@ _KEPT = 2**25 - 2**16
 
 @functools.cache
 def _threads() -> ThreadPoolExecutor:
-    # More threads than processors would only fight for Python's lock.
-    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="exec_env-paths")
+    return ThreadPoolExecutor(_N_THREADS, thread_name_prefix="exec_env-paths")
 
 
 class PathsAhead:
@@ -85,11 +92,10 @@ class PathsAhead:
         if not self._constants:
             self._make(wanting[:1])
             wanting = wanting[1:]
-        chunks = np.array_split(wanting, -(-wanting.size // _CHUNK)) if wanting.size else []
-        if len(chunks) > 1:
-            list(_threads().map(self._make, chunks))
-        else:
-            list(map(self._make, chunks))
+        # As many chunks for each thread, of one size; a few sub-environments are not worth the hand-over.
+        workers = _N_THREADS if wanting.size >= _FEW else 1
+        chunks = np.array_split(wanting, workers * -(-wanting.size // (workers * _CHUNK)) or 1)
+        list((_threads().map if workers > 1 else map)(self._make, chunks))
 
     def _make(self, which: np.ndarray) -> None:
         """Make a batch for some; chunks touch different rows, so threads can make them side by side."""
@@ -100,9 +106,7 @@ class PathsAhead:
             self._records = np.empty((self._n_envs, 2, _BATCH, self._n_steps, n_random))
         random = [c for c, constant in zip(tape.slices, self._constants, strict=True) if constant is None]
         halves = 1 - self._half[which]
-        records = np.empty((len(which), *self._records.shape[2:]))
         for i, column in enumerate(random):
-            records[..., i] = column.reshape(records.shape[:-1])
-        self._records[which, halves] = records
+            self._records[..., i][which, halves] = column.reshape(-1, _BATCH, self._n_steps)
         self._prices[which, halves] = tape.arrival_price.reshape(-1, _BATCH)
         self._ready[which] = True

@@ -134,7 +134,7 @@ def trade(book: Book, now: Slice, asked: Any, terms: Terms, last: Any) -> tuple[
     pushed_on = pushed + kappa * v
     permanent_push = gamma * v
     touch = move - half_spread - pushed - slippage_per_share
-    shortfall = -v * (touch - concession)
+    shortfall = v * (concession - touch)
     temporary = concession * v
     transient = pushed * v
     if last is False:
@@ -144,7 +144,7 @@ def trade(book: Book, now: Slice, asked: Any, terms: Terms, last: Any) -> tuple[
         shares, held = v + block, left - block
         block_concession = terminal_penalty * slope * block
         block_touch = move - permanent_push - half_spread - pushed_on - slippage_per_share
-        shortfall = shortfall - block * (block_touch - block_concession)
+        shortfall = shortfall + block * (block_concession - block_touch)
         temporary = temporary + block_concession * block
         transient = transient + pushed_on * block
 
@@ -152,7 +152,7 @@ def trade(book: Book, now: Slice, asked: Any, terms: Terms, last: Any) -> tuple[
     permanent = permanent_push * left
     slippage = slippage_per_share * shares
     risk = risk_aversion * variance * held * held
-    drift = -held * expected_move
+    drift = -expected_move * held
     price = drift - held * shock
     objective = spread + temporary + transient + permanent + slippage + drift + risk
     fill = Fill(
