@@ -1,6 +1,7 @@
 """Paths made ahead for many sub-environments, in large batches and on all processors."""
 
 import functools
+import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ _CHUNK = 1024
 
 
 _FEW = 128
-"""Fewer sub-environments than this are left to one thread."""
+"""Sub-environments that are worth a thread."""
 
 
 _N_THREADS = os.cpu_count() or 1
@@ -92,10 +93,11 @@ class PathsAhead:
         if not self._constants:
             self._make(wanting[:1])
             wanting = wanting[1:]
-        # As many chunks for each thread, of one size; a few sub-environments are not worth the hand-over.
-        workers = _N_THREADS if wanting.size >= _FEW else 1
-        chunks = np.array_split(wanting, workers * -(-wanting.size // (workers * _CHUNK)) or 1)
-        list((_threads().map if workers > 1 else map)(self._make, chunks))
+        if wanting.size:
+            # Chunks of one size, and as many for each thread.
+            workers = min(_N_THREADS, math.ceil(wanting.size / _FEW))
+            chunks = np.array_split(wanting, workers * math.ceil(wanting.size / (workers * _CHUNK)))
+            list((_threads().map if workers > 1 else map)(self._make, chunks))
 
     def _make(self, which: np.ndarray) -> None:
         """Make a batch for some; chunks touch different rows, so threads can make them side by side."""
