@@ -29,32 +29,49 @@ def _cap(order: Order) -> float:
     return 1.0 if order.max_participation is None else order.max_participation
 
 
+# Named functions, not lambdas, so that environments can be pickled.
+def _pace(a: Any, remaining: Any, slices_left: Any, volume: Any) -> Any:
+    return a * remaining / slices_left
+
+
+def _participation(a: Any, remaining: Any, slices_left: Any, volume: Any) -> Any:
+    return a * volume
+
+
+def _fraction(a: Any, remaining: Any, slices_left: Any, volume: Any) -> Any:
+    return a * remaining
+
+
+def _as_asked(a: Any, remaining: Any, slices_left: Any, volume: Any) -> Any:
+    return a
+
+
 _MODES = {
     "pace": _Mode(
         "multiples of selling evenly what is left",
-        lambda a, remaining, slices_left, volume: a * remaining / slices_left,
+        _pace,
         lambda order: float(order.n_steps),
         lambda order: PACE_LEVELS,
     ),
     "participation": _Mode(
         "share of the slice's volume",
-        lambda a, remaining, slices_left, volume: a * volume,
+        _participation,
         _cap,
     ),
     "participation-levels": _Mode(
         "share of the slice's volume, in levels",
-        lambda a, remaining, slices_left, volume: a * volume,
+        _participation,
         _cap,
         lambda order: tuple(_cap(order) * level for level in PARTICIPATION_LEVELS),
     ),
     "fraction": _Mode(
         "fraction of the remaining inventory",
-        lambda a, remaining, slices_left, volume: a * remaining,
+        _fraction,
         lambda order: 1.0,
     ),
     "shares": _Mode(
         "shares",
-        lambda a, remaining, slices_left, volume: a,
+        _as_asked,
         lambda order: order.shares,
     ),
 }

@@ -55,17 +55,17 @@ class Recording:
     def __post_init__(self) -> None:
         if len(self.time) < 2:
             raise ValueError(f"{self.name}: {len(self.time)} rows; a recorded market needs at least two")
-        if not 0 < self.hours_per_day <= 24:
+        if not isinstance(self.hours_per_day, int | float) or not 0 < self.hours_per_day <= 24:
             raise ValueError(f"{self.name}: hours_per_day = {self.hours_per_day!r}: must be in (0, 24]")
-        self._refuse(np.asarray(self.time.isna()), "time", "not a time")
+        self._refuse(np.asarray(self.time.isna()), "time", "is not a time")
         steps = np.diff(self.time.to_numpy()) / np.timedelta64(1, "s")
-        self._refuse(np.r_[False, steps == 0], "time", "the same time as the row before")
-        self._refuse(np.r_[False, steps < 0], "time", "earlier than the row before; sort the file by time")
+        self._refuse(np.r_[False, steps == 0], "time", "is the same time as the row before")
+        self._refuse(np.r_[False, steps < 0], "time", "is earlier than the row before; sort the file by time")
         for name in ("mid", "spread", "volume", "depth"):
             column = getattr(self, name)
             if column is None:
                 continue
-            self._refuse(~np.isfinite(column), name, "not a finite number")
+            self._refuse(~np.isfinite(column), name, "is not a finite number")
             positive = name in ("mid", "depth")
             self._refuse(column <= 0 if positive else column < 0, name, f"must be {'>' if positive else '>='} 0")
 
@@ -74,7 +74,7 @@ class Recording:
         if rows.size:
             value = getattr(self, column)[rows[0]]
             more = f" (and {rows.size - 1} more rows)" if rows.size > 1 else ""
-            raise ValueError(f"{self.name}: column {column!r}, row {rows[0] + 1}: {value} is {why}{more}")
+            raise ValueError(f"{self.name}: column {column!r}, row {rows[0] + 1}: {value} {why}{more}")
 
     @classmethod
     def from_frame(
@@ -106,6 +106,8 @@ class Recording:
         values: dict[str, pd.Series] = {}
         for ours, text in columns.items():
             values[ours] = _evaluate(frame, ours, text, name)
+        if pd.api.types.is_numeric_dtype(values["time"]):
+            raise ValueError(f"{name}: column 'time' holds plain numbers, whose unit is unknown; it must hold times")
         try:
             time = pd.DatetimeIndex(pd.to_datetime(values.pop("time"), utc=True, format="mixed", errors="coerce"))
         except (TypeError, ValueError) as error:
@@ -215,9 +217,16 @@ class Recording:
             starts: first row of each episode. Shape: (n_paths,).
         """
         self.check(order)
-        rows = np.asarray(starts)[:, None] + np.arange(order.n_steps)
-        if rows.size == 0 or rows.min() < 0 or rows.max() >= len(self.mid):
-            raise ValueError(f"{self.name}: rows {starts} do not begin {order.n_steps} slices of {len(self.mid)} rows")
+        starts = np.asarray(starts)
+        if starts.dtype.kind not in "iu":
+            raise ValueError(f"{self.name}: start = {starts.flat[0]!r}: must be a row, a whole number from 0")
+        outside = starts[~np.isin(starts, self.starts(order))]
+        if outside.size:
+            raise ValueError(
+                f"{self.name}: rows from {outside[0]} on do not begin {order.n_steps} slices of {len(self.mid)} rows "
+                "without a gap"
+            )
+        rows = starts[:, None] + np.arange(order.n_steps)
         moves = order.sign * np.diff(self.mid, append=self.mid[-1])
         if self.depth is None:
             liquidity, impact = np.zeros(len(self.mid)), np.ones(len(self.mid))
@@ -273,14 +282,17 @@ class RecordedSource(Source):
         return self.recording.tape(self.market, self.order, drawn)
 
 
+_NUMBER = re.compile(r"(?<!\w)\d+\.?\d*([eE][+-]?\d+)?")
 _ARITHMETIC = re.compile(r"[\w\s.+\-*/()]+")
 
 
 def _evaluate(frame: pd.DataFrame, ours: str, text: str, name: str) -> pd.Series:
     """A column of ``frame``, or an arithmetic expression of its columns."""
     if text in frame:
+        if isinstance(frame[text], pd.DataFrame):
+            raise ValueError(f"{name}: column {ours!r}: the data has more than one column {text!r}")
         return frame[text]
-    names = re.findall(r"[^\W\d]\w*", text)
+    names = re.findall(r"[^\W\d]\w*", _NUMBER.sub(" ", text))
     missing = [n for n in names if n not in frame]
     if not names or missing or not _ARITHMETIC.fullmatch(text):
         what = f"column {ours!r}" if text == ours else f"column {ours!r} as {text!r}"
@@ -290,5 +302,5 @@ def _evaluate(frame: pd.DataFrame, ours: str, text: str, name: str) -> pd.Series
         )
     try:
         return pd.Series(frame.eval(text))
-    except (SyntaxError, TypeError, ValueError, AttributeError) as error:
+    except Exception as error:  # whatever a parser may raise, it is the text that is wrong
         raise ValueError(f"{name}: column {ours!r} as {text!r}: {error}") from None

@@ -102,7 +102,7 @@ def _number(kind: type, value: Any, bounds: Bounds) -> Any:
         return value
     try:
         return operator.index(value) if kind is int else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(article) from None
 
 

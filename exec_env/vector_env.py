@@ -104,7 +104,7 @@ class ExecutionVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray
         values = self._decode(actions, self.num_envs)
         asked = self.mode.shares(values, book.remaining, left, now.volume)
         self._book, fill = trade(book, now, asked, self._terms, last if last.any() else False)
-        self._t += 1
+        self._t = self._t + ~was_done
         self._left -= 1.0
         self._shortfall += fill.shortfall
         self._objective += fill.objective
