@@ -4,6 +4,8 @@ One file, to be read from top to bottom: configuration, network, loss, agent.
 """
 
 import copy
+import itertools
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +16,7 @@ import torch
 from gymnasium.vector import VectorEnv
 from torch import nn
 
-from agents.replay import Batch, Replay
+from agents.replay import Batch, Replay, torch_device
 from exec_env.actions import ActionMode
 from exec_env.harness.storage import read_tensors, read_yaml, write_tensors, write_yaml
 from exec_env.validation import Count, Positive, Probability, check_fields, from_mapping
@@ -53,8 +55,8 @@ class DQNConfig:
     reward_scale: Positive = 1.0
     """Rewards [bps] are multiplied by this before learning."""
     huber_delta: Positive = 10.0
-    """Error [bps, scaled] beyond which the loss grows linearly. Far above a slice's usual cost: a small one makes values
-    medians, which miss the rare, dear closing block, and the agent then leaves shares for it."""
+    """Error [bps, scaled] beyond which the loss grows linearly. Far above a slice's usual cost: a small one makes
+    values medians, which miss the rare, dear closing block, and the agent then leaves shares for it."""
     max_gradient_norm: Positive = 10.0
     """Gradients are scaled down to this norm."""
 
@@ -64,10 +66,11 @@ class DQNConfig:
 
 def q_network(n_observations: int, n_actions: int, hidden: tuple[int, ...]) -> nn.Sequential:
     """Multi-layer perceptron from observations [B, D] to action values [B, A]."""
+    sizes = (n_observations, *hidden)
     layers: list[nn.Module] = []
-    for n_in, n_out in zip((n_observations, *hidden), hidden, strict=False):
+    for n_in, n_out in itertools.pairwise(sizes):
         layers += [nn.Linear(n_in, n_out), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Linear(hidden[-1], n_actions))
+    return nn.Sequential(*layers, nn.Linear(sizes[-1], n_actions))
 
 
 def td_targets(batch: Batch, online: nn.Module, target: nn.Module, gamma: float, double: bool) -> torch.Tensor:
@@ -110,7 +113,7 @@ class DQN:
         device: str = "cpu",
         action_mode: ActionMode = _PACE,
     ) -> None:
-        self.config, self.total_steps, self.device = config, total_steps, torch.device(device)
+        self.config, self.total_steps, self.device = config, total_steps, torch_device(device)
         self.n_observations, self.n_actions, self.action_mode = n_observations, n_actions, action_mode
         init, sampling = np.random.SeedSequence(seed).generate_state(2).tolist()
         with torch.random.fork_rng(devices=[]):
@@ -200,7 +203,7 @@ class DQN:
         """One gradient step on a batch from the replay memory; returns the loss. Shape: []."""
         c = self.config
         for group in self.optimiser.param_groups:
-            group["lr"] = c.learning_rate * 0.5 * (1 + np.cos(np.pi * self.progress))
+            group["lr"] = c.learning_rate * 0.5 * (1 + math.cos(math.pi * self.progress))
         loss = dqn_loss(self.replay.sample(c.batch_size, self.generator), self.online, self.target, c)
         self.optimiser.zero_grad()
         loss.backward()
@@ -235,7 +238,7 @@ class DQN:
         agent = cls(config, shapes.n_observations, shapes.n_actions, action_mode=mode)
         try:
             agent.online.load_state_dict(read_tensors(folder / "weights.pt"))
-        except RuntimeError as error:
+        except (RuntimeError, AttributeError, TypeError) as error:
             raise ValueError(f"{folder / 'weights.pt'}: weights of another network: {_one_line(error)}") from None
         return agent
 

@@ -1,9 +1,23 @@
-"""Replay memory for off-policy learners."""
+"""What learners in torch share: replay memory, and where tensors live."""
 
 from typing import NamedTuple
 
 import numpy as np
 import torch
+
+
+def torch_device(name: str) -> torch.device:
+    """The device of that name.
+
+    Raises:
+        ValueError: when torch does not know it, or this machine lacks it.
+    """
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(f"device = {name!r}: not to be had here: {str(error).splitlines()[0][:120]}") from None
+    return device
 
 
 class Batch(NamedTuple):

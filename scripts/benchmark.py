@@ -99,6 +99,8 @@ def normals(n: int) -> Callable[[], int]:
 def main(argv: Sequence[str]) -> None:
     """Time, print, save."""
     args = tyro.cli(Arguments, args=argv, description=__doc__)
+    if args.out is not None:
+        new_folder(args.out)
     floor = median_ns(normals(100_000), args.repeats)
     rows = []
 
@@ -116,7 +118,7 @@ def main(argv: Sequence[str]) -> None:
     print(table.round(2).to_string())
     print(f"per environment step; its {len(Normals.used(Market()))} random numbers alone take {floor:.1f} ns")
     if args.out is not None:
-        table.to_csv(new_folder(args.out) / "benchmark.csv")
+        table.to_csv(args.out / "benchmark.csv")
         print(f"table: {args.out}")
 
 

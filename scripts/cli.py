@@ -72,13 +72,14 @@ class ProblemOptions:
         preset = get_preset(first.preset or get_spec(first.env).preset)
         return cls(first.preset, preset.market, preset.order)
 
-    def options(self, start: "ProblemOptions") -> dict[str, Any]:
-        """Options of ``make_problem``: the preset if named, and the fields that differ from its own."""
+    def options(self, start: "ProblemOptions", argv: Sequence[str]) -> dict[str, Any]:
+        """Options of ``make_problem``: the preset if named, and the fields that the command line names."""
+        named = {a.partition("=")[0].lstrip("-").replace("-", "_") for a in argv if a.startswith("--")}
         changed: dict[str, Any] = {"preset": self.preset} if self.preset else {}
         for part in ("market", "order"):
             ours, theirs = getattr(self, part), getattr(start, part)
             for f in dataclasses.fields(ours):
-                if getattr(ours, f.name) != getattr(theirs, f.name):
+                if f.name in named or getattr(ours, f.name) != getattr(theirs, f.name):
                     changed[f.name] = getattr(ours, f.name)
         return changed
 
@@ -92,6 +93,7 @@ def epilogue() -> str:
 
 def run(main: Callable[[Sequence[str]], None]) -> None:
     """Run a command line: what the user can mend is one line on stderr and exit status 2, not a traceback."""
+    sys.path.append(os.getcwd())  # for agents of the user's own, named as module:Class
     try:
         main(sys.argv[1:])
     except ValueError as error:

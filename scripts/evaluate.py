@@ -20,6 +20,7 @@ import tyro
 from exec_env.harness.evaluate import evaluate
 from exec_env.harness.storage import free_folder
 from exec_env.problem import make_problem
+from exec_env.registry import get_spec
 from scripts.cli import ProblemOptions, TapeOptions, parse, run
 
 
@@ -56,9 +57,9 @@ def main(argv: Sequence[str]) -> None:
     """Parse, evaluate, print, save."""
     start = ProblemOptions.start(argv, Options.env)
     args = parse(Arguments, argv, __doc__, Arguments(problem=start))
-    options, overrides = args.options, args.tape.options() | args.problem.options(start)
+    options, overrides = args.options, args.tape.options() | args.problem.options(start, argv)
     if "tape" in overrides:
-        problem = make_problem(**overrides)
+        problem = make_problem(**({"preset": get_spec(options.env).preset} | overrides))
         if problem.recording is not None:
             print(problem.recording.describe(problem.market))
     if options.out is not None and options.out.exists():

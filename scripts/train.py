@@ -75,7 +75,7 @@ def main(argv: Sequence[str]) -> None:
     elif not args.agent:
         raise ValueError(f"name an agent to train: {', '.join(learners())}; or --resume a run")
     else:
-        options = args.tape.options() | args.problem.options(start)
+        options = args.tape.options() | args.problem.options(start, argv)
         options |= {
             "reward" if k == "kind" else k: v for k, v in asdict(args.reward).items() if v != getattr(Reward, k)
         }

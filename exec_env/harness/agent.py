@@ -114,7 +114,8 @@ def resolve(agent: str | Path | Agent, market: Market, order: Order) -> tuple[st
     """A label and an agent for what the user named.
 
     Args:
-        agent: an agent; a name such as ``"twap"``; a run folder; or ``"module:Class"``, built from (market, order).
+        agent: an agent; a name such as ``"twap"``; a run folder; a class or ``"module:Class"``, built from
+            (market, order).
         market: for baselines.
         order: for baselines.
 
@@ -122,6 +123,8 @@ def resolve(agent: str | Path | Agent, market: Market, order: Order) -> tuple[st
         ValueError: for a name that stands for nothing, or an object that is no agent.
     """
     if not isinstance(agent, str | Path):
+        if isinstance(agent, type):
+            agent = agent(market, order)
         if not isinstance(agent, Agent):
             raise ValueError(f"{agent!r} is no agent: it needs action_mode and act(observations)")
         return str(getattr(agent, "name", type(agent).__name__)).lower(), agent
@@ -131,8 +134,9 @@ def resolve(agent: str | Path | Agent, market: Market, order: Order) -> tuple[st
     if ":" in text:
         module, _, attribute = text.partition(":")
         try:
-            return attribute, getattr(importlib.import_module(module), attribute)(market, order)
-        except (ImportError, AttributeError) as error:
+            built = getattr(importlib.import_module(module), attribute)(market, order)
+            return attribute, resolve(built, market, order)[1]
+        except (ImportError, AttributeError, TypeError) as error:
             raise ValueError(f"agent {text!r}: {error}") from None
     if "/" in text:
         raise ValueError(f"agent {text!r}: no such run folder")

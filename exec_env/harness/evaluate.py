@@ -149,8 +149,8 @@ def evaluate(
     per_path = pd.concat(frames, ignore_index=True)
     per_path["agent"] = pd.Categorical(per_path["agent"], categories=list(resolved))
     per_path = per_path.sort_values(["agent", "path"], kind="stable", ignore_index=True)
-    settings = {"env": env_id, "episodes": first, "seed": seed, "agents": list(resolved)}
-    settings |= {"overrides": {k: v if isinstance(v, int | float | str) else str(v) for k, v in overrides.items()}}
+    settings = {"env": env_id, "episodes": first, "seed": int(seed), "agents": list(resolved)}
+    settings |= {"overrides": {k: _plain(v) for k, v in overrides.items()}}
     return Evaluation(per_path, pd.concat(examples, ignore_index=True), problem, bound, why, settings)
 
 
@@ -182,6 +182,12 @@ def _tapes(problem: Problem, episodes: int, seed: int, rows: np.ndarray | None) 
             yield problem.recording.tape(problem.market, problem.order, rows[i : i + _CHUNK])
         else:
             yield problem.source.sample([rng], min(_CHUNK, episodes - i))
+
+
+def _plain(value: Any) -> Any:
+    """A value as YAML can keep it, for the record."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return value if value is None or isinstance(value, int | float | str | dict) else str(value)
 
 
 def _run(

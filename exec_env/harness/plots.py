@@ -126,7 +126,8 @@ def cost_distributions(evaluation: Evaluation) -> Figure:
         if column == "objective" and evaluation.bound_bps:
             axes.axvline(evaluation.bound_bps, color="black", lw=1, ls="--", label=f"bound  {evaluation.bound_bps:.2f}")
         axes.set(xlabel="bps of arrival notional", title=name, xlim=(grid[0], grid[-1]), ylim=(0, None), yticks=[])
-        axes.legend(frameon=False, fontsize=8, title="mean", title_fontsize=8)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(frameon=False, fontsize=8, title="mean", title_fontsize=8)
         _tidy(axes)
     figure.suptitle(_title(evaluation, "Cost distributions"))
     return figure

@@ -20,7 +20,7 @@ from exec_env.harness.agent import Learner, agent_class, normalise
 from exec_env.harness.evaluate import find_bound
 from exec_env.harness.storage import new_folder, read_tensors, read_yaml, write_tensors, write_yaml
 from exec_env.observation import Observation
-from exec_env.problem import Problem, make_problem
+from exec_env.problem import Problem
 from exec_env.registry import get_spec
 from exec_env.rollout import rollout
 from exec_env.validation import Bounds, Count, check_fields, from_mapping
@@ -79,14 +79,12 @@ def train(
         ValueError: for a folder that exists, an unknown agent, and whatever the environment refuses.
     """
     config = config or TrainConfig()
-    cls = agent_class(agent)
-    if not hasattr(cls, "learn"):
-        raise ValueError(f"agent {agent!r} does not learn; evaluate it as it is")
+    cls = _learner_class(agent)
     agent_config = agent_config or cls.Config()
+    described = {"agent": normalise(agent), "train": asdict(config), "options": _plain(options)}
     problem = _problem(config, options)
     learner = _build(cls, agent_config, problem, config)
     run = new_folder(run)
-    described = {"agent": normalise(agent), "train": asdict(config), "options": _plain(options)}
     write_yaml(
         run / "config.yaml", described | {"agent_config": _plain(asdict(agent_config)), "made_with": _versions()}
     )
@@ -106,7 +104,7 @@ def resume(run: str | Path, progress: bool = False) -> Learner:
             raise ValueError(f"{run / 'config.yaml'}: has no field {part!r}")
     where = str(run / "config.yaml")
     config = from_mapping(TrainConfig, described["train"], where)
-    cls = agent_class(str(described["agent"]))
+    cls = _learner_class(str(described["agent"]))
     options = described["options"]
     if not isinstance(options, dict):
         raise ValueError(f"{where}: expected options of the environment, found {type(options).__name__}")
@@ -123,10 +121,17 @@ def resume(run: str | Path, progress: bool = False) -> Learner:
     return _loop(learner, run, config, problem, options, done, progress)
 
 
+def _learner_class(name: str) -> Any:
+    cls = agent_class(name)
+    if not hasattr(cls, "learn"):
+        raise ValueError(f"agent {name!r} does not learn; evaluate it as it is")
+    return cls
+
+
 def _problem(config: TrainConfig, options: dict[str, Any]) -> Problem:
-    shaping = {"reward", "violation_penalty", "smoothness_penalty"}
-    spec = get_spec(config.env).kwargs()
-    return make_problem(**{k: v for k, v in (spec | options).items() if k not in shaping})
+    # The environment itself says what it refuses, before a folder is made.
+    env: Any = gym.make_vec(config.env, num_envs=1, **(get_spec(config.env).kwargs() | options)).unwrapped
+    return env.problem
 
 
 def _build(cls: Any, agent_config: Any, problem: Problem, config: TrainConfig) -> Learner:
@@ -229,8 +234,12 @@ class _Log:
     def __init__(self, path: Path, done: int) -> None:
         self._path = path
         self._rows: list[dict[Any, Any]] = []
-        if path.exists():
+        if done == 0:
+            return
+        try:
             self._rows = [row for row in pd.read_csv(path).to_dict("records") if row["interval"] <= done]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path}: lost or spoilt, so the run cannot go on with its log: {error!r}") from None
 
     @property
     def seconds(self) -> float:

@@ -1,0 +1,331 @@
+"""Training: what a run folder holds, the same seed, going on, and what is refused."""
+
+import importlib
+import os
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+from agents.dqn import DQN, DQNConfig
+from exec_env.harness import TrainConfig, evaluate, train
+from exec_env.harness.agent import load_run
+from exec_env.harness.train import child_seed, resume
+
+module = importlib.import_module("exec_env.harness.train")
+CONFIG = {"steps": 1280, "num_envs": 16, "intervals": 4, "check_episodes": 50, "seed": 1}
+AGENT = DQNConfig(hidden=(16,), batch_size=32, update_every=16, warm_up=64, replay_size=500)
+
+
+def fit(run: Path, agent_config: DQNConfig = AGENT, config: dict[str, Any] | None = None, **options: Any) -> Path:
+    train(
+        "dqn",
+        run,
+        TrainConfig(**(CONFIG | (config or {}))),
+        agent_config,
+        **({"n_steps": 5, "shares": 2.5e4} | options),
+    )
+    return run
+
+
+def flatten(state: Any) -> list[Any]:
+    if isinstance(state, dict):
+        return [leaf for key in sorted(state, key=str) for leaf in flatten(state[key])]
+    if isinstance(state, list | tuple):
+        return [leaf for part in state for leaf in flatten(part)]
+    return [state.tolist() if isinstance(state, torch.Tensor) else state]
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    assert (one / "weights.pt").read_bytes() == (other / "weights.pt").read_bytes()
+    assert (one / "agent.yaml").read_bytes() == (other / "agent.yaml").read_bytes()
+    logs = [pd.read_csv(run / "progress.csv").drop(columns="seconds") for run in (one, other)]
+    pd.testing.assert_frame_equal(*logs, check_exact=True)
+    states = [torch.load(run / "checkpoint.pt", weights_only=True) for run in (one, other)]
+    assert flatten(states[0]) == flatten(states[1])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run from beginning to end; not to be changed."""
+    return fit(tmp_path_factory.mktemp("runs") / "finished")
+
+
+@pytest.fixture
+def copied(finished: Path, tmp_path: Path) -> Path:
+    """A copy of it, to be spoilt."""
+    return Path(shutil.copytree(finished, tmp_path / "copied"))
+
+
+def test_a_run_folder_holds_configuration_weights_log_and_picture(finished: Path) -> None:
+    names = {p.name for p in finished.iterdir()}
+    assert names == {
+        "config.yaml",
+        "agent.yaml",
+        "weights.pt",
+        "checkpoint.pt",
+        "progress.csv",
+        "tensorboard",
+        "learning_curve.png",
+    }
+    described = yaml.safe_load((finished / "config.yaml").read_text())
+    assert described["agent"] == "dqn"
+    assert described["train"] == CONFIG | {"env": "AlmgrenChriss-v0", "device": "cpu", "threads": 1}
+    assert described["options"] == {"n_steps": 5, "shares": 25_000.0}
+    assert described["agent_config"]["hidden"] == [16]
+    assert set(described["made_with"]) >= {"python", "torch", "exec-env"}
+    assert len(list((finished / "tensorboard").iterdir())) == 1
+    assert (finished / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_log_has_a_row_per_interval(finished: Path) -> None:
+    log = pd.read_csv(finished / "progress.csv")
+    assert log["interval"].tolist() == [1, 2, 3, 4]
+    assert log["steps"].tolist() == [320, 640, 960, 1280]
+    assert log["twap"].nunique() == 1
+    assert log["gap_percent"].notna().all()
+    assert log["seconds"].is_monotonic_increasing
+
+
+def test_the_log_and_an_evaluation_agree_on_the_trained_agent(finished: Path) -> None:
+    logged = pd.read_csv(finished / "progress.csv")["objective"].iloc[-1]
+    seed = child_seed(1, 2)
+    table = evaluate([finished, "twap"], episodes=50, seed=seed, n_steps=5, shares=2.5e4).per_agent
+    assert table.loc["finished", "objective_mean"] == pytest.approx(logged, rel=1e-6)
+    assert table.loc["twap", "objective_mean"] == pytest.approx(
+        pd.read_csv(finished / "progress.csv")["twap"].iloc[-1], rel=1e-6
+    )
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(finished: Path, tmp_path: Path) -> None:
+    np.random.seed(5)  # noqa: NPY002  the global generators are nobody's business
+    torch.manual_seed(5)
+    assert_same_run(finished, fit(tmp_path / "again"))
+    other = fit(tmp_path / "other", config={"seed": 2})
+    assert (finished / "weights.pt").read_bytes() != (other / "weights.pt").read_bytes()
+
+
+def test_training_leaves_the_global_generators_and_threads_alone(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    threads, before = torch.get_num_threads(), torch.get_rng_state()
+    state = np.random.get_state()[1].copy()  # noqa: NPY002
+    fit(tmp_path / "run", config={"steps": 64, "intervals": 1, "threads": 2})
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.get_num_threads() == threads
+    np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
+
+
+def interrupt(monkeypatch: pytest.MonkeyPatch, where: Any, name: str, call: int, after: bool) -> None:
+    """Raise in the given call of a function, before or after it does its work."""
+    original, calls = getattr(where, name), []
+
+    def interrupted(*args: Any, **kwargs: Any) -> Any:
+        calls.append(name)
+        if len(calls) == call and not after:
+            raise KeyboardInterrupt
+        result = original(*args, **kwargs)
+        if len(calls) == call:
+            raise KeyboardInterrupt
+        return result
+
+    monkeypatch.setattr(where, name, interrupted)
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "call", "after", "rows"),
+    [
+        pytest.param(module, "write_tensors", 2, True, 2, id="after a checkpoint"),
+        pytest.param(module, "write_tensors", 3, False, 3, id="before a checkpoint, with weights already saved"),
+        pytest.param(DQN, "update", 40, True, 2, id="in the middle of an interval"),
+        pytest.param(module._Check, "__call__", 1, False, None, id="before the first checkpoint"),
+    ],
+)
+def test_a_run_that_was_interrupted_and_goes_on_ends_as_one_that_was_not(
+    where: Any,
+    name: str,
+    call: int,
+    after: bool,
+    rows: int | None,
+    finished: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as patch:
+        interrupt(patch, where, name, call, after)
+        with pytest.raises(KeyboardInterrupt):
+            fit(tmp_path / "run")
+    log = tmp_path / "run" / "progress.csv"
+    assert (len(pd.read_csv(log)) if rows else log.exists()) == (rows or False)
+    learner = resume(tmp_path / "run")
+    assert learner.steps == 1280
+    assert_same_run(finished, tmp_path / "run")
+    assert (tmp_path / "run" / "learning_curve.png").exists()
+
+
+def test_going_on_with_a_finished_run_changes_nothing(finished: Path, copied: Path) -> None:
+    resume(copied)
+    assert_same_run(finished, copied)
+
+
+def test_an_existing_folder_is_refused_and_left_as_it_was(copied: Path) -> None:
+    before = {p.name: p.read_bytes() for p in copied.iterdir() if p.is_file()}
+    with pytest.raises(ValueError, match="copied exists: choose another folder, so that nothing is overwritten"):
+        fit(copied)
+    assert {p.name: p.read_bytes() for p in copied.iterdir() if p.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("agent", "kwargs", "message"),
+    [
+        ("dqnn", {}, "unknown agent 'dqnn'; did you mean 'dqn'"),
+        ("twap", {}, "agent 'twap' does not learn; evaluate it as it is"),
+        ("dqn", {"shares": 0}, r"Order\.shares = 0: must be"),
+        ("dqn", {"sharse": 1}, "unknown option 'sharse'; did you mean 'shares'"),
+        ("dqn", {"action": "fraction"}, "action 'fraction': DQN needs a discrete one"),
+        ("dqn", {"reward": "profit"}, "'profit': must be 'expected' or 'shortfall'"),
+        ("dqn", {"violation_penalty": -1.0}, "violation_penalty = -1.0: must be"),
+        ("dqn", {"levels": np.array([0.0, 1.0])}, "option 'levels': a ndarray cannot be kept in a run folder"),
+        ("dqn", {"config": TrainConfig(device="toaster")}, "toaster"),
+    ],
+)
+def test_a_run_that_cannot_begin_is_refused_and_leaves_no_folder(
+    agent: str, kwargs: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        train(agent, tmp_path / "run", **({"config": TrainConfig(**CONFIG), "agent_config": AGENT} | kwargs))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"steps": 0}, r"TrainConfig\.steps = 0: must be .*>= 1"),
+        ({"seed": -1}, r"TrainConfig\.seed = -1: must be .*>= 0"),
+        ({"env": "Almgren-v0"}, "unknown environment 'Almgren-v0'; did you mean"),
+        ({"device": 3}, r"TrainConfig\.device = 3: must be a str"),
+    ],
+)
+def test_an_impossible_training_configuration_is_refused(fields: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TrainConfig(**fields)
+
+
+def test_options_of_the_environment_reach_training_and_are_kept(tmp_path: Path) -> None:
+    run = fit(
+        tmp_path / "run",
+        config={"steps": 128, "intervals": 1},
+        levels=(0.0, 1.0, 2.0),
+        reward="shortfall",
+        side="buy",
+        max_participation=None,
+    )
+    options = yaml.safe_load((run / "config.yaml").read_text())["options"]
+    assert options["levels"] == [0.0, 1.0, 2.0]
+    assert options["max_participation"] is None
+    assert options["reward"] == "shortfall"
+    assert load_run(run).n_actions == 3
+    resume(run)
+
+
+def test_training_on_a_tape_has_no_bound_and_can_be_evaluated(tmp_path: Path, tape_csv: Path) -> None:
+    run = fit(tmp_path / "run", config={"steps": 128, "intervals": 2}, tape=tape_csv)
+    assert "gap_percent" not in pd.read_csv(run / "progress.csv")
+    table = evaluate([run], episodes=5, tape=tape_csv, n_steps=5, shares=2.5e4).per_agent
+    assert np.isfinite(table["objective_mean"]).all()
+
+
+def edit(path: Path, change: Callable[[dict], Any]) -> None:
+    values = yaml.safe_load(path.read_text())
+    change(values)
+    path.write_text(yaml.safe_dump(values))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c.pop("train"), r"config\.yaml: has no field 'train'"),
+        (lambda c: c["train"].update(stepz=3), r"config\.yaml: unknown field of TrainConfig 'stepz'"),
+        (lambda c: c["train"].update(steps="many"), r"config\.yaml: TrainConfig\.steps = 'many'"),
+        (lambda c: c["agent_config"].update(gamma=2.0), r"config\.yaml: DQNConfig\.gamma = 2\.0: must be in \[0, 1\]"),
+        (lambda c: c.update(options=[1]), r"config\.yaml: expected options of the environment, found list"),
+        (lambda c: c["options"].update(sharse=3), "unknown option 'sharse'"),
+        (lambda c: c.update(agent="dqnn"), "unknown agent 'dqnn'"),
+        (lambda c: c.update(agent="twap"), "agent 'twap' does not learn"),
+        (lambda c: c["agent_config"].update(hidden=[17]), r"checkpoint\.pt: does not fit this run"),
+        (lambda c: c["agent_config"].update(replay_size=100), r"checkpoint\.pt: does not fit this run"),
+    ],
+)
+def test_a_run_whose_configuration_does_not_fit_is_not_gone_on_with(
+    change: Callable[[dict], Any], message: str, copied: Path
+) -> None:
+    edit(copied / "config.yaml", change)
+    with pytest.raises(ValueError, match=message) as caught:
+        resume(copied)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_that_is_no_run_is_not_gone_on_with(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"config\.yaml: no such file; is .* a run folder\?"):
+        resume(tmp_path)
+
+
+class Malicious:
+    """Runs a command when it is unpickled."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
+        return os.system, (f"touch {self.marker}",)
+
+
+def test_going_on_with_a_run_runs_nothing_that_it_contains(copied: Path, tmp_path: Path) -> None:
+    marker = tmp_path / "marker"
+    for dump in (torch.save, pickle.dump):
+        with (copied / "checkpoint.pt").open("wb") as file:
+            dump({"intervals": 1, "learner": Malicious(marker)}, file)
+        with pytest.raises(ValueError, match=r"checkpoint\.pt: corrupt, or not a file of weights"):
+            resume(copied)
+    text = (copied / "config.yaml").read_text()
+    (copied / "config.yaml").write_text(f"{text}\nx: !!python/object/apply:os.system ['touch {marker}']\n")
+    with pytest.raises(ValueError, match=r"config\.yaml: not a configuration"):
+        resume(copied)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {},
+        {"intervals": 1},
+        {"intervals": "two", "learner": {}},
+        {"intervals": 1, "learner": {}},
+        {"intervals": 1, "learner": [1]},
+    ],
+)
+def test_a_checkpoint_of_something_else_is_refused(state: dict, copied: Path) -> None:
+    torch.save(state, copied / "checkpoint.pt")
+    with pytest.raises(ValueError, match=r"checkpoint\.pt: does not fit this run"):
+        resume(copied)
+
+
+@pytest.mark.parametrize("content", ["", "nonsense\n1\n", None])
+def test_a_run_whose_log_was_lost_or_spoilt_is_not_gone_on_with(content: str | None, copied: Path) -> None:
+    log = copied / "progress.csv"
+    log.unlink() if content is None else log.write_text(content)
+    with pytest.raises(ValueError, match=r"progress\.csv"):
+        resume(copied)
+
+
+def test_seeds_of_different_purposes_and_neighbouring_seeds_do_not_meet() -> None:
+    seeds = {child_seed(s, *stream) for s in range(50) for stream in ((1, 0), (1, 1), (2,))}
+    assert len(seeds) == 150
+    assert all(0 <= s < 2**63 for s in seeds)
+    assert child_seed(0, 1, 0) == child_seed(0, 1, 0)

@@ -1,0 +1,271 @@
+"""The command lines, as a user runs them: what they print and write, and one line for what the user can mend."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from scripts import benchmark, evaluate, train
+from scripts.cli import run
+
+ROOT = Path(__file__).parents[2]
+TINY = ["--n-steps", "4", "--shares", "20000"]
+TRAINING = [
+    *["--steps", "640", "--num-envs", "16", "--intervals", "2", "--check-episodes", "20"],
+    *["--hidden", "8", "--warm-up", "32", "--batch-size", "16", "--update-every", "16"],
+]
+COLUMNS = ["--tape-columns", "mid=price", "volume=buys + sells"]
+
+
+def python(*arguments: Any, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run Python as a user does."""
+    environment = os.environ | {"NO_COLOR": "1", "COLUMNS": "100", "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)], cwd=cwd, env=environment, capture_output=True, text=True, timeout=120
+    )
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """Run a command line in this process: exit status, stdout, stderr."""
+
+    def called(script: Any, *arguments: Any) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["script.py", *map(str, arguments)])
+        status = 0
+        try:
+            run(script.main)
+        except SystemExit as error:
+            status = int(error.code or 0)
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return called
+
+
+@pytest.fixture
+def tape_csv(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    pd.DataFrame(
+        {
+            "time": pd.date_range("2024-01-02 09:30", periods=60, freq="5min"),
+            "price": 50.0 + 0.05 * np.cumsum(rng.standard_normal(60)),
+            "spread": 0.02,
+            "buys": 60_000.0,
+            "sells": 40_000.0,
+        }
+    ).to_csv(tmp_path / "market.csv", index=False)
+    return tmp_path / "market.csv"
+
+
+# As a user runs them
+
+
+def test_training_then_going_on_then_evaluating_beside_baselines(tmp_path: Path, call: Callable[..., Any]) -> None:
+    folder = tmp_path / "run"
+    trained = python("scripts/train.py", "dqn", "--run", folder, *TRAINING, *TINY, "--quiet")
+    assert trained.returncode == 0, trained.stderr
+    assert f"run folder: {folder}" in trained.stdout
+    assert f"compare it: python scripts/evaluate.py twap pov almgren-chriss {folder}" in trained.stdout
+    assert {"config.yaml", "agent.yaml", "weights.pt", "progress.csv"} <= {p.name for p in folder.iterdir()}
+    described = yaml.safe_load((folder / "config.yaml").read_text())
+    assert described["options"] == {"n_steps": 4, "shares": 20_000.0}
+    assert described["agent_config"]["hidden"] == [8]
+    weights = (folder / "weights.pt").read_bytes()
+
+    status, _, err = call(train, "--resume", folder)
+    assert status == 0, err
+    assert (folder / "weights.pt").read_bytes() == weights
+
+    out = tmp_path / "out"
+    compared = python("scripts/evaluate.py", "twap", folder, "--episodes", 50, "--out", out, *TINY)
+    assert compared.returncode == 0, compared.stderr
+    assert "Traceback" not in compared.stderr
+    for text in ("twap", "run", "lower bound", "bps of the arrival notional", f"tables and pictures: {out}"):
+        assert text in compared.stdout
+    assert list(pd.read_csv(out / "per_agent.csv")["agent"].sort_values()) == ["run", "twap"]
+    assert (out / "objective.png").exists()
+
+
+def test_evaluating_on_a_tape_as_a_module_says_how_each_column_was_used(tmp_path: Path, tape_csv: Path) -> None:
+    out = tmp_path / "out"
+    options = ["--tape", tape_csv, *COLUMNS, "--starts", "rolling", "--side", "buy", "--out", out, *TINY, "--quiet"]
+    done = python("-m", "scripts.evaluate", "twap", "pov", *options)
+    assert done.returncode == 0, done.stderr
+    assert "volume  = buys + sells" in done.stdout
+    assert "no bound: the paths are recorded" in done.stdout
+    assert yaml.safe_load((out / "evaluation.yaml").read_text())["episodes"] == 57
+    assert done.stderr == ""
+
+
+def test_an_agent_of_the_users_own_is_found_in_the_folder_he_is_in(tmp_path: Path) -> None:
+    (tmp_path / "my_agents.py").write_text(
+        "import numpy as np\n\n\nclass Patient:\n    action_mode = 'pace'\n\n"
+        "    def __init__(self, market, order):\n        pass\n\n"
+        "    def act(self, observations):\n        return np.full(len(observations), 3)\n"
+    )
+    done = python(
+        ROOT / "scripts" / "evaluate.py", "twap", "my_agents:Patient", *TINY, "--episodes", 20, "--quiet", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert "patient" in done.stdout.lower()
+    assert (tmp_path / "runs" / "evaluation-1" / "per_path.csv").exists()
+
+
+def test_a_wrong_name_is_one_line_and_exit_status_two(tmp_path: Path) -> None:
+    done = python("scripts/evaluate.py", "twop", "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: unknown agent 'twop'; did you mean 'twap'?")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_benchmark_prints_and_keeps_a_table(tmp_path: Path) -> None:
+    arguments = ["--num-envs", 2, "--env-steps", 100, "--repeats", 1, "--out", tmp_path / "out"]
+    done = python("scripts/benchmark.py", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert "CartPole's speed" in done.stdout
+    assert "random numbers alone take" in done.stdout
+    table = pd.read_csv(tmp_path / "out" / "benchmark.csv", index_col="what")
+    assert list(table.index) == ["single", "vector 2, random actions", "vector 2, TWAP"]
+    assert (table > 0).all(axis=None)
+
+
+# Help
+
+
+@pytest.mark.parametrize(
+    ("script", "texts"),
+    [
+        (evaluate, ["Examples:", "--volatility", "--max-participation", "[1/√day]", "AlmgrenChrissClassic-v0"]),
+        (train, ["Examples:", "--volatility", "--hidden", "One of: dqn", "[shares]", "--resume"]),
+        (benchmark, ["Examples:", "--num-envs", "CartPole"]),
+    ],
+)
+def test_help_teaches_by_examples_and_units(script: Any, texts: list[str], call: Callable[..., Any]) -> None:
+    status, out, _ = call(script, "--help")
+    assert status == 0
+    for text in texts:
+        assert text in out
+
+
+def test_help_shows_the_values_of_the_preset_that_was_named(call: Callable[..., Any]) -> None:
+    assert "(default: 1000000.0)" in call(evaluate, "--preset", "almgren-chriss-2001", "--help")[1]
+    assert "(default: 1000000.0)" not in call(evaluate, "--help")[1]
+
+
+# What the user can mend
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "message"),
+    [
+        (evaluate, ["twop"], "error: unknown agent 'twop'; did you mean 'twap'?"),
+        (evaluate, [], "error: no agents to evaluate: name at least one"),
+        (evaluate, ["dqn"], "error: agent 'dqn' has to be trained first: name its run folder instead"),
+        (evaluate, ["runs/none"], "error: agent 'runs/none': no such run folder"),
+        (evaluate, ["{tmp}"], "is {tmp} a run folder?"),
+        (evaluate, ["nowhere:Agent"], "error: agent 'nowhere:Agent': No module named 'nowhere'"),
+        (evaluate, ["builtins:int"], "error: agent 'builtins:int'"),
+        (evaluate, ["twap", "--env", "Almgren-v0"], "error: unknown environment 'Almgren-v0'; did you mean"),
+        (evaluate, ["twap", "--preset", "clasic"], "error: unknown preset 'clasic'; did you mean 'classic'?"),
+        (evaluate, ["twap", "--out", "{tmp}"], "error: --out {tmp} exists: choose another folder"),
+        (evaluate, ["twap", "--episodes", "0"], "error: episodes = 0: must be a whole number >= 1"),
+        (evaluate, ["twap", "--seed", "-1"], "error: seed = -1: must be a whole number >= 0"),
+        (evaluate, ["twap", "--tape", "{tmp}/none.csv"], "error: {tmp}/none.csv: no such file"),
+        (evaluate, ["twap", "--tape", "{tape}"], "error: {tape}: column 'mid' is missing"),
+        (
+            evaluate,
+            ["twap", "--tape", "{tape}", "--tape-columns", "mid=prise", "volume=buys"],
+            "error: {tape}: column 'mid' as 'prise' is missing",
+        ),
+        (evaluate, ["twap", "--tape", "{tape}", "--tape-columns", "mid"], "error: --tape-columns 'mid': must read"),
+        (evaluate, ["twap", "--tape-columns", "mid=price"], "error: --tape-columns: there is no --tape"),
+        (evaluate, ["twap", "--tape", "{tape}", *COLUMNS, "--shares", "1e9"], "error: Order.shares = 1e+09"),
+        (train, [], "error: name an agent to train: dqn; or --resume a run"),
+        (train, ["dqnn"], "error: unknown learning agent 'dqnn'; did you mean 'dqn'?"),
+        (train, ["twap"], "error: unknown learning agent 'twap'"),
+        (train, ["dqn", "--run", "{tmp}"], "error: {tmp} exists: choose another folder"),
+        (train, ["--resume", "{tmp}"], "error: {tmp}/config.yaml: no such file; is {tmp} a run folder?"),
+        (train, ["dqn", "--action", "fraction", "--run", "{tmp}/run"], "error: action 'fraction': DQN needs"),
+        (train, ["dqn", "--device", "toaster", "--run", "{tmp}/run"], "toaster"),
+        (benchmark, ["--out", "{tmp}"], "error: {tmp} exists: choose another folder"),
+    ],
+)
+def test_what_the_user_can_mend_is_one_line_and_exit_status_two(
+    script: Any,
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    tape_csv: Path,
+    call: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(benchmark, "median_ns", lambda *_: pytest.fail("timed before --out was checked"))
+    monkeypatch.chdir(tmp_path)
+    status, _, err = call(script, *(text.format(tmp=tmp_path, tape=tape_csv) for text in arguments))
+    assert status == 2
+    assert message.format(tmp=tmp_path, tape=tape_csv) in err
+    assert err.startswith("error:")
+    assert len(err.strip().split("\n")) == 1
+    assert {p.name for p in tmp_path.iterdir()} == {"market.csv"}
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "message"),
+    [
+        (evaluate, ["twap", "--shares", "0"], "Order.shares = 0.0: must be a finite number > 0"),
+        (evaluate, ["twap", "--shares", "many"], "--shares"),
+        (evaluate, ["twap", "--sharse", "3"], "--shares"),
+        (evaluate, ["twap", "--side", "hold"], "--side"),
+        (evaluate, ["twap", "--max-participation", "1.5"], "Order.max_participation = 1.5: must be in (0, 1], or None"),
+        (train, ["dqn", "--steps", "0"], "TrainConfig.steps = 0: must be"),
+        (train, ["dqn", "--gamma", "2"], "DQNConfig.gamma = 2.0: must be in [0, 1]"),
+        (train, ["dqn", "--volatility", "-1"], "Market.volatility = -1.0: must be a finite number >= 0"),
+    ],
+)
+def test_an_option_that_cannot_be_is_explained_and_exit_status_two(
+    script: Any, arguments: list[str], message: str, call: Callable[..., Any]
+) -> None:
+    status, out, err = call(script, *arguments)
+    text = " ".join((out + err).replace("│", " ").split())
+    assert status == 2
+    assert message in text
+    assert "Traceback" not in text
+
+
+# Options reach the problem
+
+
+def test_an_option_equal_to_the_default_still_wins_over_the_tape(
+    tmp_path: Path, tape_csv: Path, call: Callable[..., Any]
+) -> None:
+    options = ["--tape", tape_csv, *COLUMNS, *TINY, "--episodes", 5, "--quiet", "--out", tmp_path / "out"]
+    status, out, err = call(evaluate, "twap", *options, "--volatility", "0.02")
+    assert status == 0, err
+    assert "volatility 0.02 per" in out
+
+
+def test_the_tape_is_described_with_the_market_of_the_environment_that_was_named(
+    tmp_path: Path, tape_csv: Path, call: Callable[..., Any]
+) -> None:
+    options = ["--tape", tape_csv, *COLUMNS, *TINY, "--episodes", 5, "--quiet", "--out", tmp_path / "out"]
+    status, out, err = call(evaluate, "twap", *options, "--env", "AlmgrenChrissClassic-v0")
+    assert status == 0, err
+    assert "κ = 0;" in out
+
+
+def test_ctrl_c_is_no_traceback(call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluate, "evaluate", interrupted)
+    status, _, err = call(evaluate, "twap")
+    assert (status, err) == (130, "interrupted\n")
