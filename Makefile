@@ -16,7 +16,7 @@ $(BIN)/.installed: pyproject.toml constraints.txt
 
 demo: $(BIN)/.installed  ## Train a DQN for a minute and compare it with the baselines: table, CSV, pictures
 	$(BIN)/python scripts/train.py dqn --run $(RUN)
-	$(BIN)/python scripts/evaluate.py twap pov almgren-chriss $(RUN) --episodes 20000 --out $(RUN)/evaluation
+	$(BIN)/python scripts/evaluate.py twap pov almgren-chriss adaptive $(RUN) --episodes 20000 --out $(RUN)/evaluation
 
 test: $(BIN)/.installed  ## Run all tests
 	$(BIN)/python -m pytest

@@ -160,7 +160,7 @@ class DQN:
     def act(self, observations: np.ndarray) -> np.ndarray:
         """Greedy actions. Shape: (n, D) -> (n,)."""
         with torch.no_grad():
-            values = self.online(torch.as_tensor(observations, device=self.device))
+            values = self.online(torch.as_tensor(np.ascontiguousarray(observations), device=self.device))
         return values.argmax(dim=1).cpu().numpy()
 
     def explore(self, observations: np.ndarray) -> np.ndarray:
@@ -235,8 +235,8 @@ class DQN:
         mode = from_mapping(ActionMode, described.get("action_mode"), where)
         config = from_mapping(DQNConfig, described.get("config"), where)
         shapes = from_mapping(_Shapes, {k: described.get(k) for k in ("n_observations", "n_actions")}, where)
-        agent = cls(config, shapes.n_observations, shapes.n_actions, action_mode=mode)
         try:
+            agent = cls(config, shapes.n_observations, shapes.n_actions, action_mode=mode)
             agent.online.load_state_dict(read_tensors(folder / "weights.pt"))
         except (RuntimeError, AttributeError, TypeError) as error:
             raise ValueError(f"{folder / 'weights.pt'}: weights of another network: {_one_line(error)}") from None

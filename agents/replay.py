@@ -55,7 +55,7 @@ class Replay:
         terminated: np.ndarray,
     ) -> None:
         """Add a transition of every environment."""
-        block = np.column_stack([observations, next_observations, actions, rewards, terminated])
+        block = np.column_stack([observations, next_observations, actions, rewards, terminated])[-self.capacity :]
         where = (self.position + torch.arange(len(block))) % self.capacity
         self.rows[where] = torch.from_numpy(block.astype(np.float32))
         self.position = (self.position + len(block)) % self.capacity

@@ -168,7 +168,7 @@ class Market:
         """Mean volume of each slice over the average slice. Shape: (n_steps,), mean one.
 
         >>> Market(volume_profile="u-shaped").profile(4).round(3).tolist()
-        [1.375, 0.625, 0.625, 1.375]
+        [1.387, 0.613, 0.613, 1.387]
         """
         u = (np.arange(n_steps) + 0.5) / n_steps
         shape = np.ones(n_steps) if self.volume_profile == "flat" else 0.5 + 6 * (u - 0.5) ** 2

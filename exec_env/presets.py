@@ -88,7 +88,7 @@ def get_preset(name: str) -> Preset:
     Raises:
         ValueError: with the nearest known name.
     """
-    if name not in PRESETS:
+    if not isinstance(name, str) or name not in PRESETS:
         raise ValueError(unknown("preset", name, PRESETS))
     return PRESETS[name]
 

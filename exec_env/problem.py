@@ -27,7 +27,7 @@ def make_problem(
     preset: str = "default",
     tape: Recording | str | Path | None = None,
     tape_columns: dict[str, str] | None = None,
-    hours_per_day: float = 6.5,
+    hours_per_day: float | None = None,
     action: str | ActionMode | None = None,
     levels: Any = None,
     **overrides: Any,
@@ -43,11 +43,15 @@ def make_problem(
     start = get_preset(preset)
     market, order, recording = start.market, start.order, None
     if tape is not None:
-        recording = tape if isinstance(tape, Recording) else Recording.from_csv(tape, tape_columns, hours_per_day)
+        if not isinstance(tape, Recording | str | Path):
+            raise ValueError(f"tape = {tape!r}: must be a Recording or the path of a CSV file")
+        reading = {} if hours_per_day is None else {"hours_per_day": hours_per_day}
+        recording = tape if isinstance(tape, Recording) else Recording.from_csv(tape, tape_columns, **reading)
         market = recording.market(market)
         overrides = {"slice_length": recording.slice_length} | overrides
-    elif tape_columns:
-        raise ValueError(f"tape_columns = {tape_columns!r}: there is no tape")
+    elif tape_columns or hours_per_day is not None:
+        given = f"tape_columns = {tape_columns!r}" if tape_columns else f"hours_per_day = {hours_per_day!r}"
+        raise ValueError(f"{given}: there is no tape")
     market, order = with_overrides(market, order, overrides)
     market.shock_probability(order.slice_length)
     if recording is None:

@@ -112,7 +112,13 @@ class Recording:
             time = pd.DatetimeIndex(pd.to_datetime(values.pop("time"), utc=True, format="mixed", errors="coerce"))
         except (TypeError, ValueError) as error:
             raise ValueError(f"{name}: column 'time': {error}") from None
-        numbers = {k: pd.to_numeric(v, errors="coerce").to_numpy(np.float64) for k, v in values.items()}
+        numbers = {}
+        for ours, column in values.items():
+            numbers[ours] = pd.to_numeric(column, errors="coerce").to_numpy(np.float64)
+            words = np.flatnonzero(np.isnan(numbers[ours]) & column.notna().to_numpy())
+            if words.size:
+                row = words[0]
+                raise ValueError(f"{name}: column {ours!r}, row {row + 1}: {column.iloc[row]!r} is not a number")
         return cls(time=time, hours_per_day=hours_per_day, name=name, columns=columns, **numbers)
 
     @classmethod
@@ -294,7 +300,7 @@ def _evaluate(frame: pd.DataFrame, ours: str, text: str, name: str) -> pd.Series
         return frame[text]
     names = re.findall(r"[^\W\d]\w*", _NUMBER.sub(" ", text))
     missing = [n for n in names if n not in frame]
-    if not names or missing or not _ARITHMETIC.fullmatch(text):
+    if not names or missing or "**" in text or not _ARITHMETIC.fullmatch(text):
         what = f"column {ours!r}" if text == ours else f"column {ours!r} as {text!r}"
         raise ValueError(
             f"{name}: {what} is missing; it needs {', '.join(REQUIRED)} and, if known, depth. "

@@ -1,10 +1,13 @@
 """Rewards: minus the cost of a slice, in basis points of the arrival notional."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from exec_env.execution import Book, Fill
 from exec_env.validation import NonNegative, check_fields
+
+Kind = Literal["expected", "shortfall"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,7 @@ class Reward:
         ValueError: naming the field, the value and what is allowed.
     """
 
-    kind: Literal["expected", "shortfall"] = "expected"
+    kind: Kind = "expected"
     """Whether the martingale part of the price is left out or in."""
     violation_penalty: NonNegative = 0.0
     """Shaping: price of asking for more than the cap allows. [bps per order size asked in excess]"""
@@ -27,6 +30,8 @@ class Reward:
     """Shaping: price of changing participation. [bps per squared change of participation]"""
 
     def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"reward = {self.kind!r}: must be {' or '.join(map(repr, KINDS))}")
         check_fields(self)
 
     def __call__(self, fill: Fill, before: Book, after: Book, shares: float, to_bps: Any) -> Any:

@@ -72,7 +72,7 @@ class Tape:
 
         >>> tape = Tape.simulate(Market(), Order(n_steps=3), n_paths=2, seed=0)
         >>> tape.slices.volume.round().astype(int).tolist()
-        [[54837, 59151, 151364], [63219, 111391, 191543]]
+        [[81624, 70395, 50360], [85927, 85925, 61731]]
         """
         return Simulator(market, order).sample([np.random.default_rng(seed)], n_paths)
 

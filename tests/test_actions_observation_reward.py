@@ -143,9 +143,7 @@ def test_bounds_have_an_entry_for_each_name() -> None:
     assert len(LOW) == len(HIGH) == len(Observation._fields) == space().shape[0] == 10
 
 
-@pytest.mark.parametrize(
-    ("field", "value"), [("kind", "profit"), ("violation_penalty", -1), ("smoothness_penalty", "x")]
-)
+@pytest.mark.parametrize(("field", "value"), [("violation_penalty", -1), ("smoothness_penalty", "x")])
 def test_an_impossible_reward_is_refused(field: str, value: object) -> None:
     with pytest.raises(ValueError, match=f"Reward.{field} = "):
         Reward(**{field: value})

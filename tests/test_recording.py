@@ -196,6 +196,7 @@ def test_a_file_that_is_missing_empty_or_no_table_is_refused_by_name(tmp_path: P
         "",
         "7",
         "nonsense + volume",
+        "volume ** 2",  # powers of numbers, such as 9**9**9**9, would not end in a lifetime
     ],
 )
 def test_what_is_no_arithmetic_of_columns_is_refused_and_not_run(text: str, tmp_path: Path) -> None:

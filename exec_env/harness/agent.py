@@ -129,7 +129,8 @@ def resolve(agent: str | Path | Agent, market: Market, order: Order) -> tuple[st
             raise ValueError(f"{agent!r} is no agent: it needs action_mode and act(observations)")
         return str(getattr(agent, "name", type(agent).__name__)).lower(), agent
     text = str(agent)
-    if Path(text).is_dir():
+    named = normalise(text) in known_agents()
+    if not named and Path(text).is_dir():
         return Path(text).resolve().name, load_run(text)
     if ":" in text:
         module, _, attribute = text.partition(":")

@@ -78,9 +78,9 @@ def objectives(evaluation: Evaluation) -> Figure:
         axes.annotate(
             f"{row['objective_mean']:.2f}{gap}",
             (row["objective_mean"], y),
-            xytext=(0, 8),
+            xytext=(10, 0),
             textcoords="offset points",
-            ha="center",
+            va="center",
             fontsize=8,
         )
     if evaluation.bound_bps:
@@ -95,7 +95,8 @@ def objectives(evaluation: Evaluation) -> Figure:
         )
     axes.set_yticks(range(len(table)), list(table.index))
     axes.set_ylim(-0.7, len(table) - 0.3)
-    axes.margins(x=0.12)
+    left, right = axes.get_xlim()
+    axes.set_xlim(left, right + 0.2 * (right - left))  # room for the numbers
     axes.set(
         xlabel="objective J = E[shortfall] + risk [bps of arrival notional]", title=_title(evaluation, "Objective")
     )
