@@ -114,7 +114,7 @@ def test_a_missing_column_is_named_beside_those_there_are(column: str, tmp_path:
     [
         ("mid", np.nan, "not a finite number"),
         ("mid", np.inf, "not a finite number"),
-        ("mid", "cheap", "not a finite number"),
+        ("mid", "cheap", "'cheap' is not a number"),
         ("mid", 0.0, "must be > 0"),
         ("mid", -50.0, "must be > 0"),
         ("spread", -0.01, "must be >= 0"),

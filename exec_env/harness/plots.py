@@ -77,8 +77,8 @@ def objectives(evaluation: Evaluation) -> Figure:
         gap = "" if np.isnan(row["gap_percent"]) else f"  ({row['gap_percent']:+.1f} %)"
         axes.annotate(
             f"{row['objective_mean']:.2f}{gap}",
-            (row["objective_mean"], y),
-            xytext=(10, 0),
+            (row["objective_mean"] + np.nan_to_num(Z95 * row["objective_se"]), y),
+            xytext=(8, 0),
             textcoords="offset points",
             va="center",
             fontsize=8,
