@@ -1,5 +1,7 @@
 """The adaptive optimum: the feedback rule of the linear-quadratic problem, clipped to what is allowed."""
 
+from typing import Any
+
 import numpy as np
 
 from exec_env import lq
@@ -16,12 +18,16 @@ class Adaptive:
     Args:
         market: the market that the observations come from.
         order: the order.
+        solution: rule to follow; by default the optimum for that market.
+
+    Raises:
+        ValueError: when the unconstrained problem has no optimum.
     """
 
     action_mode = "shares"
 
-    def __init__(self, market: Market, order: Order) -> None:
-        self.solution = lq.solve(market, order)
+    def __init__(self, market: Market, order: Order, solution: lq.Solution | None = None) -> None:
+        self.solution = solution or lq.solve(market, order)
         self._units, self._order, self._market = Observer(market, order).units, order, market
 
     def act(self, observations: np.ndarray) -> np.ndarray:
@@ -32,7 +38,7 @@ class Adaptive:
         for step in np.unique(steps):
             now = steps == step
             remaining = seen.inventory_left[now] * per.shares
-            out[now] = self.solution.policy(
+            out[now] = self.rule(
                 min(int(step), self._order.n_steps - 1),
                 remaining,
                 seen.transient_impact[now] * per.transient,
@@ -42,3 +48,7 @@ class Adaptive:
             )
             out[now] = np.clip(out[now], 0.0, remaining)
         return out[:, None]
+
+    def rule(self, step: int, remaining: Any, transient: Any, signal: Any, half_spread: Any, liquidity: Any) -> Any:
+        """Trade of slice ``step`` before it is clipped; arguments as ``exec_env.lq.Solution.policy``. [shares]"""
+        return self.solution.policy(step, remaining, transient, signal, half_spread, liquidity)

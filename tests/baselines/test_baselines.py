@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from baselines import almgren_chriss as ac
-from baselines.almgren_chriss import AlmgrenChriss
+from baselines.almgren_chriss import AlmgrenChriss, Impact
 from baselines.pov import POV
 from baselines.schedule import Schedule, fractions
 from baselines.twap import TWAP
@@ -21,16 +20,21 @@ from exec_env.order import Order
 from exec_env.presets import PRESETS
 from tests.conftest import play
 
+
+def closed_form(market: Market, order: Order) -> np.ndarray:
+    return Impact.of(market, order).closed_form(order.shares, order.n_steps)
+
+
 PAPER = PRESETS["almgren-chriss-2001"]
 
 
 def test_kappa_and_twap_of_the_worked_example_of_almgren_and_chriss_2001() -> None:
-    market, order = PAPER.market, PAPER.order
-    assert ac.eta_tilde(market, order) == pytest.approx(2.375e-6)
-    assert ac.kappa(market, order) == pytest.approx(0.6071, abs=5e-5)
-    twap = np.linspace(order.shares, 0, order.n_steps + 1)
-    assert ac.expected_cost(market, order, twap) == pytest.approx(662_500)
-    assert ac.variance(market, order, twap) == pytest.approx(1.083e12)
+    impact = Impact.of(PAPER.market, PAPER.order)
+    assert impact.eta_tilde == pytest.approx(2.375e-6)
+    assert impact.kappa == pytest.approx(0.6071, abs=5e-5)
+    twap = np.linspace(1e6, 0, 6)
+    assert impact.expected_cost(twap) == pytest.approx(662_500)
+    assert impact.variance(twap) == pytest.approx(1.083e12)
 
 
 def test_the_environment_charges_what_the_paper_says() -> None:
@@ -45,13 +49,13 @@ def test_the_environment_charges_what_the_paper_says() -> None:
 
 def test_zero_risk_aversion_gives_twap() -> None:
     order = Order(risk_aversion=0.0)
-    np.testing.assert_allclose(ac.trajectory(Market(), order), np.linspace(order.shares, 0, 41), rtol=1e-12)
-    nearly = ac.trajectory(Market(), Order(risk_aversion=1e-13))
+    np.testing.assert_allclose(closed_form(Market(), order), np.linspace(order.shares, 0, 41), rtol=1e-12)
+    nearly = closed_form(Market(), Order(risk_aversion=1e-13))
     np.testing.assert_allclose(nearly, np.linspace(order.shares, 0, 41), rtol=1e-5, atol=1e-3)
 
 
 def test_huge_risk_aversion_sells_at_once_without_overflow() -> None:
-    held = ac.trajectory(Market(), Order(risk_aversion=1e6))
+    held = closed_form(Market(), Order(risk_aversion=1e6))
     assert held[0] == 200_000
     assert held[1] < 1e-3
     assert np.isfinite(held).all()
@@ -59,34 +63,28 @@ def test_huge_risk_aversion_sells_at_once_without_overflow() -> None:
 
 def test_the_closed_form_is_the_optimum_of_the_classic_market() -> None:
     preset = PRESETS["classic"]
-    closed = -np.diff(ac.trajectory(preset.market, preset.order))
+    closed = -np.diff(closed_form(preset.market, preset.order))
     # A closing block that nobody would use: otherwise splitting the last trade in two saves 0.003 bps.
     order = replace(preset.order, terminal_penalty=1e9)
     np.testing.assert_allclose(lq.schedule(preset.market, order), closed, rtol=1e-6)
-    cost = [
-        ac.expected_cost(preset.market, preset.order, held)
-        + preset.order.risk_aversion * ac.variance(preset.market, preset.order, held)
-        for held in (ac.trajectory(preset.market, preset.order), np.linspace(preset.order.shares, 0, 41))
-    ]
-    assert cost[0] < cost[1]
+    impact = Impact.of(preset.market, preset.order)
+    assert impact.objective(np.r_[2e5, 2e5 - np.cumsum(closed)].round(6)) < impact.objective(np.linspace(2e5, 0, 41))
 
 
 @given(seed=st.integers(0, 10_000), size=st.floats(0.001, 0.3))
 def test_no_other_schedule_is_cheaper_than_the_closed_form(seed: int, size: float) -> None:
     market, order = PRESETS["classic"].market, PRESETS["classic"].order
-    best = ac.trajectory(market, order)
+    best = closed_form(market, order)
     other = best.copy()
     other[1:-1] *= 1 + size * np.random.default_rng(seed).standard_normal(39)
 
-    def objective(held: np.ndarray) -> float:
-        return ac.expected_cost(market, order, held) + order.risk_aversion * ac.variance(market, order, held)
-
-    assert objective(other) > objective(best)
+    impact = Impact.of(market, order)
+    assert impact.objective(other) > impact.objective(best)
 
 
 def test_without_an_optimum_almgren_chriss_says_so() -> None:
     with pytest.raises(ValueError, match="must be above permanent_impact × slice_length / 2"):
-        ac.kappa(Market(permanent_impact=1e-4), Order())
+        Impact.of(Market(permanent_impact=1e-4), Order())
 
 
 def test_vwap_follows_the_profile_and_is_twap_on_a_flat_one() -> None:
@@ -151,5 +149,5 @@ def test_the_almgren_chriss_agent_trades_its_trajectory() -> None:
     env = gym.make("AlmgrenChrissClassic-v0")
     steps = play(env, lambda o: agent.act(o[None])[0], seed=0)
     np.testing.assert_allclose(
-        [s["shares"] for s in steps], -np.diff(ac.trajectory(preset.market, preset.order)), rtol=1e-4, atol=0.1
+        [s["shares"] for s in steps], -np.diff(closed_form(preset.market, preset.order)), rtol=1e-4, atol=0.1
     )

@@ -1,0 +1,105 @@
+"""Drive an order live: snapshots in, child orders out, one JSON object per line.
+
+A snapshot:    {"time": "2026-01-05T09:30:00", "mid": 100.0, "spread": 0.05, "volume": 60000}
+A child order: {"time": "2026-01-05T09:30:00", "side": "sell", "shares": 5000.0, "left": 200000.0}
+Its fill:      {"fill": 5000.0, "price": 99.97}
+
+What is refused (stale, out of order, not finite) is answered with {"error": ...} and changes nothing. At the end comes
+a report of what was traded and what is left.
+
+Examples:
+  python scripts/live.py twap --shares 10000 --n-steps 20 < snapshots.jsonl
+  python scripts/live.py runs/dqn-1 --assume-filled < snapshots.jsonl
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import tyro
+
+from exec_env.harness.agent import resolve
+from exec_env.live import LiveExecutor, Snapshot
+from exec_env.problem import make_problem
+from exec_env.validation import from_mapping
+from scripts.cli import ProblemOptions, parse, run
+
+_DEFAULT = "AlmgrenChriss-v0"
+
+
+@dataclass(frozen=True)
+class Options:
+    """Who drives, and how fills are known."""
+
+    agent: tyro.conf.Positional[str] = "twap"
+    """Baseline name, run folder, or module:Class."""
+    assume_filled: bool = False
+    """Take each child order as filled at once at the touch, instead of reading fills."""
+    hours_per_day: float = 6.5
+    """Length of the trading day, which turns slice length into seconds."""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """All options."""
+
+    options: Options = field(default_factory=Options)
+    problem: ProblemOptions = field(default_factory=ProblemOptions)
+
+
+def answer(live: LiveExecutor, line: str, assume_filled: bool) -> dict[str, Any] | None:
+    """What to say to one line of input; None for a fill that was taken.
+
+    Raises:
+        ValueError: for a line that is refused; the executor is then as before.
+    """
+    try:
+        message = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not a JSON object: {error}") from None
+    if not isinstance(message, dict):
+        raise ValueError(f"not a JSON object: {line.strip()[:80]}")
+    if "fill" in message:
+        live.fill(message["fill"], message.get("price"))  # type: ignore[arg-type]
+        return None
+    for name in ("time", "mid", "spread", "volume"):
+        if name not in message:
+            raise ValueError(f"snapshot: {name} is missing")
+    try:
+        message["time"] = datetime.fromisoformat(message["time"])
+    except (TypeError, ValueError):
+        raise ValueError(f"snapshot: time = {message['time']!r}: must be an ISO 8601 date and time") from None
+    snapshot = from_mapping(Snapshot, message, "snapshot")
+    left = live.remaining
+    shares = live(snapshot)
+    if assume_filled:
+        live.fill(shares, snapshot.mid - live.order.sign * snapshot.spread / 2)
+    return {"time": snapshot.time.isoformat(), "side": live.order.side, "shares": shares, "left": left}
+
+
+def main(argv: Sequence[str]) -> None:
+    """Answer line by line until the order is done or the input ends."""
+    start = ProblemOptions.start(argv, _DEFAULT)
+    args = parse(Arguments, argv, __doc__, Arguments(problem=start))
+    problem = make_problem(**args.problem.options(start, argv))
+    _, agent = resolve(args.options.agent, problem.market, problem.order)
+    live = LiveExecutor(agent, problem.order, problem.market, args.options.hours_per_day)
+    for line in sys.stdin:
+        if not line.strip():
+            continue
+        try:
+            said = answer(live, line, args.options.assume_filled)
+        except ValueError as error:
+            said = {"error": str(error)}
+        if said is not None:
+            print(json.dumps(said), flush=True)
+        if live.done:
+            break
+    print(json.dumps(live.report()), flush=True)
+
+
+if __name__ == "__main__":
+    run(main)

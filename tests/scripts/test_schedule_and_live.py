@@ -1,0 +1,58 @@
+"""The command lines for schedules and for live execution, run for real."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def call(script: str, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, f"scripts/{script}.py", *arguments],
+        cwd=ROOT,
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("model", ["almgren-chriss", "static", "lqr", "vwap"])
+def test_a_schedule_is_printed_plotted_and_kept(model: str, tmp_path: Path) -> None:
+    done = call("schedule", model, "--n-steps", "5", "--out", str(tmp_path / "out"))
+    assert done.returncode == 0, done.stderr
+    assert "kappa" in done.stdout
+    frame = pd.read_csv(tmp_path / "out" / "schedule.csv")
+    assert frame["trade"].sum() == pytest.approx(200_000)
+    assert {f.name for f in (tmp_path / "out").iterdir()} >= {"schedule.png", "frontier.png", "frontier.csv"}
+    again = call("schedule", model, "--out", str(tmp_path / "out"))
+    assert again.returncode == 2
+    assert "exists" in again.stderr
+
+
+def test_live_reads_snapshots_and_writes_child_orders() -> None:
+    lines = []
+    for minute in range(0, 20, 5):
+        lines.append({"time": f"2026-01-05T09:{30 + minute}:00", "mid": 100.0, "spread": 0.05, "volume": 60000})
+    text = "\n".join([json.dumps(lines[0]), "nonsense", json.dumps(lines[0]), *map(json.dumps, lines[1:])])
+    done = call("live", "twap", "--shares", "1000", "--n-steps", "4", "--assume-filled", text=text)
+    assert done.returncode == 0, done.stderr
+    said = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [s["shares"] for s in said if "shares" in s] == [250.0] * 4
+    assert [s["error"].split(":")[0] for s in said if "error" in s] == ["not a JSON object", "snapshot"]
+    assert said[-1]["done"]
+    assert said[-1]["left"] == 0.0
+    assert said[-1]["shortfall_bps"] == pytest.approx(2.5)
+
+
+def test_help_teaches() -> None:
+    for script in ("schedule", "live"):
+        done = call(script, "--help")
+        assert done.returncode == 0
+        assert "Examples:" in done.stdout
+        assert "--risk-aversion" in done.stdout
