@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: help demo test quick lint format types check benchmark clean
+.PHONY: help demo test quick lint format types check schedule benchmark clean
 
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -15,8 +15,8 @@ $(BIN)/.installed: pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(BIN)/.installed  ## Train a DQN for a minute and compare it with the baselines: table, CSV, pictures
-	$(BIN)/python scripts/train.py dqn --run $(RUN)
-	$(BIN)/python scripts/evaluate.py twap pov almgren-chriss adaptive $(RUN) --episodes 20000 --out $(RUN)/evaluation
+	$(BIN)/python scripts/train.py dqn --run $(RUN)/dqn
+	$(BIN)/python scripts/evaluate.py twap pov almgren-chriss adaptive $(RUN)/dqn --episodes 20000 --out $(RUN)/evaluation
 
 test: $(BIN)/.installed  ## Run all tests
 	$(BIN)/python -m pytest
@@ -36,6 +36,9 @@ types: $(BIN)/.installed  ## Check types
 	$(BIN)/mypy
 
 check: lint types test  ## Everything that CI checks
+
+schedule: $(BIN)/.installed  ## Print and plot the Almgren-Chriss schedule and the efficient frontier
+	$(BIN)/python scripts/schedule.py almgren-chriss
 
 benchmark: $(BIN)/.installed  ## Speed of the environments, beside Gymnasium's CartPole
 	$(BIN)/python scripts/benchmark.py

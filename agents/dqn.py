@@ -19,6 +19,7 @@ from torch import nn
 from agents.replay import Batch, Replay, torch_device
 from exec_env.actions import ActionMode
 from exec_env.harness.storage import read_tensors, read_yaml, write_tensors, write_yaml
+from exec_env.observation import Observation
 from exec_env.validation import Count, Positive, Probability, check_fields, from_mapping
 
 _PACE = ActionMode("pace")
@@ -143,6 +144,8 @@ class DQN:
         """
         if not mode.is_discrete:
             raise ValueError(f"action {mode.name!r}: DQN needs a discrete one, 'pace' or 'participation-levels'")
+        if total_steps <= config.warm_up:
+            raise ValueError(f"DQNConfig.warm_up = {config.warm_up}: must be below the {total_steps} steps of training")
         return cls(config, n_observations, n_actions, total_steps, seed, device, mode)
 
     @property
@@ -235,6 +238,9 @@ class DQN:
         mode = from_mapping(ActionMode, described.get("action_mode"), where)
         config = from_mapping(DQNConfig, described.get("config"), where)
         shapes = from_mapping(_Shapes, {k: described.get(k) for k in ("n_observations", "n_actions")}, where)
+        for name, wanted in (("n_observations", len(Observation._fields)), ("n_actions", mode.n_levels)):
+            if getattr(shapes, name) != wanted:
+                raise ValueError(f"{where}: {name} = {getattr(shapes, name)}: must be {wanted}")
         try:
             agent = cls(config, shapes.n_observations, shapes.n_actions, action_mode=mode)
             agent.online.load_state_dict(read_tensors(folder / "weights.pt"))

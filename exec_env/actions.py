@@ -118,6 +118,15 @@ class ActionMode:
         return _MODES[self.name].meaning
 
     @property
+    def n_levels(self) -> int:
+        """Number of discrete actions.
+
+        Raises:
+            ValueError: for a continuous mode.
+        """
+        return len(self.values(Order()))
+
+    @property
     def is_discrete(self) -> bool:
         """Whether actions are indices of levels."""
         return _MODES[self.name].levels is not None
@@ -169,7 +178,9 @@ class Decoder:
     def __init__(self, mode: ActionMode, order: Order) -> None:
         self._values = mode.values(order) if mode.is_discrete else None
         self._levels = [] if self._values is None else self._values.tolist()
-        self._high = float(np.float32(mode.high(order)))
+        self._high = mode.high(order)
+        # The space ends at the nearest single-precision number, which may be a little above or below.
+        self._limit = max(self._high, float(np.float32(self._high)))
         self._what = f"action {mode.name!r}"
 
     def one(self, action: Any) -> float:
@@ -177,8 +188,8 @@ class Decoder:
         if self._values is None:
             try:
                 value = float(action) if np.ndim(action) == 0 else float(action[0])
-                if 0.0 <= value <= self._high and np.size(action) == 1:
-                    return value
+                if 0.0 <= value <= self._limit and np.size(action) == 1:
+                    return min(value, self._high)
             except (TypeError, ValueError, IndexError):
                 pass
             raise ValueError(f"{self._what}: {action!r} is outside the space, a number in [0, {self._high:g}]")
@@ -206,11 +217,11 @@ class Decoder:
                 )
             return self._values[array]
         array = array.reshape(n)
-        if array.dtype.kind not in "iuf" or not (array.min() >= 0 and array.max() <= self._high):
+        if array.dtype.kind not in "iuf" or not (array.min() >= 0 and array.max() <= self._limit):
             raise ValueError(
-                f"{self._what}: {_worst(array, self._high)!r} is outside the space, numbers in [0, {self._high:g}]"
+                f"{self._what}: {_worst(array, self._limit)!r} is outside the space, numbers in [0, {self._high:g}]"
             )
-        return array.astype(np.float64)
+        return np.minimum(array.astype(np.float64), self._high)
 
 
 def _worst(array: np.ndarray, high: float) -> Any:

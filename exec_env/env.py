@@ -14,6 +14,7 @@ from exec_env.observation import MarketEntries, Observer
 from exec_env.problem import make_problem
 from exec_env.reward import Reward
 from exec_env.tape import Tape
+from exec_env.validation import unknown
 
 _AHEAD = 64
 """Paths shaped at once; the cost of shaping hardly depends on their number."""
@@ -92,6 +93,7 @@ class ExecutionEnv(gym.Env[np.ndarray, Any]):
         self._sign = self.order.sign
         self._ahead: list[_Path] = []
         self._ahead_rng: np.random.Generator | None = None
+        self._slices: list[Slice] = []
         self._over = True
 
     def reset(
@@ -137,6 +139,8 @@ class ExecutionEnv(gym.Env[np.ndarray, Any]):
         if self.render_mode is None:
             gym.logger.warn("render() does nothing without render_mode='rgb_array'")
             return None
+        if not self._slices:
+            raise ResetNeeded("call reset() before render()")
         from exec_env.render import draw
 
         return draw(self.market, self.order, self._arrival_price, self._history)
@@ -146,6 +150,9 @@ class ExecutionEnv(gym.Env[np.ndarray, Any]):
         return np.array(entries, np.float32)
 
     def _next_path(self, options: dict[str, Any]) -> _Path:
+        for name in options:
+            if name != "start":
+                raise ValueError(unknown("reset option", name, ["start"]))
         if "start" in options:
             if self.problem.recording is None:
                 raise ValueError("reset option 'start': only an environment on a tape has rows to start at")

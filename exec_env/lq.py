@@ -9,7 +9,8 @@ Dropping constraints can only lower the cost, so V_0 is a lower bound for every 
 of ℓ: Gauss-Hermite expectation over the next ℓ with cubic interpolation between grid points, and exact moments of
 what else is random (spread noise, seen before trading; impact noise and decay, seen after).
 
-The grid ends at six standard deviations of ℓ; what lies beyond, with probability 2e-9, is treated as its edge.
+The grid ends at six standard deviations of ℓ; what lies beyond is treated as its edge: without shocks, an event of
+probability 2e-9.
 One grid point and no noise is Almgren & Chriss (2001); with a signal it is Garleanu & Pedersen (2013). ``minimise``
 alone, iterated, is LQR. Fields of Market and Order may be torch tensors: the bound is then a tensor, and gradients
 flow to every field but θ, the shocks and the decay of the signal, which shape the grid's transitions.

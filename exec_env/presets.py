@@ -103,6 +103,8 @@ def with_overrides(market: Market, order: Order, overrides: dict[str, Any]) -> t
     theirs = {f.name for f in dataclasses.fields(Order)}
     for name in overrides:
         if name not in ours | theirs:
+            if name in ENVIRONMENT_OPTIONS:
+                raise ValueError(f"option {name!r} is one of an environment, not of the problem; it has no effect here")
             raise ValueError(unknown("option", name, ours | theirs | ENVIRONMENT_OPTIONS))
     return (
         dataclasses.replace(market, **{k: v for k, v in overrides.items() if k in ours}),

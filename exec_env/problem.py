@@ -8,7 +8,7 @@ from exec_env.actions import ActionMode, get_action_mode
 from exec_env.market import Market
 from exec_env.order import Order
 from exec_env.presets import get_preset, with_overrides
-from exec_env.recording import RecordedSource, Recording
+from exec_env.recording import GIVEN, RecordedSource, Recording
 from exec_env.tape import Simulator, Source
 
 
@@ -48,6 +48,12 @@ def make_problem(
         reading = {} if hours_per_day is None else {"hours_per_day": hours_per_day}
         recording = tape if isinstance(tape, Recording) else Recording.from_csv(tape, tape_columns, **reading)
         market = recording.market(market)
+        for name in overrides:
+            if hasattr(market, name) and name not in GIVEN:
+                raise ValueError(
+                    f"Market.{name} = {overrides[name]!r}: comes from the tape; "
+                    f"only {', '.join(sorted(GIVEN))} can be given"
+                )
         overrides = {"slice_length": recording.slice_length} | overrides
     elif tape_columns or hours_per_day is not None:
         given = f"tape_columns = {tape_columns!r}" if tape_columns else f"hours_per_day = {hours_per_day!r}"
@@ -60,6 +66,8 @@ def make_problem(
         recording.check(order)
         recording.starts(order)
         source = RecordedSource(recording, market, order)
-    mode = get_action_mode(action or start.action or "pace", levels)
+    if start.action is not None and levels is None and action in (None, start.action.name):
+        action = start.action
+    mode = get_action_mode(action or "pace", levels)
     mode.space(order)
     return Problem(market, order, source, mode, recording)

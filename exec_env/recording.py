@@ -19,6 +19,10 @@ REQUIRED = ("time", "mid", "spread", "volume")
 OPTIONAL = ("depth",)
 Starts = Literal["random", "rolling"]
 
+GIVEN = frozenset({"temporary_impact", "permanent_impact", "transient_impact", "resilience", "volatility"})
+"""Fields of Market that a tape does not settle: how the price answers to us, and the volatility that risk is charged
+at."""
+
 _USES = {
     "time": "start of each slice; the slice length is the median step",
     "mid": "price path: its changes are the price shocks; our own impact comes on top",
@@ -53,6 +57,16 @@ class Recording:
     """Where each number came from: our name -> column or expression."""
 
     def __post_init__(self) -> None:
+        for name in ("mid", "spread", "volume", "depth"):
+            column = getattr(self, name)
+            if column is None:
+                continue
+            try:
+                object.__setattr__(self, name, np.asarray(column, dtype=np.float64))
+            except (TypeError, ValueError):
+                raise ValueError(f"{self.name}: column {name!r} must hold numbers") from None
+            if getattr(self, name).shape != (len(self.time),):
+                raise ValueError(f"{self.name}: column {name!r} must have {len(self.time)} rows, as many as 'time'")
         if len(self.time) < 2:
             raise ValueError(f"{self.name}: {len(self.time)} rows; a recorded market needs at least two")
         if not isinstance(self.hours_per_day, int | float) or not 0 < self.hours_per_day <= 24:
@@ -157,6 +171,8 @@ class Recording:
         price = float(self.mid.mean())
         if daily_volume == 0:
             raise ValueError(f"{self.name}: column 'volume' is zero throughout")
+        if not volatility > 0:
+            raise ValueError(f"{self.name}: column 'mid' is the same throughout, so that impact has no scale")
         scale = (volatility * price / daily_volume) / (base.volatility * base.arrival_price / base.daily_volume)
         return replace(
             base,
@@ -255,20 +271,29 @@ class Recording:
         )
         return Tape(slices, self.mid[rows[:, 0]])
 
-    def describe(self, market: Market) -> str:
-        """How each number was used, in lines for a person to read."""
+    def describe(self, market: Market, base: Market | None = None) -> str:
+        """How each number was used, in lines for a person to read; ``base`` is what impact was scaled from."""
         lines = [f"{self.name}: {len(self.mid)} slices from {self.time[0]} to {self.time[-1]}"]
         for ours in REQUIRED + OPTIONAL:
             source = self.columns.get(ours, ours) if getattr(self, ours) is not None else "(none)"
             use = _USES[ours] if source != "(none)" else "liquidity taken as constant"
             lines.append(f"  {ours:7} = {source}: {use}")
         minutes = self.slice_length * self.hours_per_day * 60
+        own = self.market(base)
+
+        def how(name: str, text: str) -> str:
+            """The number, and whether it was given rather than found."""
+            given = getattr(market, name) != getattr(own, name)
+            return f"{text.format(getattr(market, name))}{' (as given)' if given else ''}"
+
         lines += [
             f"  slices of {minutes:g} min; a day of {self.hours_per_day:g} hours; {int(self._gap.sum())} gaps",
-            f"  from the recording: price {market.arrival_price:,.4g}, volatility {market.volatility:.4g} per √day, "
+            f"  from the recording: price {market.arrival_price:,.4g}, "
+            f"{how('volatility', 'volatility {:.4g} per √day')}, "
             f"half spread {market.half_spread:.4g} bps, volume {market.daily_volume:,.6g} a day",
-            f"  not in it, so scaled from the defaults by σ S0 / V: η = {market.temporary_impact:.3g}, "
-            f"γ = {market.permanent_impact:.3g}, κ = {market.transient_impact:.3g}; ρ = {market.resilience:g} as given",
+            f"  not in it, so scaled from the defaults by σ S0 / V: {how('temporary_impact', 'η = {:.3g}')}, "
+            f"{how('permanent_impact', 'γ = {:.3g}')}, {how('transient_impact', 'κ = {:.3g}')}; "
+            f"ρ = {market.resilience:g} as given",
         ]
         return "\n".join(lines)
 

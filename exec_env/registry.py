@@ -14,7 +14,7 @@ class EnvSpec:
 
     description: str
     preset: str = "default"
-    action: str = "pace"
+    action: str | None = None  # None: the preset's, else pace
 
     def kwargs(self) -> dict[str, Any]:
         """Arguments of the environment's constructor."""

@@ -27,8 +27,11 @@ def draw(market: Market, order: Order, arrival_price: float, history: list[dict[
     steps = np.arange(len(history))
     n = order.n_steps
 
-    plan = np.maximum(order.shares - np.r_[0.0, np.cumsum(lq.schedule(market, order))], 0.0)
-    inventory.step(np.arange(n + 1), plan, where="post", color="0.6", ls="--", label="best static schedule")
+    try:
+        plan = np.maximum(order.shares - np.r_[0.0, np.cumsum(lq.schedule(market, order))], 0.0)
+        inventory.step(np.arange(n + 1), plan, where="post", color="0.6", ls="--", label="best static schedule")
+    except ValueError:
+        inventory.set_title("no static optimum exists", fontsize=8)
     held = np.r_[order.shares, [h["remaining"] for h in history]]
     inventory.step(np.arange(len(held)), held, where="post", color="tab:blue", label="held")
     inventory.set(ylabel="shares left", xlim=(0, n), ylim=(0, None))

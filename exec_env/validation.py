@@ -87,15 +87,19 @@ def _check(hint: Any, value: Any) -> Any:
         kind, bounds = arguments[0], arguments[1]
         value = _number(kind, value, bounds)
         if value not in bounds:
-            raise ValueError(str(bounds))
+            raise ValueError(_allowed(kind, bounds))
         return value
     if hint in (bool, str) and not isinstance(value, hint):
         raise ValueError(f"a {hint.__name__}")
     return value
 
 
+def _allowed(kind: type, bounds: Bounds) -> str:
+    return str(bounds).replace("a finite number", "a whole number") if kind is int else str(bounds)
+
+
 def _number(kind: type, value: Any, bounds: Bounds) -> Any:
-    article = f"{bounds}, a whole number" if kind is int else str(bounds)
+    article = _allowed(kind, bounds)
     if isinstance(value, bool | str) or value is None:
         raise ValueError(article)
     if hasattr(value, "detach"):

@@ -16,6 +16,7 @@ from exec_env.info import episode_info, step_info
 from exec_env.observation import Observer
 from exec_env.problem import make_problem
 from exec_env.reward import Reward
+from exec_env.validation import unknown
 
 
 class ExecutionVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
@@ -80,6 +81,9 @@ class ExecutionVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Begin the next path everywhere, or where ``options["reset_mask"]`` is True."""
+        for name in options or {}:
+            if name != "reset_mask":
+                raise ValueError(unknown("reset option", name, ["reset_mask"]))
         self._seed(seed)
         everywhere = np.ones(self.num_envs, bool)
         mask = np.asarray((options or {}).get("reset_mask", everywhere))
@@ -105,14 +109,15 @@ class ExecutionVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray
         asked = self.mode.shares(values, book.remaining, left, now.volume)
         self._book, fill = trade(book, now, asked, self._terms, last if last.any() else False)
         self._t = self._t + ~was_done
-        self._left -= 1.0
+        self._left -= ~was_done
         self._shortfall += fill.shortfall
         self._objective += fill.objective
         self._done = self._book.remaining <= 0.0
         terminated = self._done & ~was_done if self._autoreset == AutoresetMode.NEXT_STEP else self._done.copy()
         rewards = self.reward(fill, book, self._book, order.shares, self._to_bps)
-        if was_done.any():
+        if was_done.any():  # what is over stands still
             rewards = np.where(was_done, 0.0, rewards)
+            self._book = Book(*(np.where(was_done, old, new) for old, new in zip(book, self._book, strict=True)))
         infos = self._infos(step_info(book, fill, self._arrival_price, order.sign, self._to_bps), was_done)
         resets = {AutoresetMode.SAME_STEP: self._done, AutoresetMode.NEXT_STEP: was_done}.get(self._autoreset)
         if resets is not None and resets.any():

@@ -45,8 +45,10 @@ class TapeOptions:
         if self.tape is None:
             if columns:
                 raise ValueError("--tape-columns: there is no --tape")
+            if self.hours_per_day != TapeOptions.hours_per_day:
+                raise ValueError("--hours-per-day: there is no --tape")
             return {}
-        return {"tape": str(self.tape), "tape_columns": columns, "hours_per_day": self.hours_per_day}
+        return {"tape": str(self.tape.resolve()), "tape_columns": columns, "hours_per_day": self.hours_per_day}
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,8 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
     try:
         main(sys.argv[1:])
     except ValueError as error:
+        if os.environ.get("EXEC_ENV_TRACEBACK"):  # for those who look for a mistake of ours
+            raise
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:

@@ -18,7 +18,7 @@ from typing import Literal
 import tyro
 
 from exec_env.harness.evaluate import evaluate
-from exec_env.harness.storage import free_folder
+from exec_env.harness.storage import free_folder, new_folder
 from exec_env.problem import make_problem
 from exec_env.registry import get_spec
 from scripts.cli import ProblemOptions, TapeOptions, parse, run
@@ -61,9 +61,11 @@ def main(argv: Sequence[str]) -> None:
     if "tape" in overrides:
         problem = make_problem(**({"preset": get_spec(options.env).preset} | overrides))
         if problem.recording is not None:
-            print(problem.recording.describe(problem.market))
-    if options.out is not None and options.out.exists():
-        raise ValueError(f"--out {options.out} exists: choose another folder, so that nothing is overwritten")
+            print(problem.recording.describe(problem.market, start.market))
+    if options.out is not None:  # before the work, not after it
+        if options.out.exists():
+            raise ValueError(f"--out {options.out} exists: choose another folder, so that nothing is overwritten")
+        new_folder(options.out).rmdir()
     evaluation = evaluate(
         options.agents,
         options.env,

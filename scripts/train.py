@@ -71,6 +71,11 @@ def main(argv: Sequence[str]) -> None:
     )
     args: Any = parse(arguments, argv, __doc__)
     if args.options.resume is not None:
+        others = [a for a in argv if a.startswith("--") and a.partition("=")[0] not in ("--resume", "--quiet")]
+        if name or others:
+            raise ValueError(
+                f"--resume goes with --quiet only, not with {name or others[0]}: the run keeps its options"
+            )
         folder, _ = args.options.resume, resume(args.options.resume, progress=not args.options.quiet)
     elif not args.agent:
         raise ValueError(f"name an agent to train: {', '.join(learners())}; or --resume a run")

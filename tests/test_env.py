@@ -196,3 +196,24 @@ def test_in_the_classic_market_the_optimal_schedule_costs_its_closed_form() -> N
         + order.risk_aversion * 4.0 * order.slice_length * (held**2).sum()
     )
     assert objective == pytest.approx(cost / (order.shares * 100) * 1e4, rel=1e-9)
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"action": "participation-levels"}])
+def test_a_preset_brings_its_own_action_levels(kwargs: dict) -> None:
+    env = gym.make("AlmgrenChriss-v0", preset="participation-notebook", **kwargs).unwrapped
+    assert env.action_space.n == 7
+    assert (
+        gym.make_vec("AlmgrenChriss-v0", num_envs=2, preset="participation-notebook", **kwargs).single_action_space.n
+        == 7
+    )
+    own = gym.make("AlmgrenChriss-v0", preset="participation-notebook", action="pace")
+    assert own.action_space.n == 11
+
+
+@pytest.mark.parametrize("cap", [0.01, 0.3, 0.35, 0.7, 0.9])
+def test_every_corner_of_the_space_is_taken_and_trades_just_the_cap(cap: float) -> None:
+    env = gym.make("AlmgrenChriss-v0", action="participation", max_participation=cap, shares=5e6).unwrapped
+    env.reset(seed=0)
+    for action in (env.action_space.high, np.array([cap])):
+        info = env.step(action)[-1]
+        assert not info["clipped"]

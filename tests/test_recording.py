@@ -280,12 +280,17 @@ def test_the_jump_over_a_night_is_no_part_of_the_volatility() -> None:
     assert recording(data).market().volatility < 0.02 * 78**0.5
 
 
-def test_a_recording_of_a_price_that_stands_still_has_no_volatility_and_can_be_traded() -> None:
-    env = gym.make("AlmgrenChriss-v0", tape=recording(frame().assign(mid=100.0)))
-    steps = play(env, lambda _: 4, seed=0)
-    assert env.unwrapped.market.volatility == 0.0
-    assert np.isfinite(steps[-1]["objective_bps"])
-    assert sum(s["price"] for s in steps) == 0.0
+def test_a_recording_of_a_price_that_stands_still_gives_impact_no_scale_and_is_refused() -> None:
+    with pytest.raises(ValueError, match="column 'mid' is the same throughout"):
+        gym.make("AlmgrenChriss-v0", tape=recording(frame().assign(mid=100.0)))
+
+
+@pytest.mark.parametrize(
+    "option", [{"half_spread": 5.0}, {"signal": 1.0}, {"impact_noise": 1.0}, {"daily_volume": 1e6}]
+)
+def test_what_the_tape_settles_cannot_be_given_beside_it(option: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=f"Market.{next(iter(option))} = .*: comes from the tape"):
+        gym.make("AlmgrenChriss-v0", tape=recording(), **option)
 
 
 def test_an_override_wins_over_what_was_estimated() -> None:

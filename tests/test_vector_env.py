@@ -73,6 +73,10 @@ def test_disabled_autoreset_stands_still_until_a_masked_reset() -> None:
     assert (still[1] == 0).all()
     assert still[2].all()
     assert not still[4]["_spread"].any()
+    for _ in range(50):
+        longer = env.step(np.full(3, 4))
+    np.testing.assert_array_equal(longer[0], still[0])
+    assert env.observation_space.contains(longer[0])
     mask = np.array([True, False, True])
     observations, _ = env.reset(options={"reset_mask": mask})
     single = gym.make("AlmgrenChriss-v0", n_steps=3)

@@ -43,10 +43,18 @@ class Evaluation:
     settings: dict[str, Any] = field(default_factory=dict)
     """What was evaluated: environment, episodes, seed, overrides."""
 
+    @property
+    def n_independent(self) -> int:
+        """How many of the paths are independent: of a recording, as many as do not overlap."""
+        if self.problem.recording is None:
+            return int(self.settings["episodes"])
+        starts = self.problem.recording.starts(self.problem.order)
+        return max(1, (starts.size + self.problem.order.n_steps - 1) // self.problem.order.n_steps)
+
     @cached_property
     def per_agent(self) -> pd.DataFrame:
         """One row per agent; see ``exec_env.harness.metrics.summarise`` for the columns."""
-        return summarise(self.per_path, self.bound_bps)
+        return summarise(self.per_path, self.bound_bps, self.n_independent)
 
     def table(self) -> str:
         """The main columns as text, for a terminal."""
@@ -70,7 +78,7 @@ class Evaluation:
         bound = f"no bound: {self.no_bound}" if self.bound_bps is None else f"lower bound {self.bound_bps:.3f}"
         lines = [f"bps of the arrival notional; ± is one standard error; {bound}"]
         if self.problem.recording:
-            lines.append("episodes of a recording overlap, so that the true errors are larger than these")
+            lines.append(f"episodes of a recording overlap; errors are those of {self.n_independent} that do not")
         if REFERENCE not in t.index:
             lines.append(f"{REFERENCE} was not among the agents, so nothing is compared with it")
         text = shown.map(lambda cell: "-" if "nan" in cell and "±" not in cell else cell.replace("± nan", ""))
@@ -130,6 +138,9 @@ def evaluate(
         raise ValueError(f"episodes = {episodes!r}: must be a whole number >= 1")
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise ValueError(f"seed = {seed!r}: must be a whole number >= 0")
+    for name in ("action", "levels"):
+        if name in overrides:
+            raise ValueError(f"{name} = {overrides[name]!r}: each agent acts in its own action mode")
     problem = make_problem(**({"preset": get_spec(env_id).preset} | overrides))
     bound, why = find_bound(problem)
     resolved = resolve_all(agents, problem.market, problem.order)

@@ -21,18 +21,20 @@ def cvar(costs: np.ndarray, level: float = 0.95) -> float:
     return float(np.partition(costs, -n)[-n:].mean())
 
 
-def summarise(per_path: pd.DataFrame, bound_bps: float | None) -> pd.DataFrame:
+def summarise(per_path: pd.DataFrame, bound_bps: float | None, n_independent: int | None = None) -> pd.DataFrame:
     """One row per agent, best objective first. Costs in basis points of the arrival notional.
 
     Columns: ``objective_mean`` (J) and its standard error ``objective_se``; of the realised shortfall
     ``shortfall_mean``, ``shortfall_se``, ``shortfall_std``, ``cvar95`` and ``sharpe`` = −mean / std (undefined, like
     every column that is, as NaN); against the bound ``gap_percent`` and ``gap_closed_percent``, the share of TWAP's
     gap that is closed; against TWAP on the same paths ``diff`` (in J, negative is better) with its 95 % interval
-    ``diff_low``, ``diff_high``, and ``win_rate``, the share of paths with a lower realised shortfall; ``shares_left``
+    ``diff_low``, ``diff_high``, and ``win_rate``, the share of paths with a lower realised shortfall (a tie
+    counts half); ``shares_left``
     for the closing block and ``participation``, both means.
 
     Args:
         per_path: from ``evaluate``.
+        n_independent: how many of the paths are independent; all of them if None.
         bound_bps: lower bound on J; None where there is none. A gap is relative, so that it needs a positive bound.
     """
     rows = {}
@@ -40,12 +42,13 @@ def summarise(per_path: pd.DataFrame, bound_bps: float | None) -> pd.DataFrame:
     reference = groups.get(REFERENCE)
     for agent, paths in groups.items():
         objective, shortfall = paths["objective"].to_numpy(), paths["shortfall"].to_numpy()
-        n, std = len(paths), shortfall.std(ddof=1) if len(paths) > 1 else np.nan
+        n = len(paths) if n_independent is None else min(len(paths), n_independent)
+        std = shortfall.std(ddof=1) if len(paths) > 1 else np.nan
         row = {
             "objective_mean": objective.mean(),
-            "objective_se": _standard_error(objective),
+            "objective_se": _standard_error(objective, n),
             "shortfall_mean": shortfall.mean(),
-            "shortfall_se": std / n**0.5,
+            "shortfall_se": _standard_error(shortfall, n),
             "shortfall_std": std,
             "cvar95": cvar(shortfall),
             "sharpe": -shortfall.mean() / std if std > 0 else np.nan,
@@ -60,20 +63,21 @@ def summarise(per_path: pd.DataFrame, bound_bps: float | None) -> pd.DataFrame:
         }
         if reference is not None:
             difference = objective - reference["objective"].to_numpy()
-            half = Z95 * _standard_error(difference)
+            half = Z95 * _standard_error(difference, n)
             row |= {
                 "diff": difference.mean(),
                 "diff_low": difference.mean() - half,
                 "diff_high": difference.mean() + half,
             }
-            row["win_rate"] = float((shortfall < reference["shortfall"].to_numpy()).mean())
+            theirs = reference["shortfall"].to_numpy()
+            row["win_rate"] = float((shortfall < theirs).mean() + (shortfall == theirs).mean() / 2)
             gap = reference["objective"].mean() - bound_bps if bound_bps else np.nan
-            row["gap_closed_percent"] = -100 * difference.mean() / gap if gap and gap > 0 else np.nan
+            row["gap_closed_percent"] = 0.0 - 100 * difference.mean() / gap if gap and gap > 0 else np.nan
         rows[agent] = row
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.index.name = "agent"
     return table.sort_values("objective_mean")
 
 
-def _standard_error(values: np.ndarray) -> float:
-    return float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else np.nan
+def _standard_error(values: np.ndarray, n: int) -> float:
+    return float(values.std(ddof=1) / n**0.5) if n > 1 else np.nan

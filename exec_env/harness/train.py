@@ -43,7 +43,7 @@ class TrainConfig:
     intervals: Count = 20
     """Parts that training is cut into; after each the agent is checked, logged and saved."""
     check_episodes: Count = 2_000
-    """Paths of each check; the same ones every time, and never trained on."""
+    """Paths of each check; the same ones every time. Never trained on, but on a tape both come from the same rows."""
     device: str = "cpu"
     """Torch device of the networks."""
     threads: Count = 1
@@ -52,6 +52,16 @@ class TrainConfig:
     def __post_init__(self) -> None:
         check_fields(self)
         get_spec(self.env)
+        if self.steps < self.intervals * self.num_envs:
+            raise ValueError(
+                f"TrainConfig.steps = {self.steps}: must be at least intervals × num_envs "
+                f"= {self.intervals * self.num_envs}"
+            )
+
+    @property
+    def per_interval(self) -> int:
+        """Steps of an interval: as many in each environment, so ``steps`` is rounded up."""
+        return -(-self.steps // (self.intervals * self.num_envs)) * self.num_envs
 
 
 def train(
@@ -138,7 +148,8 @@ def _build(cls: Any, agent_config: Any, problem: Problem, config: TrainConfig) -
     mode, space = problem.action, problem.action.space(problem.order)
     n_actions = int(space.n) if isinstance(space, gym.spaces.Discrete) else 1
     n_observations = len(Observation._fields)
-    return cls.build(agent_config, mode, n_observations, n_actions, config.steps, config.seed, config.device)
+    total = config.intervals * config.per_interval
+    return cls.build(agent_config, mode, n_observations, n_actions, total, config.seed, config.device)
 
 
 def _loop(
@@ -159,7 +170,7 @@ def _loop(
     from torch.utils.tensorboard import SummaryWriter
 
     check = _Check(problem, config)
-    per_interval = -(-config.steps // config.intervals)
+    per_interval = config.per_interval
     log = _Log(run / "progress.csv", done)
     kwargs = get_spec(config.env).kwargs() | options
     threads = torch.get_num_threads()
@@ -214,7 +225,7 @@ class _Check:
     def __call__(self, learner: Learner) -> dict[str, float]:
         objective = self._objective(learner.act, get_action_mode(learner.action_mode))
         row = {"objective": objective, "twap": self.twap}
-        return row | ({"gap_percent": 100 * (objective / self.bound - 1)} if self.bound else {})
+        return row | ({"gap_percent": 100 * (objective / self.bound - 1)} if self.bound and self.bound > 0 else {})
 
     def describe(self, row: dict[str, float]) -> str:
         """A few words for the progress bar."""

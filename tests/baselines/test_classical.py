@@ -187,7 +187,7 @@ def test_published_lqr_tuning_is_reproduced() -> None:
 
 @given(q=st.floats(0.01, 100), r=st.floats(0.01, 100))
 def test_finite_horizon_gains_begin_at_the_infinite_one_and_end_at_the_myopic_one(q: float, r: float) -> None:
-    k = lqr.gains(q, r, 400)
+    k = lqr.gains(q, r, 1500)
     assert k[0] == pytest.approx(lqr.gain(q, r), rel=1e-9)
     assert k[-1] == pytest.approx(q / (q + r))
 

@@ -63,7 +63,8 @@ def test_gap_and_comparison_with_twap_by_hand() -> None:
     assert mine["diff"] == -1.5
     assert (mine["diff_low"], mine["diff_high"]) == pytest.approx((-1.5 - half, -1.5 + half))
     assert mine["win_rate"] == 0.75
-    assert twap["diff"] == twap["diff_low"] == twap["diff_high"] == twap["win_rate"] == 0.0
+    assert twap["diff"] == twap["diff_low"] == twap["diff_high"] == 0.0
+    assert twap["win_rate"] == 0.5
 
 
 def test_the_best_objective_comes_first() -> None:

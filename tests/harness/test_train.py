@@ -116,7 +116,7 @@ def test_training_leaves_the_global_generators_and_threads_alone(tmp_path: Path)
     torch.manual_seed(0)
     threads, before = torch.get_num_threads(), torch.get_rng_state()
     state = np.random.get_state()[1].copy()  # noqa: NPY002
-    fit(tmp_path / "run", config={"steps": 64, "intervals": 1, "threads": 2})
+    fit(tmp_path / "run", config={"steps": 128, "intervals": 1, "threads": 2})
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.get_num_threads() == threads
     np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
