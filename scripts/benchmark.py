@@ -1,4 +1,4 @@
-"""Speed of the environments, beside Gymnasium's CartPole in the same process.
+"""Speed of the environments, beside Gymnasium's CartPole in the same process, and of the solvers.
 
 Ratios of one run can be compared between machines and days; absolute times cannot.
 
@@ -17,9 +17,12 @@ import numpy as np
 import pandas as pd
 import tyro
 
-import exec_env  # noqa: F401  registers the environments
+from baselines import lqr
+from baselines.almgren_chriss import Impact
+from exec_env import lq
 from exec_env.harness.storage import new_folder
 from exec_env.market import Market
+from exec_env.order import Order
 from exec_env.tape import Normals
 from scripts.cli import run
 
@@ -96,6 +99,36 @@ def normals(n: int) -> Callable[[], int]:
     return work
 
 
+def solvers(repeats: int) -> pd.DataFrame:
+    """Times of the bound, of LQR in batches and of Almgren-Chriss, each beside the plain way to do it. [ms]"""
+    rng = np.random.default_rng(0)
+    q, r = rng.uniform(0.1, 5.0, (2, 10_000))
+    impact, n = Impact(0.95, 2.5e-6, 2.5e-7, 1e-6, slice_length=5e-3), 1000
+    slope = impact.eta_tilde / impact.slice_length
+    dense = np.diag(np.full(n - 1, 2 * slope + impact.risk_aversion * impact.volatility**2 * impact.slice_length))
+    dense += np.diag(np.full(n - 2, -slope), 1) + np.diag(np.full(n - 2, -slope), -1)
+    right = np.r_[slope * 1e6, np.zeros(n - 2)]
+
+    def once(work: Callable[[], object]) -> float:
+        return median_ns(lambda: work() is None or 1, repeats) / 1e6
+
+    def one_by_one() -> None:
+        for pair in zip(q[:500].tolist(), r[:500].tolist(), strict=True):
+            lqr.gains(*pair, 20)
+
+    rows = {
+        "lower bound, default problem": (once(lambda: lq.solve(Market(), Order())), np.nan),
+        "10 000 LQR problems, 20 periods": (once(lambda: lqr.gains(q, r, 20)), 20 * once(one_by_one)),
+        "Almgren-Chriss, 1000 slices": (
+            once(lambda: impact.optimum(1e6, n)),
+            once(lambda: np.linalg.solve(dense, right)),
+        ),
+        "Almgren-Chriss, 100 000 slices": (once(lambda: impact.optimum(1e6, 100_000)), np.nan),
+    }
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=["ms", "plain way ms"])
+    return table.assign(ratio=table["plain way ms"] / table["ms"])
+
+
 def main(argv: Sequence[str]) -> None:
     """Time, print, save."""
     args = tyro.cli(Arguments, args=argv, description=__doc__)
@@ -117,6 +150,8 @@ def main(argv: Sequence[str]) -> None:
     table = pd.DataFrame(rows).set_index("what")
     print(table.round(2).to_string())
     print(f"per environment step; its {len(Normals.used(Market()))} random numbers alone take {floor:.1f} ns")
+    print(solvers(args.repeats).round(3).to_string(na_rep="-"))
+    print("the plain way: one by one in a loop; numpy.linalg.solve on the dense matrix")
     if args.out is not None:
         table.to_csv(args.out / "benchmark.csv")
         print(f"table: {args.out}")
