@@ -11,6 +11,7 @@ class Namespace(Protocol):
     """The few functions that the equations need beyond operators."""
 
     def exp(self, x: Any, /) -> Any: ...  # noqa: D102
+    def log(self, x: Any, /) -> Any: ...  # noqa: D102
     def sqrt(self, x: Any, /) -> Any: ...  # noqa: D102
     def minimum(self, x: Any, y: Any, /) -> Any: ...  # noqa: D102
     def maximum(self, x: Any, y: Any, /) -> Any: ...  # noqa: D102
@@ -21,6 +22,7 @@ class _Floats:
     """Plain Python numbers: ten times faster than NumPy scalars in a single environment."""
 
     exp = staticmethod(math.exp)
+    log = staticmethod(math.log)
     sqrt = staticmethod(math.sqrt)
     minimum = staticmethod(min)
     maximum = staticmethod(max)
@@ -33,6 +35,10 @@ class _Torch:
     @staticmethod
     def exp(x: Any) -> Any:
         return sys.modules["torch"].exp(x)
+
+    @staticmethod
+    def log(x: Any) -> Any:
+        return sys.modules["torch"].log(x)
 
     @staticmethod
     def sqrt(x: Any) -> Any:

@@ -26,7 +26,7 @@ from scipy.interpolate import CubicSpline
 
 from exec_env.arrays import namespace
 from exec_env.execution import bps
-from exec_env.market import BPS, Market
+from exec_env.market import Market
 from exec_env.order import Order
 
 # Places in the state before a trade: inventory, transient push, signal, half spread, one; then the trade itself.
@@ -83,13 +83,14 @@ class Solution:
             transient: I. [$]
             signal: α. [1/day]
             half_spread: of this slice. [$]
-            liquidity: ℓ of this slice.
+            liquidity: ℓ of this slice, a stress included.
 
         Shape:
             Whatever the arguments broadcast to.
         """
         rule, s = self._rules[step], self.market.liquidity_volatility
-        u = liquidity / s if rule else liquidity
+        shift = np.log(self.market.stress_factors(self.order.n_steps).liquidity[step])
+        u = (liquidity - shift) / s if rule else liquidity
         k = np.moveaxis(rule(np.clip(u, self.grid[0], self.grid[-1])), -1, 0) if rule else self.gain[step, 0]
         return k[_X] * remaining + k[_I] * transient + k[_A] * signal + k[_H] * half_spread + k[_1]
 
@@ -130,10 +131,19 @@ def solve(market: Market, order: Order, n_grid: int = _GRID, n_nodes: int = _NOD
     grid = _like(u, like) * s
     transition = _like(_transition(market, order, u, n_nodes) if random else np.ones((1, 1)), like)
 
-    spread = market.half_spread_at(grid, 0.0) * _square_mean(market.spread_noise) ** 0.5
-    spread_squared = spread**2 * _square_mean(market.spread_noise)
-    slope = market.temporary_at(grid, 0.0, dt) * _square_mean(market.impact_noise) ** 0.5
-    risk = order.risk_aversion * market.variance_at(grid, dt)
+    stress = market.stress_factors(order.n_steps)
+
+    def coefficients(t: int) -> tuple[Any, Any, Any, Any]:
+        """Mean half spread, slope of temporary impact, price of risk and permanent impact in slice t."""
+        stressed = grid + float(np.log(stress.liquidity[t]))
+        return (
+            market.half_spread_at(stressed, 0.0) * _square_mean(market.spread_noise) ** 0.5,
+            market.temporary_at(stressed, 0.0, dt) * _square_mean(market.impact_noise) ** 0.5 * float(stress.impact[t]),
+            order.risk_aversion * market.variance_at(stressed, dt) * float(stress.volatility[t]) ** 2,
+            market.permanent_impact * float(stress.impact[t]),
+        )
+
+    slope = coefficients(0)[1]
     decay, decay_squared = _decay_moments(market, dt)
     b = float(np.exp(-float(market.signal_reversion) * dt))
     # Next state before decay and noise, from (x, I, α, h, 1, v): (x − v, I + κ v, b α, 1).
@@ -141,15 +151,15 @@ def solve(market: Market, order: Order, n_grid: int = _GRID, n_nodes: int = _NOD
     step = _form(moves | {(2, _A): b, (3, _1): 1.0}, (4, 6), slope[:1])[0]
     moments = _symmetric({(0, 1): decay, (1, 1): decay_squared, (1, 2): decay, (1, 3): decay}, 4, slope[:1], 1.0)[0]
     noise = market.signal_volatility**2 * (1 - b**2)
-    running, last = _cost(market, order, slope, risk), _last_cost(market, order, slope)
 
     values, gains, ahead = [], [], None
-    for _ in range(order.n_steps):
+    for t in reversed(range(order.n_steps)):
+        spread, slope, risk, permanent = coefficients(t)
         if ahead is None:
-            q = last
+            q = _last_cost(market, order, slope, permanent)
         else:
             expected = (transition @ ahead.reshape(len(u), 16)).reshape(len(u), 4, 4)
-            q = running + step.T @ (expected * moments) @ step
+            q = _cost(market, order, slope, risk, permanent) + step.T @ (expected * moments) @ step
             q = q + _form({(_1, _1): noise * expected[:, 2, 2]}, (6, 6), slope)
         if like is None and (q[:, _V, _V] <= 0).any():
             raise ValueError(
@@ -161,6 +171,7 @@ def solve(market: Market, order: Order, n_grid: int = _GRID, n_nodes: int = _NOD
         linear = spread[:, None] * after[:, _NEXT, _H]
         to_one = _form({(3, 3): 1.0}, (4, 4), slope[:1])[0][3]
         ahead = after[:, _NEXT][:, :, _NEXT] + linear[:, :, None] * to_one + linear[:, None, :] * to_one[:, None]
+        spread_squared = spread**2 * _square_mean(market.spread_noise)
         ahead = ahead + (spread_squared * after[:, _H, _H])[:, None, None] * to_one * to_one[:, None]
         values.append(ahead)
         gains.append(gain)
@@ -187,9 +198,10 @@ def schedule(market: Market, order: Order) -> np.ndarray:
     mean, remaining, transient, signal = static(market, order), order.shares, 0.0, market.signal
     solution = solve(mean, order)
     decay = mean.decay_at(0.0, order.slice_length)
-    spread = mean.half_spread * BPS * mean.arrival_price
+    shifts = np.log(mean.stress_factors(order.n_steps).liquidity)
     trades = []
     for t in range(order.n_steps):
+        spread = mean.half_spread_at(float(shifts[t]), 0.0)
         v = float(solution.policy(t, remaining, transient, signal, spread, 0.0))
         trades.append(v)
         remaining, transient = remaining - v, decay * (transient + market.transient_impact * v)
@@ -198,13 +210,13 @@ def schedule(market: Market, order: Order) -> np.ndarray:
     return np.array(trades)
 
 
-def _cost(market: Market, order: Order, slope: Any, risk: Any) -> Any:
+def _cost(market: Market, order: Order, slope: Any, risk: Any, permanent: Any) -> Any:
     """Expected cost of a slice as a quadratic form in (x, I, α, h, 1, v). Shape: (n_grid, 6, 6)."""
     drift = market.arrival_price * order.slice_length
     entries: _Entries = {
-        (_V, _V): slope - market.permanent_impact + risk,
+        (_V, _V): slope - permanent + risk,
         (_X, _X): risk,
-        (_X, _V): market.permanent_impact / 2 - risk,
+        (_X, _V): permanent / 2 - risk,
         (_I, _V): 0.5,
         (_H, _V): 0.5,
         (_X, _A): -drift / 2,
@@ -213,9 +225,9 @@ def _cost(market: Market, order: Order, slope: Any, risk: Any) -> Any:
     return _symmetric(entries, 6, slope)
 
 
-def _last_cost(market: Market, order: Order, slope: Any) -> Any:
+def _last_cost(market: Market, order: Order, slope: Any, permanent: Any) -> Any:
     """Expected cost of the last slice and of the block x − v that closes it. Shape: (n_grid, 6, 6)."""
-    push = market.permanent_impact + market.transient_impact  # of the last trade, on the block
+    push = permanent + market.transient_impact  # of the last trade, on the block
     block = order.terminal_penalty * slope
     entries: _Entries = {
         (_V, _V): slope + block - push,

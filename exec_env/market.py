@@ -8,7 +8,8 @@ from typing import Any, Literal
 import numpy as np
 
 from exec_env.arrays import namespace
-from exec_env.validation import Finite, NonNegative, Positive, check_fields
+from exec_env.stress import Factors, StressName, factors
+from exec_env.validation import Finite, NonNegative, Positive, Probability, check_fields
 
 BPS = 1e-4
 """One basis point, as a fraction."""
@@ -101,8 +102,17 @@ class Market:
     signal_reversion: Positive = 10.0
     """Speed at which α decays to zero. [1/day]"""
 
+    stress: StressName = "none"
+    """What happens to the market from ``stress_onset`` on."""
+    stress_onset: Probability = 0.5
+    """Part of the order's horizon after which the stress begins."""
+
     def __post_init__(self) -> None:
         check_fields(self)
+
+    def stress_factors(self, n_steps: int) -> Factors:
+        """Multipliers of each slice by the stress. Shape of each: (n_steps,)."""
+        return factors(self.stress, self.stress_onset, n_steps)
 
     # One slice. Floats, arrays and tensors alike; z is a standard normal.
 

@@ -7,6 +7,7 @@ from typing import Any
 from exec_env.actions import ActionMode
 from exec_env.market import Market
 from exec_env.order import Order
+from exec_env.stress import REGIMES
 from exec_env.validation import unknown
 
 
@@ -80,6 +81,18 @@ PRESETS: dict[str, Preset] = {
         Order(shares=1000.0, n_steps=20, slice_length=1 / 20, risk_aversion=1e-3),
     ),
 }
+
+
+# The default problem under each stress, and under liquidity shocks that come at random and revert.
+PRESETS |= {
+    name: Preset(f"the default problem, but {regime.description} half-way", Market(stress=name))  # type: ignore[arg-type]
+    for name, regime in REGIMES.items()
+    if name != "none"
+}
+PRESETS["liquidity-shocks"] = Preset(
+    "the default problem, but liquidity falls by two thirds twice a day on average, and recovers",
+    Market(shock_rate=2.0, shock_size=1.1),
+)
 
 
 def get_preset(name: str) -> Preset:

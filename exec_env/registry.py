@@ -27,6 +27,11 @@ ENVIRONMENTS: dict[str, EnvSpec] = {
     "AlmgrenChrissClassic-v0": EnvSpec(
         "no randomness but the price: the closed form is optimal", preset="classic", action="fraction"
     ),
+    "AlmgrenChrissLiquidityCollapse-v0": EnvSpec("liquidity falls to a fifth half-way", preset="liquidity-collapse"),
+    "AlmgrenChrissVolatilitySpike-v0": EnvSpec("volatility triples half-way", preset="volatility-spike"),
+    "AlmgrenChrissImpactRegimeShift-v0": EnvSpec("impact triples half-way", preset="impact-regime-shift"),
+    "AlmgrenChrissLiquidityShocks-v0": EnvSpec("liquidity falls at random and recovers", preset="liquidity-shocks"),
+    "AlmgrenChrissExtremeShock-v0": EnvSpec("liquidity falls to a tenth half-way", preset="extreme-shock"),
 }
 
 

@@ -117,12 +117,14 @@ def shape(market: Market, order: Order, normals: Normals) -> Slice:
     """
     dt = order.slice_length
     liquidity = _liquidity(market, dt, normals)
-    profile: Any = market.profile(order.n_steps)
-    if market.volume_profile == "flat":
-        profile = 1.0
-    elif not isinstance(liquidity, np.ndarray):
-        profile = liquidity.new_tensor(profile)
-    variance = market.variance_at(liquidity, dt)
+    # Where nothing is stressed these stay numbers, which cost nothing.
+    volatility, impact = 1.0, 1.0
+    if market.stress != "none":
+        stress = [_like(f, liquidity) for f in market.stress_factors(order.n_steps)]
+        liquidity = liquidity + namespace(liquidity).log(stress[0])
+        volatility, impact = stress[1], stress[2]
+    profile = 1.0 if market.volume_profile == "flat" else _like(market.profile(order.n_steps), liquidity)
+    variance = market.variance_at(liquidity, dt) * volatility**2
     slippage = (
         0.0 if normals.slippage is None else market.slippage_noise * BPS * market.arrival_price * normals.slippage
     )
@@ -132,12 +134,17 @@ def shape(market: Market, order: Order, normals: Normals) -> Slice:
         volume=market.volume_at(liquidity, normals.volume, dt, profile),
         variance=variance,
         drift=market.arrival_price * dt * _signal(market, dt, normals),
-        temporary=market.temporary_at(liquidity, normals.impact, dt),
-        permanent=market.permanent_impact,
+        temporary=market.temporary_at(liquidity, normals.impact, dt) * impact,
+        permanent=market.permanent_impact * impact,
         decay=market.decay_at(normals.decay, dt),
         price_shock=variance**0.5 * normals.price,
         slippage=slippage,
     )
+
+
+def _like(array: np.ndarray, like: Any) -> Any:
+    """``array``, as a tensor where ``like`` is one."""
+    return array if isinstance(like, np.ndarray) else like.new_tensor(array)
 
 
 def _liquidity(market: Market, dt: float, normals: Normals) -> Any:
@@ -158,7 +165,7 @@ def _signal(market: Market, dt: float, normals: Normals) -> Any:
     n_steps = normals.liquidity.shape[1]
     mean = market.signal * np.exp(-market.signal_reversion * dt * np.arange(n_steps))
     if normals.signal is None:
-        return mean if isinstance(normals.liquidity, np.ndarray) else normals.liquidity.new_tensor(mean)
+        return _like(mean, normals.liquidity)
     state = market.signal_volatility * normals.signal[:, 0]
     states = [state + float(mean[0])]
     for t in range(1, n_steps):
