@@ -18,6 +18,7 @@ import tyro
 
 from baselines import lqr
 from baselines.almgren_chriss import Impact, ac_efficient_frontier
+from baselines.garleanu_pedersen import GarleanuPedersen
 from baselines.results import new_axes, save
 from exec_env import lq
 from exec_env.execution import bps
@@ -27,7 +28,7 @@ from exec_env.order import Order
 from exec_env.problem import make_problem
 from scripts.cli import ProblemOptions, parse, run
 
-Model = Literal["almgren-chriss", "static", "twap", "vwap", "lqr"]
+Model = Literal["almgren-chriss", "static", "garleanu-pedersen", "lqr", "twap", "vwap"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class Options:
     """Which schedule, and where the result goes."""
 
     model: tyro.conf.Positional[Model] = "almgren-chriss"
-    """almgren-chriss: closed form; static: with transient impact and signal too; lqr: by the weights q and r."""
+    """almgren-chriss: closed form; static: with transient impact and signal too; garleanu-pedersen: with the signal as
+    expected at arrival; lqr: by the weights q and r."""
     q: float = 0.05
     """Price of inventory, for lqr."""
     r: float = 1.0
@@ -58,6 +60,13 @@ def trades(options: Options, market: Market, order: Order) -> np.ndarray:
         return -np.diff(Impact.of(market, order).closed_form(order.shares, order.n_steps))
     if options.model == "static":
         return lq.schedule(market, order)
+    if options.model == "garleanu-pedersen":
+        agent, left, sold = GarleanuPedersen(market, order), order.shares, np.zeros(order.n_steps)
+        for t in range(order.n_steps):
+            alpha = market.signal * np.exp(-market.signal_reversion * order.slice_length * t)
+            sold[t] = left if t == order.n_steps - 1 else float(agent.rule(t, left, 0.0, alpha, 0.0, 0.0))
+            left -= sold[t]
+        return sold
     if options.model == "lqr":
         sold = order.shares * np.asarray(lqr.sells(options.q, options.r, order.n_steps, finite=True))
         sold[-1] += order.shares - sold.sum()

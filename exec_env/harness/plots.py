@@ -144,14 +144,14 @@ def differences(evaluation: Evaluation) -> Figure:
     for y, (agent, row) in enumerate(table.iterrows()):
         half = np.array([[row["diff"] - row["diff_low"]], [row["diff_high"] - row["diff"]]])
         axes.errorbar(row["diff"], y, xerr=np.nan_to_num(half), fmt="o", ms=6, capsize=3, color=palette[str(agent)])
-        text = f"{row['diff']:+.2f} bps, lower realised shortfall on {100 * row['win_rate']:.0f} % of paths"
-        axes.annotate(text, (row["diff"], y), xytext=(0, 8), textcoords="offset points", ha="center", fontsize=8)
+        text = f"{row['diff']:+.2f}; shortfall lower\non {100 * row['win_rate']:.0f} % of paths"
+        axes.annotate(text, (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize=8)
     if table.empty:
         axes.text(0.5, 0.5, "nothing to compare with TWAP", ha="center", transform=axes.transAxes)
     axes.axvline(0.0, color=_GREY, lw=1)
     axes.set_yticks(range(len(table)), list(table.index))
     axes.set_ylim(-0.7, max(len(table), 1) - 0.3)
-    axes.margins(x=0.25)
+    axes.margins(x=0.1)
     axes.set(
         xlabel="objective less that of TWAP on the same paths [bps]", title=_title(evaluation, "Paired differences")
     )

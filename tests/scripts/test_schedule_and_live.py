@@ -22,7 +22,7 @@ def call(script: str, *arguments: str, text: str = "") -> subprocess.CompletedPr
     )
 
 
-@pytest.mark.parametrize("model", ["almgren-chriss", "static", "lqr", "vwap"])
+@pytest.mark.parametrize("model", ["almgren-chriss", "static", "garleanu-pedersen", "lqr", "vwap"])
 def test_a_schedule_is_printed_plotted_and_kept(model: str, tmp_path: Path) -> None:
     done = call("schedule", model, "--n-steps", "5", "--out", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
