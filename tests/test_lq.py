@@ -12,6 +12,8 @@ from baselines.schedule import Schedule
 from exec_env import ENVIRONMENTS, lq
 from exec_env.actions import ActionMode
 from exec_env.execution import Book, Slice, bps, terms, trade
+from exec_env.harness import evaluate
+from exec_env.harness.agent import known_agents
 from exec_env.market import Market
 from exec_env.order import Order
 from exec_env.presets import PRESETS, get_preset
@@ -145,6 +147,15 @@ def test_the_bound_is_below_two_hundred_random_policies(env_id: str, side: Any) 
         objective = sum(s.fill.objective for s in steps) * bps(order.shares * tape.arrival_price)
         standard_error = objective.std(ddof=1) / len(objective) ** 0.5
         assert objective.mean() > bound - 4 * standard_error - 1e-9
+
+
+@pytest.mark.parametrize("env_id", ENVIRONMENTS)
+def test_the_bound_is_below_every_baseline(env_id: str) -> None:
+    names = [n for n, point in known_agents().items() if not hasattr(point.load(), "learn")]
+    assert len(names) >= 7
+    result = evaluate(names, env_id, episodes=4000, seed=8)
+    table = result.per_agent
+    assert (table["objective_mean"] > result.bound_bps - 3 * table["objective_se"] - 1e-6).all()
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from exec_env.actions import get_action_mode
 from exec_env.execution import COMPONENTS, Slice, bps
 from exec_env.harness.agent import Agent, resolve_all
 from exec_env.harness.metrics import REFERENCE, summarise
-from exec_env.harness.storage import new_folder, write_yaml
+from exec_env.harness.storage import new_folder, read_yaml, write_yaml
 from exec_env.problem import Problem, make_problem
 from exec_env.registry import get_spec
 from exec_env.rollout import rollout
@@ -40,6 +40,8 @@ class Evaluation:
     """Lower bound on J of any policy [bps]; None where there is none."""
     no_bound: str = ""
     """Why there is none."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the table should know: agents that were trained on something else."""
     settings: dict[str, Any] = field(default_factory=dict)
     """What was evaluated: environment, episodes, seed, overrides."""
 
@@ -81,6 +83,7 @@ class Evaluation:
             lines.append(f"episodes of a recording overlap; errors are those of {self.n_independent} that do not")
         if REFERENCE not in t.index:
             lines.append(f"{REFERENCE} was not among the agents, so nothing is compared with it")
+        lines += self.notes
         text = shown.map(lambda cell: "-" if "nan" in cell and "±" not in cell else cell.replace("± nan", ""))
         return "\n".join([text.to_string(), *lines])
 
@@ -143,6 +146,7 @@ def evaluate(
             raise ValueError(f"{name} = {overrides[name]!r}: each agent acts in its own action mode")
     problem = make_problem(**({"preset": get_spec(env_id).preset} | overrides))
     bound, why = find_bound(problem)
+    agents = [agents] if isinstance(agents, str | Path) else list(agents)
     resolved = resolve_all(agents, problem.market, problem.order)
     rows = _rows(problem, episodes, starts)
     if rows is not None:
@@ -160,9 +164,10 @@ def evaluate(
     per_path = pd.concat(frames, ignore_index=True)
     per_path["agent"] = pd.Categorical(per_path["agent"], categories=list(resolved))
     per_path = per_path.sort_values(["agent", "path"], kind="stable", ignore_index=True)
-    settings = {"env": env_id, "episodes": first, "seed": int(seed), "agents": list(resolved)}
+    settings: dict[str, Any] = {"env": env_id, "episodes": first, "seed": int(seed), "agents": list(resolved)}
     settings |= {"overrides": {k: _plain(v) for k, v in overrides.items()}}
-    return Evaluation(per_path, pd.concat(examples, ignore_index=True), problem, bound, why, settings)
+    notes = tuple(note for agent in agents for note in _trained_elsewhere(agent, env_id, settings["overrides"]))
+    return Evaluation(per_path, pd.concat(examples, ignore_index=True), problem, bound, why, notes, settings)
 
 
 def find_bound(problem: Problem) -> tuple[float | None, str]:
@@ -173,6 +178,21 @@ def find_bound(problem: Problem) -> tuple[float | None, str]:
         return lq.solve(problem.market, problem.order).bound_bps, ""
     except ValueError as error:
         return None, str(error)
+
+
+def _trained_elsewhere(agent: Any, env_id: str, overrides: dict[str, Any]) -> list[str]:
+    """A note where a run folder's agent was trained on another problem than it is evaluated on."""
+    config = Path(agent) / "config.yaml" if isinstance(agent, str | Path) else None
+    if config is None or not config.is_file():
+        return []
+    described = read_yaml(config)
+    trained = (described.get("train") or {}).get("env"), described.get("options") or {}
+    shaping = ("reward", "violation_penalty", "smoothness_penalty", "action", "levels")
+    options = {k: v for k, v in trained[1].items() if k not in shaping}
+    if (trained[0], options) == (env_id, overrides):
+        return []
+    given = ", ".join(f"{k}={v}" for k, v in options.items())
+    return [f"{Path(agent).name} was trained on {trained[0]}{' with ' + given if given else ''}"]
 
 
 def _rows(problem: Problem, episodes: int, starts: str) -> np.ndarray | None:

@@ -10,11 +10,12 @@ import pandas as pd
 import pytest
 import yaml
 
+from agents.dqn import DQNConfig
 from baselines.pov import POV
 from baselines.twap import TWAP
 from exec_env import Market, Order
 from exec_env.execution import COMPONENTS
-from exec_env.harness import Agent, Evaluation, evaluate
+from exec_env.harness import Agent, Evaluation, TrainConfig, evaluate, train
 from tests.conftest import play
 
 BASELINES = ["twap", "vwap", "pov", "almgren-chriss"]
@@ -348,3 +349,13 @@ def test_the_table_for_a_terminal_names_the_unit_the_bound_and_what_is_missing(s
     with_reference = evaluate(["twap", "pov"], episodes=20, **small).table()
     assert "was not among" not in with_reference
     assert "-0.0" not in with_reference.split("twap", 1)[1].splitlines()[0]
+
+
+def test_an_agent_that_was_trained_on_something_else_is_said_to_be(tmp_path: Path, small: dict) -> None:
+    run = tmp_path / "run"
+    config = TrainConfig(steps=256, intervals=1, num_envs=16, check_episodes=4)
+    train("dqn", run, config, DQNConfig(hidden=(4,), warm_up=64, batch_size=16), **small)
+    at_home = evaluate([run], episodes=2, **small)
+    assert at_home.notes == ()
+    away = evaluate([run], episodes=2, **(small | {"side": "buy"}))
+    assert "run was trained on AlmgrenChriss-v0 with n_steps=" in away.table()

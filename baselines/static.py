@@ -1,0 +1,13 @@
+"""The best static schedule: what a trader can do who plans well and never looks at the market."""
+
+from baselines.schedule import Schedule
+from exec_env import lq
+from exec_env.market import Market
+from exec_env.order import Order
+
+
+class Static(Schedule):
+    """The optimum over fixed schedules, with transient impact, signal and stress; Almgren & Chriss (2001) without."""
+
+    def __init__(self, market: Market, order: Order) -> None:
+        super().__init__(lq.schedule(market, order).clip(0.0))
