@@ -26,7 +26,7 @@ from baselines.results import Steps, new_axes
 from baselines.schedule import Schedule
 from exec_env.market import BPS, Market
 from exec_env.order import Order
-from exec_env.validation import NonNegative, Positive, check_fields
+from exec_env.validation import NonNegative, Positive, check_fields, require, require_count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -112,6 +112,8 @@ class Impact:
 
         Source: Almgren & Chriss (2001), equation 17.
         """
+        require(shares=shares)
+        require_count(n_steps=n_steps)
         left = self.kappa * self.slice_length * np.arange(n_steps, -1, -1)
         if left[0] < 1e-6:
             return shares * np.arange(n_steps, -1, -1) / n_steps
@@ -123,14 +125,17 @@ class Impact:
 
         Its normal equations are tridiagonal: solved in O(N) time and memory.
         """
+        require(shares=shares)
+        require_count(n_steps=n_steps)
+        if n_steps == 1:
+            return np.array([shares, 0.0])
         slope = self.eta_tilde / self.slice_length
         bands = np.empty((2, n_steps - 1))
         bands[0] = -slope
         bands[1] = 2 * slope + self.risk_aversion * self.volatility**2 * self.slice_length
         right = np.zeros(n_steps - 1)
         right[0] = slope * shares
-        inner = solveh_banded(bands, right) if n_steps > 1 else right
-        return np.r_[shares, inner, 0.0]
+        return np.r_[shares, solveh_banded(bands, right), 0.0]
 
     def expected_cost(self, holdings: np.ndarray) -> float:
         """Expected shortfall of any schedule, ½ γ X² + ε Σ |v| + (η̃ / Δ) Σ v². [$]
@@ -171,7 +176,12 @@ class Impact:
 
 def _finished(holdings: np.ndarray) -> np.ndarray:
     holdings = np.asarray(holdings, float)
-    if holdings.ndim != 1 or len(holdings) < 2 or abs(holdings[-1]) > 1e-9 * max(1.0, abs(holdings[0])):
+    if (
+        holdings.ndim != 1
+        or len(holdings) < 2
+        or not np.isfinite(holdings).all()
+        or abs(holdings[-1]) > 1e-9 * max(1.0, abs(holdings[0]))
+    ):
         raise ValueError("holdings: must be shares held after 0 .. N slices, ending at 0")
     return holdings
 
@@ -218,7 +228,7 @@ class ACFrontier:
 
     def to_frame(self) -> pd.DataFrame:
         """One row per risk aversion."""
-        return pd.DataFrame(self.points)
+        return pd.DataFrame(self.points, columns=ACFrontierPoint._fields)
 
     def plot(self, axes: Axes | None = None, **style: Any) -> Axes:
         """Expected cost against standard deviation."""
@@ -271,9 +281,10 @@ def ac_optimal_schedule(
     >>> [round(step.remaining) for step in schedule.steps]
     [541956, 289854, 147897, 62142, 0]
     """
-    _check_counts(n_periods=n_periods)
+    require_count(n_periods=n_periods)
+    require(position=position)
     impact = Impact(volatility, temporary_impact, permanent_impact, risk_aversion, convention=convention)
-    held = impact.optimum(_finite("position", position), n_periods)
+    held = impact.optimum(float(position), n_periods)
     trades, costs = -np.diff(held), np.cumsum(impact._costs(held))
     rows = zip(range(1, n_periods + 1), held[1:].tolist(), trades.tolist(), costs.tolist(), strict=True)
     steps = [ACStep(float(t), *rest) for t, *rest in rows]
@@ -306,7 +317,8 @@ def ac_efficient_frontier(
         half_spread: ε. [$]
         convention: see the module.
     """
-    _check_counts(n_periods=n_periods, n_points=n_points)
+    require_count(n_periods=n_periods, n_points=n_points)
+    require(position=position)
     base = Impact(volatility, temporary_impact, permanent_impact, 0.0, slice_length, half_spread, convention)
     if risk_aversions is None:
         if volatility == 0:
@@ -318,21 +330,9 @@ def ac_efficient_frontier(
     points = []
     for aversion in risk_aversions:
         impact = Impact(volatility, temporary_impact, permanent_impact, aversion, slice_length, half_spread, convention)
-        held = impact.optimum(_finite("position", position), n_periods)
+        held = impact.optimum(float(position), n_periods)
         points.append(ACFrontierPoint(float(aversion), impact.expected_cost(held), impact.variance(held)))
     return ACFrontier(points)
-
-
-def _check_counts(**counts: int) -> None:
-    for name, value in counts.items():
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-            raise ValueError(f"{name} = {value!r}: must be a whole number >= 1")
-
-
-def _finite(name: str, value: float) -> float:
-    if isinstance(value, bool | str) or not np.isfinite(value):
-        raise ValueError(f"{name} = {value!r}: must be a finite number")
-    return float(value)
 
 
 class AlmgrenChriss(Schedule):

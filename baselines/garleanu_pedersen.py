@@ -28,6 +28,7 @@ from baselines.results import Steps
 from exec_env import lq
 from exec_env.market import BPS, Market
 from exec_env.order import Order
+from exec_env.validation import require, require_count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -74,8 +75,8 @@ def gp_urgency(alpha_decay: float, temporary_impact: float, permanent_impact: fl
     >>> round(gp_urgency(0.1, 2.0, 0.3), 6)
     0.5
     """
-    _check(alpha_decay=alpha_decay, permanent_impact=permanent_impact)
-    _check_positive(temporary_impact=temporary_impact)
+    require(0.0, alpha_decay=alpha_decay, permanent_impact=permanent_impact)
+    require(0.0, open_low=True, temporary_impact=temporary_impact)
     return float(np.sqrt(alpha_decay + permanent_impact / temporary_impact))
 
 
@@ -103,8 +104,8 @@ def gp_optimal_trajectory(
         ValueError: naming the argument, the value and what is allowed.
     """
     urgency = gp_urgency(alpha_decay, temporary_impact, permanent_impact)
-    _check_finite(target_position=target_position, current_position=current_position, alpha=alpha)
-    _check_count(n_periods)
+    require(target_position=target_position, current_position=current_position, alpha=alpha)
+    require_count(n_periods=n_periods)
     way = current_position - target_position
     positions = target_position + way * np.exp(-urgency * np.arange(n_periods + 1))
     done = 1 - np.exp(-urgency * n_periods) if way else np.nan
@@ -150,8 +151,8 @@ def gp_exact_trajectory(
         ValueError: naming the argument, the value and what is allowed.
     """
     urgency = gp_urgency(alpha_decay, temporary_impact, permanent_impact)
-    _check_finite(current_position=current_position, alpha=alpha)
-    _check_count(n_periods)
+    require(current_position=current_position, alpha=alpha)
+    require_count(n_periods=n_periods)
     # Cost of a period in (x, α, 1; u), u = Δx: −α (x + u) + (γ/2) u² + (λ/2) u (x + u).
     cost = np.zeros((4, 4))
     cost[0, 1] = cost[1, 0] = cost[3, 1] = cost[1, 3] = -0.5
@@ -162,7 +163,7 @@ def gp_exact_trajectory(
         rules, value = [], np.zeros((3, 3))
         periods = n_periods
     else:
-        _check_finite(target_position=target_position)
+        require(target_position=target_position)
         # The last trade is whatever is missing, u = target − x, which leaves a form in (x, α, 1).
         last = np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [-1, 0, target_position]])
         rules, value = [np.array([-1.0, 0, target_position])], last.T @ cost @ last
@@ -170,7 +171,7 @@ def gp_exact_trajectory(
     for _ in range(periods):
         rule, value = lq.minimise(cost + step.T @ value @ step)
         rules.append(rule)
-    positions, a = [float(current_position)], alpha
+    positions, a = [float(current_position)], float(alpha)
     for rule in reversed(rules):
         positions.append(positions[-1] + float(rule @ [positions[-1], a, 1.0]))
         a *= np.exp(-alpha_decay)
@@ -207,31 +208,6 @@ def _trajectory(
     rows = zip(times.tolist(), positions[1:].tolist(), trades.tolist(), left.tolist(), costs.tolist(), strict=True)
     steps = [GPStep(float(t), *rest) for t, *rest in rows]
     return GPTrajectory(steps, float(costs[-1]), urgency, completion)
-
-
-def _check(**values: float) -> None:
-    _check_finite(**values)
-    for name, value in values.items():
-        if value < 0:
-            raise ValueError(f"{name} = {value!r}: must be >= 0")
-
-
-def _check_positive(**values: float) -> None:
-    _check_finite(**values)
-    for name, value in values.items():
-        if value <= 0:
-            raise ValueError(f"{name} = {value!r}: must be > 0")
-
-
-def _check_finite(**values: float) -> None:
-    for name, value in values.items():
-        if isinstance(value, bool | str) or not np.isfinite(value):
-            raise ValueError(f"{name} = {value!r}: must be a finite number")
-
-
-def _check_count(n_periods: int) -> None:
-    if isinstance(n_periods, bool) or not isinstance(n_periods, int | np.integer) or n_periods < 1:
-        raise ValueError(f"n_periods = {n_periods!r}: must be a whole number >= 1")
 
 
 class GarleanuPedersen(Adaptive):

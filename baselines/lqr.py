@@ -15,6 +15,7 @@ import numpy as np
 
 from exec_env.arrays import namespace
 from exec_env.lq import minimise
+from exec_env.validation import require, require_count
 
 
 def gain(q: Any, r: Any) -> Any:
@@ -36,9 +37,10 @@ def gain(q: Any, r: Any) -> Any:
     0.87695265
     """
     _check(q, r)
-    root = q**2 + 4 * q * r
-    p = (q + namespace(root).sqrt(root)) / 2
-    return p / (p + r)
+    # P / q and r / q, so that nothing is squared that may be large.
+    ratio = r / q
+    root = namespace(ratio).sqrt(1 + 4 * ratio)
+    return (1 + root) / (1 + root + 2 * ratio)
 
 
 def gains(q: Any, r: Any, n_periods: int) -> Any:
@@ -48,6 +50,7 @@ def gains(q: Any, r: Any, n_periods: int) -> Any:
         (..., n_periods) for q and r of shape (...).
     """
     _check(q, r)
+    require_count(n_periods=n_periods)
     p = q + 0.0 * r
     like = np.asarray(p) if isinstance(p, float | int) else p
     xp, found = namespace(like), []
@@ -70,6 +73,7 @@ def sells(q: Any, r: Any, n_periods: int, finite: bool = False) -> Any:
     >>> sells(2.5, 0.4, 3).round(6).tolist()
     [0.876953, 0.107907, 0.013278]
     """
+    require_count(n_periods=n_periods)
     if finite:
         k = gains(q, r, n_periods)
     else:
@@ -122,7 +126,9 @@ def tune(
     wanted = torch.as_tensor(np.asarray(target, float))
     if wanted.ndim != 1 or len(wanted) < 2 or not bool(torch.isfinite(wanted).all()):
         raise ValueError("target: must be a sequence of two or more finite numbers")
-    _check(q, r)
+    require(0.0, open_low=True, q=q, r=r, rate=rate)
+    require(0.0, turnover_penalty=turnover_penalty)
+    require_count(0, steps=steps)
     weights = torch.tensor([q, r], dtype=torch.float64).log().requires_grad_()
 
     def loss() -> torch.Tensor:
@@ -142,6 +148,9 @@ def tune(
 
 def _check(q: Any, r: Any) -> None:
     for name, value in (("q", q), ("r", r)):
+        if not hasattr(value, "shape"):
+            require(0.0, open_low=True, **{name: value})
+            continue
         positive = (value > 0) & (abs(value) < float("inf"))
         if not (positive if isinstance(positive, bool) else bool(positive.all())):
             raise ValueError(f"{name} = {value!r}: must be finite numbers > 0")

@@ -11,6 +11,7 @@ from exec_env.harness.agent import Agent
 from exec_env.market import BPS, Market
 from exec_env.observation import Observer, stack
 from exec_env.order import Order
+from exec_env.validation import is_finite, require
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Snapshot:
             raise ValueError(f"time = {self.time!r}: must be a date and time")
         for name in ("mid", "spread", "volume", "log_liquidity", "signal"):
             value = getattr(self, name)
-            if isinstance(value, bool | str) or value is None or not math.isfinite(value):
+            if not is_finite(value):
                 raise ValueError(f"{name} = {value!r}: must be a finite number")
         if self.mid <= 0 or self.spread < 0 or self.volume < 0:
             raise ValueError(
@@ -82,6 +83,9 @@ class LiveExecutor:
     ) -> None:
         if not isinstance(agent, Agent):
             raise ValueError(f"{agent!r} is no agent: it needs action_mode and act(observations)")
+        if not isinstance(order, Order):
+            raise ValueError(f"{order!r} is no Order")
+        require(0.0, open_low=True, hours_per_day=hours_per_day, max_age=max_age)
         self.agent, self.order, self.market = agent, order, market or Market()
         self.slice_seconds, self.max_age = order.slice_length * hours_per_day * 3600, max_age
         self.remaining = order.shares
@@ -131,7 +135,7 @@ class LiveExecutor:
         if self._asked is None or self._last is None:
             raise ValueError("there is no child order to fill: call the executor with a snapshot first")
         for name, value in (("shares", shares), ("price", price)):
-            if isinstance(value, bool | str) or value is None or not math.isfinite(value) or value < 0:
+            if not is_finite(value) or value < 0:
                 raise ValueError(f"fill: {name} = {value!r}: must be a finite number >= 0")
         if shares > self._asked * (1 + 1e-9):
             raise ValueError(f"fill: shares = {shares!r}: only {self._asked!r} were asked for")
@@ -165,6 +169,11 @@ class LiveExecutor:
             raise ValueError("snapshot: time: all times must have a time zone, or none") from None
         if elapsed <= 0:
             raise ValueError(f"snapshot: time = {snapshot.time}: not after the last one, {last.time}")
+        if elapsed < self.slice_seconds / 2:
+            raise ValueError(
+                f"snapshot: time = {snapshot.time}: only {elapsed:g} s after the last one, "
+                f"where a slice takes {self.slice_seconds:g} s"
+            )
         if elapsed > self.max_age * self.slice_seconds:
             raise ValueError(
                 f"snapshot: time = {snapshot.time}: stale, {elapsed:g} s after the last one "
@@ -173,13 +182,14 @@ class LiveExecutor:
 
     def _ask(self, snapshot: Snapshot, arrival_price: float) -> float:
         order, market, left = self.order, self.market, self.order.n_steps - self._step
+        stress = market.stress_factors(order.n_steps)
         # Agents know prices relative to arrival.
         dt, scale = order.slice_length, market.arrival_price / arrival_price
         now = Slice(
             log_liquidity=snapshot.log_liquidity,
             half_spread=snapshot.spread / 2 * scale,
             volume=snapshot.volume,
-            variance=float(market.variance_at(snapshot.log_liquidity, dt)),
+            variance=float(market.variance_at(snapshot.log_liquidity, dt)) * float(stress.volatility[self._step]) ** 2,
             drift=market.arrival_price * dt * snapshot.signal,
             temporary=0.0,
             permanent=0.0,

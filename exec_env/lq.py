@@ -35,6 +35,7 @@ _NEXT = [_X, _I, _A, _1]  # what the next slice starts from; its spread is drawn
 
 _WIDTH = 6.0  # the grid reaches this many standard deviations of ℓ
 _GRID, _NODES = 41, 9
+_PRECISION = 1e8  # a risk charge this many times the slope of impact leaves half of the digits
 
 _Entries = dict[tuple[int, int], Any]
 
@@ -161,10 +162,16 @@ def solve(market: Market, order: Order, n_grid: int = _GRID, n_nodes: int = _NOD
             expected = (transition @ ahead.reshape(len(u), 16)).reshape(len(u), 4, 4)
             q = _cost(market, order, slope, risk, permanent) + step.T @ (expected * moments) @ step
             q = q + _form({(_1, _1): noise * expected[:, 2, 2]}, (6, 6), slope)
-        if like is None and (q[:, _V, _V] <= 0).any():
+        if bool((q[:, _V, _V] <= 0).any()):
             raise ValueError(
-                f"no optimum: Market.permanent_impact = {market.permanent_impact:g} is too large beside "
-                f"temporary_impact / slice_length = {market.temporary_impact / dt:g}"
+                f"no optimum: Market.permanent_impact = {float(market.permanent_impact):g} or transient_impact is too "
+                f"large beside temporary_impact / slice_length = {float(market.temporary_impact) / dt:g} where "
+                f"liquidity_volatility = {float(market.liquidity_volatility):g} takes it"
+            )
+        if bool((risk > _PRECISION * slope).any()):
+            raise ValueError(
+                f"Order.risk_aversion = {float(order.risk_aversion):g}: too large beside temporary impact to be solved "
+                "in double precision"
             )
         gain, after = minimise(q)
         # The spread is seen before trading, so it is averaged after minimising.

@@ -110,6 +110,37 @@ def _number(kind: type, value: Any, bounds: Bounds) -> Any:
         raise ValueError(article) from None
 
 
+def is_finite(value: Any) -> bool:
+    """Whether ``value`` is one finite real number, and neither a bool nor text."""
+    try:
+        return not isinstance(value, bool | str) and math.isfinite(value)
+    except (TypeError, OverflowError, ValueError):
+        return False
+
+
+def require(low: float = -math.inf, open_low: bool = False, **values: Any) -> None:
+    """Refuse arguments that are not finite numbers above ``low``.
+
+    Raises:
+        ValueError: naming the argument, the value and what is allowed.
+    """
+    bounds = Bounds(low, open_low=open_low)
+    for name, value in values.items():
+        if not is_finite(value) or float(value) not in bounds:
+            raise ValueError(f"{name} = {value!r}: must be {bounds}")
+
+
+def require_count(low: int = 1, **values: Any) -> None:
+    """Refuse arguments that are not whole numbers from ``low`` on.
+
+    Raises:
+        ValueError: naming the argument, the value and what is allowed.
+    """
+    for name, value in values.items():
+        if isinstance(value, bool) or not hasattr(value, "__index__") or value < low:
+            raise ValueError(f"{name} = {value!r}: must be a whole number >= {low}")
+
+
 def unknown(kind: str, name: Any, allowed: Iterable[str]) -> str:
     """One sentence for a name that does not exist, with the nearest one that does.
 

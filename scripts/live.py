@@ -58,7 +58,7 @@ def answer(live: LiveExecutor, line: str, assume_filled: bool) -> dict[str, Any]
     """
     try:
         message = json.loads(line)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"not a JSON object: {error}") from None
     if not isinstance(message, dict):
         raise ValueError(f"not a JSON object: {line.strip()[:80]}")

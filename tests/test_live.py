@@ -168,3 +168,29 @@ def test_a_bitcoin_sized_price_makes_no_difference_to_what_an_agent_sees() -> No
         live(snapshot(1, mid=mid * 1.01, spread=mid * 5e-4))
     np.testing.assert_allclose(seen[0], seen[2], rtol=1e-5)
     np.testing.assert_allclose(seen[1], seen[3], rtol=1e-5)
+
+
+def test_snapshots_that_come_faster_than_slices_are_refused() -> None:
+    order = Order(shares=1000.0, n_steps=4)
+    live = LiveExecutor(TWAP(Market(), order), order)
+    live(snapshot(0))
+    live.fill(250.0, 100.0)
+    with pytest.raises(ValueError, match="only 1 s after the last one"):
+        live(snapshot(0, time=START + timedelta(seconds=1)))
+
+
+@pytest.mark.parametrize("kwargs", [{"hours_per_day": float("nan")}, {"hours_per_day": -1}, {"max_age": float("nan")}])
+def test_impossible_settings_are_refused(kwargs: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(kwargs))} = "):
+        LiveExecutor(TWAP(Market(), Order()), Order(), **kwargs)
+
+
+@pytest.mark.parametrize("bad", [[1], {}, 1j, 10**400, None])
+def test_numbers_that_are_none_are_refused_wherever_they_come(bad: Any) -> None:
+    with pytest.raises(ValueError, match="mid = "):
+        snapshot(mid=bad)
+    order = Order(shares=1000.0, n_steps=2)
+    live = LiveExecutor(TWAP(Market(), order), order)
+    live(snapshot(0))
+    with pytest.raises(ValueError, match="fill: shares = "):
+        live.fill(bad, 1.0)

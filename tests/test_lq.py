@@ -202,3 +202,14 @@ def test_every_preset_has_a_bound_and_a_schedule_that_finishes(name: str) -> Non
     preset = PRESETS[name]
     assert np.isfinite(lq.solve(preset.market, preset.order).bound_bps)
     assert lq.schedule(preset.market, preset.order).sum() == pytest.approx(preset.order.shares)
+
+
+def test_what_double_precision_cannot_solve_is_refused() -> None:
+    with pytest.raises(ValueError, match="Order.risk_aversion = 1e.12: too large"):
+        lq.solve(Market(), Order(risk_aversion=1e12))
+    assert lq.solve(Market(), Order(risk_aversion=1.0)).bound_bps == pytest.approx(220.9, rel=1e-3)
+
+
+def test_a_tensor_problem_without_an_optimum_is_refused_too() -> None:
+    with pytest.raises(ValueError, match="no optimum"):
+        lq.solve(Market(permanent_impact=torch.tensor(1.0, dtype=torch.float64)), Order())

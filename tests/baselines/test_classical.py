@@ -291,3 +291,27 @@ def test_the_dynamic_policy_trades_partially_towards_an_aim_that_rises_with_the_
     assert 0 < agent.rate(0) < agent.rate(20) < agent.rate(39) == pytest.approx(1.0, abs=1e-5)
     assert agent.aim(0, 0.0) == pytest.approx(0.0, abs=1e-6)
     assert agent.aim(0, 0.01) > 0 > agent.aim(0, -0.01)
+
+
+def test_one_period_sells_at_once() -> None:
+    schedule = ac_optimal_schedule(1e6, 1, 0.95, 2.5e-6, 2.5e-7, 1e-6)
+    assert [step.trade_size for step in schedule.steps] == [1e6]
+
+
+@pytest.mark.parametrize("bad", [None, "a", 1j, [1.0], float("nan")])
+def test_what_is_no_number_is_refused_by_name(bad: Any) -> None:
+    with pytest.raises(ValueError, match="position = "):
+        ac_optimal_schedule(bad, 5, 0.95, 2.5e-6, 2.5e-7, 1e-6)
+    with pytest.raises(ValueError, match="alpha = "):
+        gp_optimal_trajectory(1.0, 0.0, **(GP | {"alpha": bad}))
+    with pytest.raises(ValueError, match="q = "):
+        lqr.gain(bad, 1.0)
+    with pytest.raises(ValueError, match="n_periods = "):
+        lqr.sells(1.0, 1.0, bad)
+    with pytest.raises(ValueError, match="rate = "):
+        lqr.tune([1.0, 0.5], rate=bad)
+
+
+def test_gains_of_huge_weights_do_not_overflow() -> None:
+    assert lqr.gain(1e300, 0.4) == pytest.approx(1.0)
+    assert lqr.gain(1e200, 1e200) == pytest.approx((5**0.5 - 1) / 2)
