@@ -4,7 +4,6 @@ import re
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -17,7 +16,6 @@ from exec_env.validation import unknown
 
 REQUIRED = ("time", "mid", "spread", "volume")
 OPTIONAL = ("depth",)
-Starts = Literal["random", "rolling"]
 
 GIVEN = frozenset({"temporary_impact", "permanent_impact", "transient_impact", "resilience", "volatility"})
 """Fields of Market that a tape does not settle: how the price answers to us, and the volatility that risk is charged

@@ -16,7 +16,7 @@ from exec_env.info import episode_info, step_info
 from exec_env.observation import Observer
 from exec_env.problem import make_problem
 from exec_env.reward import Reward
-from exec_env.validation import unknown
+from exec_env.validation import require_count, unknown
 
 
 class ExecutionVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
@@ -49,8 +49,7 @@ class ExecutionVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray
         render_mode: None = None,
         **overrides: Any,
     ) -> None:
-        if isinstance(num_envs, bool) or not isinstance(num_envs, int | np.integer) or num_envs < 1:
-            raise ValueError(f"num_envs = {num_envs!r}: must be a whole number >= 1")
+        require_count(num_envs=num_envs)
         if render_mode is not None:
             raise ValueError(f"render_mode = {render_mode!r}: a vector environment does not render")
         problem = make_problem(preset, action=action, levels=levels, **overrides)

@@ -86,6 +86,12 @@ class ProblemOptions:
         return changed
 
 
+def refuse_existing(out: Path | None) -> None:
+    """Refuse a folder for results that exists already, before the work is done rather than after it."""
+    if out is not None and out.exists():
+        raise ValueError(f"--out {out} exists: choose another folder, so that nothing is overwritten")
+
+
 def epilogue() -> str:
     """Names that options take."""
     environments = "\n".join(f"  {name:28} {spec.description}" for name, spec in ENVIRONMENTS.items())

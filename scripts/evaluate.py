@@ -21,7 +21,7 @@ from exec_env.harness.evaluate import evaluate
 from exec_env.harness.storage import free_folder, new_folder
 from exec_env.problem import make_problem
 from exec_env.registry import get_spec
-from scripts.cli import ProblemOptions, TapeOptions, parse, run
+from scripts.cli import ProblemOptions, TapeOptions, parse, refuse_existing, run
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,8 @@ def main(argv: Sequence[str]) -> None:
         problem = make_problem(**({"preset": get_spec(options.env).preset} | overrides))
         if problem.recording is not None:
             print(problem.recording.describe(problem.market, start.market))
-    if options.out is not None:  # before the work, not after it
-        if options.out.exists():
-            raise ValueError(f"--out {options.out} exists: choose another folder, so that nothing is overwritten")
+    refuse_existing(options.out)
+    if options.out is not None:  # whether it can be created is also known before the work
         new_folder(options.out).rmdir()
     evaluation = evaluate(
         options.agents,

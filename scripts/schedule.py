@@ -26,7 +26,7 @@ from exec_env.harness.storage import free_folder, new_folder
 from exec_env.market import Market
 from exec_env.order import Order
 from exec_env.problem import make_problem
-from scripts.cli import ProblemOptions, parse, run
+from scripts.cli import ProblemOptions, parse, refuse_existing, run
 
 Model = Literal["almgren-chriss", "static", "garleanu-pedersen", "lqr", "twap", "vwap"]
 
@@ -82,8 +82,7 @@ def main(argv: Sequence[str]) -> None:
     problem = make_problem(**args.problem.options(start, argv))
     market, order = problem.market, problem.order
     impact = Impact.of(market, order)
-    if args.options.out is not None and args.options.out.exists():
-        raise ValueError(f"--out {args.options.out} exists: choose another folder, so that nothing is overwritten")
+    refuse_existing(args.options.out)
     sold = trades(args.options, market, order)
     held = np.r_[order.shares, order.shares - np.cumsum(sold)]
     held[-1] = 0.0

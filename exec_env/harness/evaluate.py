@@ -20,6 +20,7 @@ from exec_env.problem import Problem, make_problem
 from exec_env.registry import get_spec
 from exec_env.rollout import rollout
 from exec_env.tape import Tape
+from exec_env.validation import require_count
 
 _CHUNK = 4096  # paths in memory at once
 _SUMS = (*COMPONENTS, "risk", "objective")
@@ -137,10 +138,8 @@ def evaluate(
     >>> evaluate(["twap"], episodes=4).per_agent.shape
     (1, 15)
     """
-    if isinstance(episodes, bool) or not isinstance(episodes, int | np.integer) or episodes < 1:
-        raise ValueError(f"episodes = {episodes!r}: must be a whole number >= 1")
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise ValueError(f"seed = {seed!r}: must be a whole number >= 0")
+    require_count(episodes=episodes)
+    require_count(0, seed=seed)
     for name in ("action", "levels"):
         if name in overrides:
             raise ValueError(f"{name} = {overrides[name]!r}: each agent acts in its own action mode")
