@@ -13,7 +13,7 @@ from tqdm import tqdm
 from exec_env import lq
 from exec_env.actions import get_action_mode
 from exec_env.execution import COMPONENTS, Slice, bps
-from exec_env.harness.agent import Agent, resolve_all
+from exec_env.harness.agent import BEST, LAST, Agent, resolve_all
 from exec_env.harness.metrics import REFERENCE, summarise
 from exec_env.harness.storage import new_folder, read_yaml, write_yaml
 from exec_env.problem import Problem, make_problem
@@ -181,8 +181,12 @@ def find_bound(problem: Problem) -> tuple[float | None, str]:
 
 def _trained_elsewhere(agent: Any, env_id: str, overrides: dict[str, Any]) -> list[str]:
     """A note where a run folder's agent was trained on another problem than it is evaluated on."""
-    config = Path(agent) / "config.yaml" if isinstance(agent, str | Path) else None
-    if config is None or not config.is_file():
+    if not isinstance(agent, str | Path):
+        return []
+    run = Path(agent).resolve()
+    run = run.parent if run.name in (BEST, LAST) else run
+    config = run / "config.yaml"
+    if not config.is_file():
         return []
     described = read_yaml(config)
     trained = (described.get("train") or {}).get("env"), described.get("options") or {}
@@ -191,7 +195,7 @@ def _trained_elsewhere(agent: Any, env_id: str, overrides: dict[str, Any]) -> li
     if (trained[0], options) == (env_id, overrides):
         return []
     given = ", ".join(f"{k}={v}" for k, v in options.items())
-    return [f"{Path(agent).name} was trained on {trained[0]}{' with ' + given if given else ''}"]
+    return [f"{run.name} was trained on {trained[0]}{' with ' + given if given else ''}"]
 
 
 def _rows(problem: Problem, episodes: int, starts: str) -> np.ndarray | None:

@@ -73,15 +73,15 @@ def test_training_then_going_on_then_evaluating_beside_baselines(tmp_path: Path,
     assert trained.returncode == 0, trained.stderr
     assert f"run folder: {folder}" in trained.stdout
     assert f"compare it: python scripts/evaluate.py twap pov almgren-chriss {folder}" in trained.stdout
-    assert {"config.yaml", "agent.yaml", "weights.pt", "progress.csv"} <= {p.name for p in folder.iterdir()}
+    assert {"config.yaml", "best", "last", "progress.csv"} <= {p.name for p in folder.iterdir()}
     described = yaml.safe_load((folder / "config.yaml").read_text())
     assert described["options"] == {"n_steps": 4, "shares": 20_000.0}
     assert described["agent_config"]["hidden"] == [8]
-    weights = (folder / "weights.pt").read_bytes()
+    weights = (folder / "last/weights.pt").read_bytes()
 
     status, _, err = call(train, "--resume", folder)
     assert status == 0, err
-    assert (folder / "weights.pt").read_bytes() == weights
+    assert (folder / "last/weights.pt").read_bytes() == weights
 
     out = tmp_path / "out"
     compared = python("scripts/evaluate.py", "twap", folder, "--episodes", 50, "--out", out, *TINY)
@@ -145,7 +145,7 @@ def test_the_benchmark_prints_and_keeps_a_table(tmp_path: Path) -> None:
     ("script", "texts"),
     [
         (evaluate, ["Examples:", "--volatility", "--max-participation", "[1/√day]", "AlmgrenChrissClassic-v0"]),
-        (train, ["Examples:", "--volatility", "--hidden", "One of: dqn", "[shares]", "--resume"]),
+        (train, ["Examples:", "--volatility", "--hidden", "One of: ddqn, dqn", "[shares]", "--resume"]),
         (benchmark, ["Examples:", "--num-envs", "CartPole"]),
     ],
 )
@@ -189,7 +189,7 @@ def test_help_shows_the_values_of_the_preset_that_was_named(call: Callable[..., 
         (evaluate, ["twap", "--tape", "{tape}", "--tape-columns", "mid"], "error: --tape-columns 'mid': must read"),
         (evaluate, ["twap", "--tape-columns", "mid=price"], "error: --tape-columns: there is no --tape"),
         (evaluate, ["twap", "--tape", "{tape}", *COLUMNS, "--shares", "1e9"], "error: Order.shares = 1e+09"),
-        (train, [], "error: name an agent to train: dqn; or --resume a run"),
+        (train, [], "error: name an agent to train: ddqn, dqn, ppo; or --resume a run"),
         (train, ["dqnn"], "error: unknown learning agent 'dqnn'; did you mean 'dqn'?"),
         (train, ["twap"], "error: unknown learning agent 'twap'"),
         (train, ["dqn", "--run", "{tmp}"], "error: {tmp} exists: choose another folder"),
