@@ -86,6 +86,17 @@ class ProblemOptions:
         return changed
 
 
+@dataclass(frozen=True)
+class WorkerOptions:
+    """Where tasks run; results are the same everywhere."""
+
+    ray: str | None = None
+    """Address of a Ray cluster, whose nodes have the same exec_env installed; "off": one task at a time, in this
+    process. By default a Ray of this machine's own, if Ray is installed."""
+    memory: float = 1.0
+    """What a task may need, for Ray to plan with [GiB]."""
+
+
 def refuse_existing(out: Path | None) -> None:
     """Refuse a folder for results that exists already, before the work is done rather than after it."""
     if out is not None and out.exists():
