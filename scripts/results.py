@@ -23,7 +23,7 @@ from exec_env.harness.experiment import Experiment, chosen, resolve, tasks
 from exec_env.harness.results import collect, refuse_others, write
 from exec_env.harness.storage import read_yaml
 from exec_env.harness.tasks import is_finished, run_tasks, workers
-from scripts.cli import WorkerOptions, run
+from scripts.cli import WorkerOptions, require_package, run
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class Options:
 
 def main(argv: Sequence[str]) -> None:
     """Run what is not finished, then sum up."""
+    require_package("arch", "results")
     args = tyro.cli(tuple[Options, WorkerOptions], args=argv, description=__doc__, config=(tyro.conf.OmitArgPrefixes,))
     options, where = args
     configs = resolve(Experiment.read(options.experiment), options.steps)
@@ -55,7 +56,7 @@ def main(argv: Sequence[str]) -> None:
         refuse_others(options.out, configs)
     every = tasks(configs)
     mine = chosen(every, options.only)
-    if not all([is_finished(task, options.work) for task in mine]):  # a list, so that all are checked
+    if not all(is_finished(task, options.work) for task in mine):
         with (
             workers(where.ray, where.memory) as run_on,
             tqdm(total=len(mine), unit=" tasks", desc="results", disable=options.quiet) as bar,

@@ -8,9 +8,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from exec_env.harness.metrics import REFERENCE
 from exec_env.harness.plots import colours
 
-_REFERENCES = {"adaptive": "-", "static": "--", "twap": ":"}
+_REFERENCES = {"adaptive": "-", "static": "--", REFERENCE: ":"}
 """Baselines that are shown as lines, by line style."""
 
 
@@ -29,18 +30,18 @@ def gaps(runs: pd.DataFrame, baselines: pd.DataFrame, summary: pd.DataFrame) -> 
     figure, panels = _panels(list(bounded["env"].unique()), height=1.3 + 0.35 * len(agents))
     for env, axes in panels.items():
         here = bounded[bounded["env"] == env]
-        for y, row in enumerate(here[::-1].itertuples()):
-            colour: Any = palette[str(row.agent)]
-            seeds = runs.loc[(runs["env"] == env) & (runs["agent"] == row.agent), "gap_percent"]
+        for y, row in enumerate(here[::-1].to_dict("records")):
+            colour = palette[row["agent"]]
+            seeds = runs.loc[(runs["env"] == env) & (runs["agent"] == row["agent"]), "gap_percent"]
             axes.plot(seeds, np.full(len(seeds), y), "o", ms=4, color=colour, alpha=0.4, mew=0)
-            axes.plot([row.gap_percent_low, row.gap_percent_high], [y, y], color=colour, lw=2)
-            axes.plot(row.gap_percent_iqm, y, "|", ms=14, mew=2, color=colour)
+            axes.plot([row["gap_percent_low"], row["gap_percent_high"]], [y, y], color=colour, lw=2)
+            axes.plot(row["gap_percent_iqm"], y, "|", ms=14, mew=2, color=colour)
         axes.set_yticks(range(len(here)), list(here["agent"][::-1]))
         axes.set_ylim(-0.6, len(here) - 0.4)
-        right = 1.15 * max(runs.loc[runs["env"] == env, "gap_percent"].max(), 0.0)
-        _reference_lines(axes.axvline, baselines[baselines["env"] == env], right)
+        seeds = runs.loc[runs["env"] == env, "gap_percent"]
+        _reference_lines(axes.axvline, baselines[baselines["env"] == env], 2 * float(seeds.max()))
         axes.set(title=env, xlabel="gap to the lower bound [%]")
-        axes.set_xlim(left=min(0.0, 1.15 * runs.loc[runs["env"] == env, "gap_percent"].min()))
+        axes.set_xlim(left=min(0.0, 1.15 * seeds.min()))
         axes.legend(frameon=False, fontsize=7)
     return figure
 
@@ -61,7 +62,7 @@ def learning_curves(curves: pd.DataFrame, baselines: pd.DataFrame) -> Figure:
         last = shown[shown["env"] == env].groupby(["agent", "seed"])["gap_percent"].last().max()
         twap = baselines.loc[(baselines["env"] == env) & (baselines["agent"] == "twap"), "gap_percent"].max()
         top = 1.15 * max(last, min(twap, 4 * last))
-        _reference_lines(axes.axhline, baselines[baselines["env"] == env], top)
+        _reference_lines(axes.axhline, baselines[baselines["env"] == env], float(top))
         axes.set(title=env, xlabel="environment steps [million]", ylabel="gap on validation paths [%]")
         axes.set_ylim(min(0.0, 1.15 * shown.loc[shown["env"] == env, "gap_percent"].min()), top)
         axes.legend(frameon=False, fontsize=7)
@@ -81,8 +82,9 @@ def _panels(envs: list[str], height: float) -> tuple[Figure, dict[str, Axes]]:
 
 
 def _reference_lines(line: Any, baselines: pd.DataFrame, limit: float) -> None:
-    """Lines for what learning is measured by; one that is far away is left out, so that agents can be told apart."""
+    """Lines for what learning is measured by. TWAP's is left out where it is far away: agents would lie on a heap."""
     line(0.0, color="black", lw=1)
-    for row in baselines.itertuples():
-        if row.agent in _REFERENCES and row.gap_percent <= limit:
-            line(row.gap_percent, color="0.45", ls=_REFERENCES[str(row.agent)], lw=1, label=str(row.agent))
+    gap = dict(zip(baselines["agent"], baselines["gap_percent"], strict=True))
+    for agent, style in _REFERENCES.items():
+        if agent in gap and (agent != REFERENCE or gap[agent] <= limit):
+            line(gap[agent], color="0.45", ls=style, lw=1, label=f"{agent} ({gap[agent]:.1f} %)")

@@ -189,7 +189,7 @@ def _in_this_process(tasks: Sequence[Task], attempts: int) -> Iterator[tuple[Tas
 def _on_ray(tasks: Sequence[Task], memory: float, attempts: int) -> Iterator[tuple[Task, Result | Failure]]:
     import ray
 
-    needs = {"num_cpus": 1, "memory": memory * _GIB, "max_retries": attempts - 1, "retry_exceptions": True}
+    needs: Any = {"num_cpus": 1, "memory": memory * _GIB, "max_retries": attempts - 1, "retry_exceptions": True}
     remote = ray.remote(**needs)(_attempt)
     pending = {remote.remote(task, exec_env.__version__): task for task in tasks}
     while pending:
@@ -215,7 +215,7 @@ def _attempt(task: Task, version: str) -> Result | Failure:
 
 def plain(values: Any) -> Any:
     """Values as YAML gives them back: tuples become lists."""
-    return yaml.safe_load(yaml.safe_dump(values))
+    return yaml.safe_load(yaml.safe_dump(values, sort_keys=False))
 
 
 def difference(was: Any, now: Any, name: str = "") -> str:
