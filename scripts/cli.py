@@ -1,6 +1,7 @@
 """What the command lines share: options taken from the dataclasses of the Python API, and errors in one line."""
 
 import dataclasses
+import importlib.util
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -84,6 +85,27 @@ class ProblemOptions:
                 if f.name in named or getattr(ours, f.name) != getattr(theirs, f.name):
                     changed[f.name] = getattr(ours, f.name)
         return changed
+
+
+@dataclass(frozen=True)
+class WorkerOptions:
+    """Where tasks run; results are the same everywhere."""
+
+    ray: str | None = None
+    """Address of a Ray cluster, whose nodes have the same exec_env installed; "off": one task at a time, in this
+    process. By default a Ray of this machine's own, if Ray is installed."""
+    memory: float = 1.0
+    """What a task may need, for Ray to plan with [GiB]."""
+
+
+def require_package(name: str, extra: str) -> None:
+    """Say how to install a package that only some command lines need, before any work is done.
+
+    Raises:
+        ValueError: when it is not installed.
+    """
+    if importlib.util.find_spec(name) is None:
+        raise ValueError(f"{name} is not installed: pip install 'exec-env[{extra}]'")
 
 
 def refuse_existing(out: Path | None) -> None:

@@ -1,0 +1,83 @@
+"""Train every agent of an experiment on every environment over seeds, evaluate all on the same paths, sum up.
+
+Finished tasks are kept under --work and never run again, so the same command goes on after an interruption. When all
+are finished, tables and figures are written into --out, together with the configuration that made them.
+
+Examples:
+  python scripts/results.py                                       everything in results/experiment.yaml
+  python scripts/results.py --only dqn AlmgrenChriss-v0           a part of it
+  python scripts/results.py --steps 50000 --work runs/trial --out runs/trial-results
+                                                                  a quick look with less training
+  python scripts/results.py --ray 10.0.0.5:6379                   on a Ray cluster that is there already
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+from tqdm import tqdm
+
+from exec_env.harness.experiment import Experiment, chosen, resolve, tasks
+from exec_env.harness.results import collect, refuse_others, write
+from exec_env.harness.storage import read_yaml
+from exec_env.harness.tasks import is_finished, run_tasks, workers
+from scripts.cli import WorkerOptions, require_package, run
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is run, and where it is kept."""
+
+    experiment: tyro.conf.Positional[Path] = Path("results/experiment.yaml")
+    """YAML file: cells (env, agents, options, label), seeds, baselines, evaluation."""
+    only: tuple[str, ...] = ()
+    """Agents and environments to run now; the others are left for later."""
+    steps: int | None = None
+    """Environment steps of every training, for a trial run; by default each agent's own."""
+    work: Path = Path("runs/results")
+    """Folder that keeps finished tasks."""
+    out: Path = Path("results")
+    """Folder that tables and figures are written to."""
+    replace: bool = False
+    """Replace results in --out that were made from another configuration."""
+    quiet: bool = False
+    """Show no progress bar."""
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run what is not finished, then sum up."""
+    require_package("arch", "results")
+    args = tyro.cli(tuple[Options, WorkerOptions], args=argv, description=__doc__, config=(tyro.conf.OmitArgPrefixes,))
+    options, where = args
+    configs = resolve(Experiment.read(options.experiment), options.steps)
+    if not options.replace:
+        refuse_others(options.out, configs)
+    every = tasks(configs)
+    mine = chosen(every, options.only)
+    if not all(is_finished(task, options.work) for task in mine):
+        with (
+            workers(where.ray, where.memory) as run_on,
+            tqdm(total=len(mine), unit=" tasks", desc="results", disable=options.quiet) as bar,
+        ):
+            failures = run_tasks(mine, options.work, run_on, bar)
+        for key, failure in failures.items():
+            print(f"failed: {key}: {failure.reason}", file=sys.stderr)
+        if failures:
+            print(f"{len(failures)} of {len(mine)} tasks failed; the others are kept", file=sys.stderr)
+            sys.exit(1)
+    missing = [task.key for task in every if not is_finished(task, options.work)]
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        print(f"finished for now; results are written when these are too: {', '.join(missing[:3])}{more}")
+        return
+    tables = collect(every, options.work)
+    first = next(task for task in every if "seed" in task.arguments)
+    made_with = read_yaml(options.work / first.key / "config.yaml").get("made_with")
+    for path in write(options.out, configs, tables, made_with):
+        print(path)
+
+
+if __name__ == "__main__":
+    run(main)
