@@ -4,10 +4,10 @@ import json
 import os
 import platform
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -18,54 +18,15 @@ from exec_env.actions import get_action_mode
 from exec_env.execution import bps
 from exec_env.harness.agent import BEST, LAST, Learner, Setup, agent_class, normalise
 from exec_env.harness.evaluate import find_bound
+from exec_env.harness.hyperparameters import TrainConfig, settings
 from exec_env.harness.storage import new_folder, read_tensors, read_yaml, write_tensors, write_yaml
 from exec_env.harness.weights import Head
 from exec_env.problem import Problem
 from exec_env.registry import get_spec
 from exec_env.rollout import rollout
-from exec_env.validation import Bounds, Count, Finite, check_fields, from_mapping
+from exec_env.validation import from_mapping
 
 _TRAINING, _VALIDATION = 1, 2  # streams of seeds, so that no path is shared between them
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """What to train on, and for how long."""
-
-    env: str = "AlmgrenChriss-v0"
-    """Environment id."""
-    steps: Count = 3_000_000
-    """Environment steps to learn from."""
-    seed: Annotated[int, Bounds(low=0)] = 0
-    """Of weights, exploration and training paths."""
-    num_envs: Count = 256
-    """Environments that run side by side."""
-    intervals: Count = 20
-    """Parts that training is cut into; after each the agent is checked, logged and saved."""
-    check_episodes: Count = 4_000
-    """Paths of each check; the same ones every time. Never trained on, but on a tape both come from the same rows."""
-    stop_gap: Finite | None = None
-    """Stop early once a check's gap to the bound [%] is this or less."""
-    patience: Count | None = None
-    """Stop early after so many checks in a row without a new best one."""
-    device: str = "cpu"
-    """Torch device of the networks."""
-    threads: Count = 1
-    """Torch threads. Small networks are fastest, and machines give the same results, with one."""
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-        get_spec(self.env)
-        if self.steps < self.intervals * self.num_envs:
-            raise ValueError(
-                f"TrainConfig.steps = {self.steps}: must be at least intervals × num_envs "
-                f"= {self.intervals * self.num_envs}"
-            )
-
-    @property
-    def per_interval(self) -> int:
-        """Steps of an interval: as many in each environment, so ``steps`` is rounded up."""
-        return -(-self.steps // (self.intervals * self.num_envs)) * self.num_envs
 
 
 def train(
@@ -85,17 +46,17 @@ def train(
     Args:
         agent: name of a learner.
         run: folder to create.
-        config: what to train on.
-        agent_config: the learner's own ``Config``.
+        config: what to train on; by default the agent's own settings, see ``exec_env.harness.hyperparameters``.
+        agent_config: the learner's own ``Config``; by default its settings for the environment.
         progress: whether to show a progress bar.
         **options: options of the environment: fields of Market and Order, ``preset``, ``action``, ``tape`` ...
 
     Raises:
         ValueError: for a folder that exists, an unknown agent, and whatever the environment refuses.
     """
-    config = config or TrainConfig()
     cls = _learner_class(agent)
-    agent_config = agent_config or cls.Config()
+    config = config or settings(agent)[0]
+    agent_config = agent_config or settings(agent, config.env)[1]
     described = {"agent": normalise(agent), "train": asdict(config), "options": _plain(options)}
     problem = _problem(config, options)
     learner = _build(cls, agent_config, problem, config)
