@@ -215,6 +215,12 @@ def _picture(figure: Figure, width: float | None = None) -> Markup:
         figure.axes[0].set_title("")
     if width is not None:
         figure.set_figwidth(width)
+    # The layout is solved in an order that differs from time to time, and with it the last digit of what it finds.
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        left, bottom, wide, high = (round(float(edge), 6) for edge in axes.get_position().bounds)
+        axes.set_position((left, bottom, wide, high))
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return Markup("data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode())
