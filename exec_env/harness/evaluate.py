@@ -59,6 +59,16 @@ class Evaluation:
         """One row per agent; see ``exec_env.harness.metrics.summarise`` for the columns."""
         return summarise(self.per_path, self.bound_bps, self.n_independent)
 
+    @property
+    def remarks(self) -> list[str]:
+        """Sentences that belong to the table, ``notes`` among them."""
+        lines = []
+        if self.problem.recording:
+            lines.append(f"episodes of a recording overlap; errors are those of {self.n_independent} that do not")
+        if REFERENCE not in self.settings["agents"]:
+            lines.append(f"{REFERENCE} was not among the agents, so nothing is compared with it")
+        return [*lines, *self.notes]
+
     def table(self) -> str:
         """The main columns as text, for a terminal."""
         t = self.per_agent
@@ -79,12 +89,7 @@ class Evaluation:
             index=t.index,
         )
         bound = f"no bound: {self.no_bound}" if self.bound_bps is None else f"lower bound {self.bound_bps:.3f}"
-        lines = [f"bps of the arrival notional; ± is one standard error; {bound}"]
-        if self.problem.recording:
-            lines.append(f"episodes of a recording overlap; errors are those of {self.n_independent} that do not")
-        if REFERENCE not in t.index:
-            lines.append(f"{REFERENCE} was not among the agents, so nothing is compared with it")
-        lines += self.notes
+        lines = [f"bps of the arrival notional; ± is one standard error; {bound}", *self.remarks]
         text = shown.map(lambda cell: "-" if "nan" in cell and "±" not in cell else cell.replace("± nan", ""))
         return "\n".join([text.to_string(), *lines])
 
