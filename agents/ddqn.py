@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium.vector import VectorEnv
 from stable_baselines3 import DQN
 from torch import nn
 
 from agents.dqn import DQNConfig, dqn_loss
 from agents.replay import Batch, half_cosine
-from agents.sb3 import SB3Learner, WholeRun
+from agents.sb3 import Report, SB3Learner, WholeRun
 from exec_env.harness.agent import Setup
 
 
@@ -87,6 +88,7 @@ class DDQN(SB3Learner):
             tau=1 - (1 - c.target_rate) ** updates,
             target_update_interval=setup.num_envs * every,
             gamma=c.gamma,
+            n_steps=c.multi_step,
             train_freq=every,
             gradient_steps=updates,
             exploration_fraction=max(c.exploration, 1e-9),
@@ -97,6 +99,13 @@ class DDQN(SB3Learner):
             device=device,
             _init_setup_model=False,
         )
+
+    def learn(self, env: VectorEnv, steps: int, seed: int, report: Report) -> None:
+        """See ``SB3Learner``."""
+        super().learn(env, steps, seed, report)
+        # The next call begins new episodes, so returns of several slices must not reach across.
+        buffer = self.model.replay_buffer
+        buffer.timeouts[buffer.pos - 1] = ~buffer.dones[buffer.pos - 1].astype(bool)
 
     def counters(self) -> tuple[str, ...]:
         """See ``SB3Learner``."""

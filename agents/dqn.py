@@ -15,7 +15,7 @@ import torch
 from gymnasium.vector import VectorEnv
 from torch import nn
 
-from agents.replay import Batch, Replay, half_cosine, torch_device
+from agents.replay import Batch, MultiStep, Replay, half_cosine, torch_device
 from exec_env.harness.agent import Setup
 from exec_env.harness.weights import Head, load_weights, save_weights, weights_must_fit
 from exec_env.observation import Observation
@@ -32,13 +32,15 @@ class DQNConfig:
     """Choose the next action with the online network and value it with the target network."""
     gamma: Probability = 1.0
     """Discount; an execution is short and ends, so none is needed."""
+    multi_step: Count = 5
+    """Slices whose rewards a target adds up before it trusts the network."""
     learning_rate: Positive = 1e-3
     """Adam's step size at the start; it falls to zero along a half cosine."""
     batch_size: Count = 512
     """Transitions in an update."""
     update_every: Count = 128
     """Transitions collected between two updates."""
-    replay_size: Count = 300_000
+    replay_size: Count = 1_000_000
     """Transitions remembered."""
     warm_up: Count = 20_000
     """Transitions collected before the first update."""
@@ -72,7 +74,7 @@ def q_network(n_observations: int, n_actions: int, hidden: tuple[int, ...]) -> n
 
 
 def td_targets(batch: Batch, online: nn.Module, target: nn.Module, gamma: float, double: bool) -> torch.Tensor:
-    """Targets r + γ (1 − terminated) max_a Q(s', a). Shape: [B]."""
+    """Targets r + γ (1 − terminated) max_a Q(s', a); γ to the n where transitions span n slices. Shape: [B]."""
     with torch.no_grad():
         values = target(batch.next_observations)  # [B, A]
         chosen = (online(batch.next_observations) if double else values).argmax(dim=1, keepdim=True)  # [B, 1]
@@ -82,7 +84,7 @@ def td_targets(batch: Batch, online: nn.Module, target: nn.Module, gamma: float,
 def dqn_loss(batch: Batch, online: nn.Module, target: nn.Module, config: DQNConfig) -> torch.Tensor:
     """Huber loss of the action values against their targets. Shape: []."""
     values = online(batch.observations).gather(1, batch.actions[:, None])[:, 0]  # [B]
-    targets = td_targets(batch, online, target, config.gamma, config.double)  # [B]
+    targets = td_targets(batch, online, target, config.gamma**config.multi_step, config.double)  # [B]
     return nn.functional.huber_loss(values, targets, delta=config.huber_delta)
 
 
@@ -178,6 +180,7 @@ class DQN:
         c, n = self.config, env.num_envs
         observations, _ = env.reset(seed=seed)
         losses: list[torch.Tensor] = []
+        whole = MultiStep(c.multi_step, c.gamma)
         for _ in range(-(-steps // n)):
             actions = self.explore(observations)
             following, rewards, terminated, _, infos = env.step(actions)
@@ -185,10 +188,12 @@ class DQN:
             if terminated.any():
                 last = following.copy()
                 last[terminated] = np.stack(infos["final_obs"][terminated])
-            self.replay.add(observations, actions, c.reward_scale * rewards, last, terminated)
+            longer = whole(observations, actions, c.reward_scale * rewards, last, terminated)
+            if longer is not None:
+                self.replay.add(*longer)
             observations = following
             self.steps += n
-            while self.steps >= c.warm_up and self.updates * c.update_every < self.steps - c.warm_up:
+            while self.replay.size and self.steps >= c.warm_up and self.updates * c.update_every < self.steps - c.warm_up:
                 losses.append(self.update())
             if len(losses) >= 100:
                 report(0, {"loss": float(torch.stack(losses).mean()), "epsilon": self.epsilon})

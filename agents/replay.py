@@ -1,6 +1,7 @@
 """What learners in torch share: replay memory, schedules, and where tensors live."""
 
 import math
+from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -39,6 +40,37 @@ class Batch(NamedTuple):
     rewards: torch.Tensor  # [B]
     next_observations: torch.Tensor  # [B, D]
     terminated: torch.Tensor  # [B]
+
+
+class MultiStep:
+    """Turns transitions of one slice into transitions of ``n`` slices, each in its turn.
+
+    The n-slice return lets the value of what comes later arrive n times sooner (Sutton 1988; as part of DQN, Hessel et
+    al. 2018). It counts what was done in between as if it had been best, exploration included.
+
+    Args:
+        n: slices.
+        gamma: discount of each.
+    """
+
+    def __init__(self, n: int, gamma: float) -> None:
+        self.gamma, self._last = gamma, deque[tuple[np.ndarray, ...]](maxlen=n)
+
+    def __call__(self, *transition: np.ndarray) -> tuple[np.ndarray, ...] | None:
+        """Take a transition of every environment; give that of n slices which it completes, if any.
+
+        Both are (observations, actions, rewards, next observations, terminated) as ``Replay.add`` takes them.
+        """
+        self._last.append(transition)
+        if len(self._last) < self._last.maxlen:  # type: ignore[operator]
+            return None
+        _, _, total, following, over = transition
+        for _, _, reward, then, ended in list(self._last)[-2::-1]:
+            total = reward + np.where(ended, 0.0, self.gamma * total)
+            following = np.where(ended[:, None], then, following)
+            over = over | ended
+        observations, actions, *_ = self._last[0]
+        return observations, actions, total, following, over
 
 
 class Replay:

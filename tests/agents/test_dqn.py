@@ -63,14 +63,14 @@ def test_a_double_target_values_the_online_networks_choice_with_the_target_netwo
 
 def test_the_loss_is_quadratic_for_small_errors_and_linear_for_large_ones() -> None:
     # Values 5, 0, 3 against 2, 1.5, 3: errors 3, −1.5, 0; Huber with delta 2: 2 (3 − 1), 1.125, 0.
-    config = DQNConfig(gamma=0.5, double=True, huber_delta=2.0)
+    config = DQNConfig(gamma=0.5, multi_step=1, double=True, huber_delta=2.0)
     assert dqn_loss(BATCH, Table(ONLINE), Table(TARGET), config).item() == pytest.approx((4.0 + 1.125) / 3)
 
 
 @pytest.mark.parametrize("double", [True, False])
 def test_the_gradient_flows_through_the_online_values_of_the_actions_taken_alone(double: bool) -> None:
     online, target = Table(ONLINE), Table(TARGET)
-    dqn_loss(BATCH, online, target, DQNConfig(gamma=0.5, double=double, huber_delta=100.0)).backward()
+    dqn_loss(BATCH, online, target, DQNConfig(gamma=0.5, multi_step=1, double=double, huber_delta=100.0)).backward()
     assert target.values.grad is None
     y0, y1 = (2.0, 1.5) if double else (6.0, 6.0)
     expected = [[(0.0 - y1) / 3, (5.0 - y0) / 3], [0.0, 0.0], [0.0, 0.0]]
@@ -79,7 +79,7 @@ def test_the_gradient_flows_through_the_online_values_of_the_actions_taken_alone
 
 def test_no_gradient_flows_through_the_target_even_when_it_is_the_online_network() -> None:
     online = Table(ONLINE)
-    dqn_loss(BATCH, online, online, DQNConfig(gamma=0.5, huber_delta=100.0)).backward()
+    dqn_loss(BATCH, online, online, DQNConfig(gamma=0.5, multi_step=1, huber_delta=100.0)).backward()
     assert (online.values.grad[2] == 0).all()
 
 
@@ -91,7 +91,7 @@ def test_the_network_has_the_layers_that_were_asked_for() -> None:
 
 def agent(total_steps: int = 100, seed: int = 0, **config: Any) -> DQN:
     head = Head(ActionMode("pace", (0.0, 1.0)), high=1.0, n_steps=1)
-    return DQN(DQNConfig(**({"hidden": (8,)} | config)), head, total_steps, seed, n_observations=3)
+    return DQN(DQNConfig(**({"hidden": (8,), "multi_step": 1} | config)), head, total_steps, seed, n_observations=3)
 
 
 def test_the_share_of_random_actions_falls_linearly_and_then_stays() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from agents.replay import Replay
+from agents.replay import MultiStep, Replay
 
 
 def filled(capacity: int, blocks: list[list[int]]) -> Replay:
@@ -86,3 +86,34 @@ def test_the_memory_of_another_agent_is_refused() -> None:
             Replay(capacity, n_observations, torch.device("cpu")).load_state_dict(state)
     with pytest.raises(ValueError, match="another shape"):
         Replay(5, 2, torch.device("cpu")).load_state_dict({"rows": 3, "position": 0})
+
+
+def test_transitions_of_three_slices_add_discounted_rewards_until_the_end() -> None:
+    # Two environments; the second one's episode ends in the second slice.
+    whole = MultiStep(3, gamma=0.5)
+    made = [
+        whole(
+            np.full((2, 1), float(t)),
+            np.array([t, t]),
+            np.array([1.0, 10.0]) * 2**t,
+            np.full((2, 1), t + 0.5),
+            np.array([False, t == 1]),
+        )
+        for t in range(4)
+    ]
+    assert made[:2] == [None, None]
+    observations, actions, rewards, following, terminated = made[2]
+    assert observations.tolist() == [[0.0], [0.0]]
+    assert actions.tolist() == [0, 0]
+    assert rewards.tolist() == [1 + 0.5 * 2 + 0.25 * 4, 10 + 0.5 * 20]
+    assert following.tolist() == [[2.5], [1.5]]
+    assert terminated.tolist() == [False, True]
+    assert made[3][2].tolist() == [2 + 0.5 * 4 + 0.25 * 8, 20.0]
+    assert made[3][4].tolist() == [False, True]
+
+
+def test_transitions_of_one_slice_stay_as_they_are() -> None:
+    given = (np.zeros((2, 1)), np.array([0, 1]), np.array([1.0, 2.0]), np.ones((2, 1)), np.array([False, True]))
+    made = MultiStep(1, gamma=0.9)(*given)
+    assert made is not None
+    assert all(a is b for a, b in zip(made, given, strict=True))
