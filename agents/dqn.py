@@ -68,9 +68,7 @@ class DQNConfig:
             ValueError: when it does.
         """
         if total_steps <= self.warm_up:
-            raise ValueError(
-                f"DQNConfig.warm_up = {self.warm_up}: must be below the {total_steps} steps of training"
-            )
+            raise ValueError(f"DQNConfig.warm_up = {self.warm_up}: must be below the {total_steps} steps of training")
 
 
 def q_network(n_observations: int, n_actions: int, hidden: tuple[int, ...]) -> nn.Sequential:
