@@ -27,8 +27,12 @@ class DoubleDQN(WholeRun, DQN):
     """
 
     def __init__(self, *args: Any, config: DQNConfig | None = None, **kwargs: Any) -> None:
+        self.config = config or DQNConfig()
         super().__init__(*args, **kwargs)
-        self.config = replace(config or DQNConfig(), gamma=self.gamma)
+
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        self.config = replace(self.config, gamma=self.gamma)
 
     def train(self, gradient_steps: int, batch_size: int = 100) -> None:
         """Gradient steps on batches from the replay buffer."""

@@ -174,7 +174,8 @@ class SB3Learner:
     def export(self, path: str | Path) -> Path:
         """Write the model in Stable-Baselines3's own format, to be read with its ``load``.
 
-        That format carries pickles: only load such files from people you trust.
+        That format carries pickles: only load such files from people you trust. With a continuous action one of them
+        names ``agents.ppo``, which must then be installed; with a discrete one Stable-Baselines3 is enough.
 
         Args:
             path: file to create; ``.zip`` is added where it has no ending, as Stable-Baselines3 does.
@@ -194,7 +195,7 @@ class SB3Learner:
         model: BaseAlgorithm = self.model
         schedule, model.learning_rate = model.learning_rate, self.config.learning_rate
         try:
-            model.save(path, exclude=["lr_schedule", "_logger", "ep_info_buffer", "total_steps"])
+            model.save(path, exclude=["lr_schedule", "ep_info_buffer", "total_steps", "config"])
         finally:
             model.learning_rate = schedule
         return path
