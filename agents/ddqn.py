@@ -3,6 +3,7 @@
 Configuration, loss and targets are those of ``agents.dqn``; collecting, replay and target network are the library's.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,19 +16,24 @@ from agents.dqn import DQNConfig, dqn_loss
 from agents.replay import Batch, half_cosine
 from agents.sb3 import Report, SB3Learner, WholeRun
 from exec_env.harness.agent import Setup
+from exec_env.harness.weights import Head
 
 
 class DoubleDQN(WholeRun, DQN):
     """Stable-Baselines3's DQN that selects the next action with the online network and values it with the target.
 
     Args:
-        config: hyper-parameters of the loss; ``double=False`` gives the plain maximum again.
-        **kwargs: those of ``stable_baselines3.DQN``.
+        config: hyper-parameters of the loss, its discount apart; ``double=False`` gives the plain maximum again.
+        **kwargs: those of ``stable_baselines3.DQN``; targets look one step ahead.
     """
 
     def __init__(self, *args: Any, config: DQNConfig | None = None, **kwargs: Any) -> None:
         self.config = config or DQNConfig()
         super().__init__(*args, **kwargs)
+
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        self.config = replace(self.config, gamma=self.gamma)
 
     def train(self, gradient_steps: int, batch_size: int = 100) -> None:
         """Gradient steps on batches from the replay buffer."""
@@ -36,7 +42,7 @@ class DoubleDQN(WholeRun, DQN):
         losses = []
         for _ in range(gradient_steps):
             assert self.replay_buffer is not None
-            data = self.replay_buffer.sample(batch_size)
+            data = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
             rewards = self.config.reward_scale * data.rewards[:, 0]
             batch = Batch(data.observations, data.actions[:, 0], rewards, data.next_observations, data.dones[:, 0])
             loss = dqn_loss(batch, self.q_net, self.q_net_target, self.config)
@@ -64,6 +70,16 @@ class DDQN(SB3Learner):
 
     name, Config, log_interval = "ddqn", DQNConfig, 1000
 
+    @classmethod
+    def build(cls, config: DQNConfig, head: Head, setup: Setup) -> "DDQN":
+        """See ``SB3Learner``.
+
+        Raises:
+            ValueError: for a continuous action mode, or a training that ends before the first update.
+        """
+        config.check_warm_up(setup.total_steps)
+        return super().build(config, head, setup)
+
     def algorithm(self, setup: Setup, device: str) -> DoubleDQN:
         """See ``SB3Learner``.
 
@@ -75,7 +91,9 @@ class DDQN(SB3Learner):
             raise ValueError(
                 f"action {self.action_mode.name!r}: DDQN needs a discrete one, 'pace' or 'participation-levels'"
             )
-        every, updates = max(1, c.update_every // setup.num_envs), max(1, setup.num_envs // c.update_every)
+        # Between updates every environment steps as often, so that the rhythm is the nearest one there is.
+        every = max(1, round(c.update_every / setup.num_envs))
+        updates = max(1, round(setup.num_envs / c.update_every))
         return DoubleDQN(
             "MlpPolicy",
             None,
@@ -121,10 +139,17 @@ class DDQN(SB3Learner):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """See ``SB3Learner``."""
         buffer = self.model.replay_buffer
-        for name, values in state["replay"].items():
-            getattr(buffer, name)[: len(values)] = values.numpy()
-        buffer.pos, buffer.full = int(state["position"]), bool(state["full"])
+        position, full = int(state["position"]), bool(state["full"])
+        size = buffer.buffer_size if full else position
+        for name in _ARRAYS:
+            values, array = state["replay"][name], getattr(buffer, name)
+            if tuple(values.shape) != (size, *array.shape[1:]) or not 0 <= position < buffer.buffer_size:
+                raise ValueError("the replay memory in the checkpoint has another shape")
+            array[:size] = values.numpy()
+        buffer.pos, buffer.full = position, full
         super().load_state_dict(state)
+        # The first step already explores, and the library sets the share of random actions only after it.
+        self.model.exploration_rate = self.model.exploration_schedule(self.model._current_progress_remaining)
 
 
 _ARRAYS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")

@@ -63,6 +63,15 @@ class DQNConfig:
     def __post_init__(self) -> None:
         check_fields(self)
 
+    def check_warm_up(self, total_steps: int) -> None:
+        """Refuse a training that ends before the first update.
+
+        Raises:
+            ValueError: when it does.
+        """
+        if total_steps <= self.warm_up:
+            raise ValueError(f"DQNConfig.warm_up = {self.warm_up}: must be below the {total_steps} steps of training")
+
 
 def q_network(n_observations: int, n_actions: int, hidden: tuple[int, ...]) -> nn.Sequential:
     """Multi-layer perceptron from observations [B, D] to action values [B, A]."""
@@ -137,10 +146,7 @@ class DQN:
         Raises:
             ValueError: for a continuous action mode, or a training that ends before the first update.
         """
-        if setup.total_steps <= config.warm_up:
-            raise ValueError(
-                f"DQNConfig.warm_up = {config.warm_up}: must be below the {setup.total_steps} steps of training"
-            )
+        config.check_warm_up(setup.total_steps)
         return cls(config, head, setup.total_steps, setup.seed, setup.device)
 
     @property
@@ -193,7 +199,9 @@ class DQN:
                 self.replay.add(*longer)
             observations = following
             self.steps += n
-            while self.replay.size and self.steps >= c.warm_up and self.updates * c.update_every < self.steps - c.warm_up:
+            while (
+                self.replay.size and self.steps >= c.warm_up and self.updates * c.update_every < self.steps - c.warm_up
+            ):
                 losses.append(self.update())
             if len(losses) >= 100:
                 report(0, {"loss": float(torch.stack(losses).mean()), "epsilon": self.epsilon})

@@ -1,7 +1,7 @@
 """Proximal policy optimisation (Schulman et al. 2017) on Stable-Baselines3."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from stable_baselines3 import PPO as StablePPO
@@ -14,7 +14,7 @@ from agents.replay import half_cosine
 from agents.sb3 import SB3Learner, WholeRun
 from exec_env.harness.agent import Setup
 from exec_env.observation import Observation
-from exec_env.validation import Count, Finite, NonNegative, Positive, Probability, check_fields
+from exec_env.validation import Bounds, Count, Finite, NonNegative, Positive, Probability, check_fields
 
 _TIME_LEFT = Observation._fields.index("time_left")
 
@@ -33,8 +33,8 @@ class PPOConfig:
     """Adam's step size at the start; it falls to zero along a half cosine."""
     rollout: Count = 40
     """Slices collected from each environment between two updates; the length of an episode."""
-    batch_size: Count = 1024
-    """Transitions in a gradient step."""
+    batch_size: Annotated[int, Bounds(low=2)] = 1024
+    """Transitions in a gradient step; at least two, because their advantages are normalised."""
     epochs: Count = 10
     """Passes over what was collected."""
     clip_range: Positive = 0.2
@@ -80,7 +80,7 @@ class _WithTime(MlpExtractor):
         self.latent_dim_pi += 1
 
     def forward_actor(self, features: torch.Tensor) -> torch.Tensor:
-        time_left = features[:, _TIME_LEFT : _TIME_LEFT + 1].clamp(min=1e-3)
+        time_left = features[:, _TIME_LEFT : _TIME_LEFT + 1].clamp(min=1e-6)
         return torch.cat([super().forward_actor(features), -time_left.log()], dim=1)
 
 
@@ -131,7 +131,6 @@ class PPO(SB3Learner):
     def algorithm(self, setup: Setup, device: str) -> _PPO:
         """See ``SB3Learner``."""
         c, head = self.config, self.head
-        collected = c.rollout * setup.num_envs
         policy: Any = "MlpPolicy"
         kwargs: dict[str, Any] = {"net_arch": list(c.hidden)}
         if not self.action_mode.is_discrete:
@@ -144,7 +143,7 @@ class PPO(SB3Learner):
             None,  # type: ignore[arg-type]
             learning_rate=half_cosine(c.learning_rate),
             n_steps=c.rollout,
-            batch_size=min(c.batch_size, collected),
+            batch_size=c.batch_size,
             n_epochs=c.epochs,
             gamma=c.gamma,
             gae_lambda=c.gae_lambda,

@@ -100,6 +100,9 @@ class SB3Learner:
             steps: transitions to collect.
             seed: of the environment's paths, exploration and batches.
             report: called with the transitions just collected and what there is to log.
+
+        Raises:
+            ValueError: when learning diverged.
         """
         model, adapted = self.model, self.Env(env)
         self._due += steps
@@ -111,7 +114,20 @@ class SB3Learner:
         with _own_generators():
             model.set_random_seed(seed % 2**32)
             adapted.seed(seed)
-            model.learn(self._due - model.num_timesteps, _Steps(report), log_interval=self.log_interval, **_GO_ON)
+            try:
+                model.learn(
+                    self._due - model.num_timesteps,
+                    _Steps(report),
+                    log_interval=self.log_interval,
+                    reset_num_timesteps=False,
+                )
+            except ValueError as error:
+                if "to satisfy the constraint" not in str(error):
+                    raise
+                # What torch's distributions say of numbers that are not finite goes over many lines.
+                raise ValueError(
+                    f"{self.name}: learning diverged after {self.steps} steps; try a smaller learning rate"
+                ) from None
 
     log_interval: ClassVar[int] = 1
     """Rollouts, or episodes if off-policy, between two reports."""
@@ -155,26 +171,34 @@ class SB3Learner:
         self.model._update_current_progress_remaining(self.model.num_timesteps, 0)
         self._due = int(state["due"])
 
-    def export(self, path: str | Path) -> None:
+    def export(self, path: str | Path) -> Path:
         """Write the model in Stable-Baselines3's own format, to be read with its ``load``.
 
-        That format carries pickles: only load such files from people you trust.
+        That format carries pickles: only load such files from people you trust. With a continuous action one of them
+        names ``agents.ppo``, which must then be installed; with a discrete one Stable-Baselines3 is enough.
+
+        Args:
+            path: file to create; ``.zip`` is added where it has no ending, as Stable-Baselines3 does.
+
+        Returns:
+            The file.
 
         Raises:
-            ValueError: when the file exists.
+            ValueError: when the file exists, or its folder does not.
         """
         path = Path(path)
+        path = path if path.suffix else path.with_name(path.name + ".zip")
         if path.exists():
             raise ValueError(f"{path} exists: choose another file, so that nothing is overwritten")
+        if not path.parent.is_dir():
+            raise ValueError(f"{path.parent}: no such folder")
         model: BaseAlgorithm = self.model
         schedule, model.learning_rate = model.learning_rate, self.config.learning_rate
         try:
-            model.save(path, exclude=["lr_schedule", "_logger", "ep_info_buffer", "total_steps"])
+            model.save(path, exclude=["lr_schedule", "ep_info_buffer", "total_steps", "config"])
         finally:
             model.learning_rate = schedule
-
-
-_GO_ON = {"reset_num_timesteps": False}
+        return path
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 
-from exec_env.actions import ActionMode
+from exec_env.actions import ActionMode, get_action_mode
 from exec_env.vector_env import ExecutionVectorEnv
 
 
@@ -28,6 +28,9 @@ class SB3VecEnv(VecEnv):
         num_envs: how many sub-environments, for an id.
         **options: options of the environment, for an id.
 
+    Raises:
+        ValueError: for another vector environment, a wrapped one included, or another autoreset mode.
+
     >>> from stable_baselines3 import A2C
     >>> SB3VecEnv("AlmgrenChriss-v0", num_envs=4).reset().shape
     (4, 10)
@@ -38,20 +41,17 @@ class SB3VecEnv(VecEnv):
             env = gym.make_vec(env, num_envs=num_envs, **options)
         elif options:
             raise ValueError(f"options {', '.join(options)}: go with an id, not with an environment that exists")
-        native = env.unwrapped
-        if not isinstance(native, ExecutionVectorEnv):
-            raise ValueError(f"{env!r}: not a vector environment of exec_env")
-        if native.metadata["autoreset_mode"] != AutoresetMode.SAME_STEP:
-            raise ValueError(f"autoreset_mode = {native.metadata['autoreset_mode'].name}: must be SAME_STEP")
-        self.native = native
-        super().__init__(native.num_envs, native.single_observation_space, native.single_action_space)
+        if not isinstance(env, ExecutionVectorEnv):  # a wrapper, too, would be passed over in silence
+            raise ValueError(f"{env!r}: not the native vector environment of exec_env")
+        if env.metadata["autoreset_mode"] != AutoresetMode.SAME_STEP:
+            raise ValueError(f"autoreset_mode = {env.metadata['autoreset_mode'].name}: must be SAME_STEP")
+        self.native = env
+        super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
         self._returns, self._lengths = np.zeros(self.num_envs), np.zeros(self.num_envs, np.int64)
         self._began = time.perf_counter()
 
     def reset(self) -> np.ndarray:
         """Begin the next path everywhere, on new seeds if ``seed`` was called. Shape: (num_envs, 10)."""
-        if any(self._options):
-            raise ValueError(f"reset options {self._options[0]!r}: there are none")
         observations, _ = self.native.reset(seed=None if set(self._seeds) == {None} else self._seeds)
         self._reset_seeds()
         self._returns[:], self._lengths[:] = 0.0, 0
@@ -70,9 +70,9 @@ class SB3VecEnv(VecEnv):
         which = np.flatnonzero(dones)
         if which.size:
             elapsed = round(time.perf_counter() - self._began, 6)
-            final = {k: v for k, v in vector_infos["final_info"].items() if not k.startswith("_")}
-            for i in which.tolist():
-                infos[i] = {name: values[i] for name, values in final.items()}
+            final = {k: v[which].tolist() for k, v in vector_infos["final_info"].items() if not k.startswith("_")}
+            for i, *values in zip(which.tolist(), *final.values(), strict=True):
+                infos[i] = dict(zip(final, values, strict=True))
                 infos[i]["terminal_observation"] = vector_infos["final_obs"][i]
                 infos[i]["TimeLimit.truncated"] = False  # the horizon is an end, not a limit on time
                 infos[i]["episode"] = {"r": float(self._returns[i]), "l": int(self._lengths[i]), "t": elapsed}
@@ -107,6 +107,15 @@ class SB3VecEnv(VecEnv):
         """Nothing is wrapped, but episode statistics are there as ``Monitor`` gives them."""
         return [wrapper_class is Monitor] * len(list(self._get_indices(indices)))
 
+    def set_options(self, options: Any = None) -> None:
+        """Refused, unless empty.
+
+        Raises:
+            ValueError: for reset options; there are none.
+        """
+        if options:
+            raise ValueError(f"reset options {options!r}: there are none")
+
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
         """Sub-environment i begins with ``seed`` + i at the next reset, as in ``DummyVecEnv``."""
         return super().seed(seed)
@@ -116,7 +125,7 @@ class SB3Agent:
     """A model of Stable-Baselines3, or of a library that builds on it, as an agent: it acts without exploring.
 
     Args:
-        model: the model.
+        model: the model, with its environment if that normalises observations.
         action_mode: meaning of its actions; by default that of the environment it was trained in.
 
     Raises:
@@ -125,10 +134,11 @@ class SB3Agent:
 
     def __init__(self, model: BaseAlgorithm, action_mode: str | ActionMode | None = None) -> None:
         env = model.get_env()
-        if action_mode is None and env is None:
-            raise ValueError("action_mode: the model has no environment to take it from; name it")
-        self.model, self.name = model, type(model).__name__
-        self.action_mode = action_mode if env is None or action_mode is not None else env.get_attr("mode")[0]
+        if action_mode is None:
+            if env is None or not env.has_attr("mode"):
+                raise ValueError("action_mode: the model has no environment of exec_env to take it from; name it")
+            action_mode = env.get_attr("mode")[0]
+        self.model, self.name, self.action_mode = model, type(model).__name__, get_action_mode(action_mode)
         self._normalise = model.get_vec_normalize_env()
 
     def act(self, observations: np.ndarray) -> np.ndarray:

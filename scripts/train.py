@@ -15,6 +15,7 @@ Then compare it with the baselines:
   python scripts/evaluate.py twap pov almgren-chriss runs/dqn-1
 """
 
+import functools
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, make_dataclass
@@ -83,7 +84,8 @@ def main(argv: Sequence[str]) -> None:
             raise ValueError(
                 f"--resume goes with --quiet only, not with {name or others[0]}: the run keeps its options"
             )
-        folder, _ = args.options.resume, resume(args.options.resume, progress=not args.options.quiet)
+        folder = args.options.resume
+        work = functools.partial(resume, folder)
     elif not args.agent:
         raise ValueError(f"name an agent to train: {', '.join(learners())}; or --resume a run")
     else:
@@ -94,11 +96,12 @@ def main(argv: Sequence[str]) -> None:
         if args.options.action is not None:
             options["action"] = ActionMode(args.options.action).name
         folder = args.options.run or free_folder(Path("runs") / args.agent)
-        try:
-            train(args.agent, folder, args.train, args.learner, progress=not args.options.quiet, **options)
-        except KeyboardInterrupt:
-            print(f"go on with: python scripts/train.py --resume {folder}", file=sys.stderr)
-            raise
+        work = functools.partial(train, args.agent, folder, args.train, args.learner, **options)
+    try:
+        work(progress=not args.options.quiet)
+    except KeyboardInterrupt:
+        print(f"go on with: python scripts/train.py --resume {folder}", file=sys.stderr)
+        raise
     print(f"run folder: {folder}\ncompare it: python scripts/evaluate.py twap pov almgren-chriss {folder}")
 
 

@@ -224,7 +224,8 @@ class _Log:
         if done == 0:
             return
         try:
-            self._rows = [row for row in pd.read_csv(path).to_dict("records") if row["interval"] <= done]
+            rows = [_as_written(row) for row in pd.read_csv(path).to_dict("records")]
+            self._rows = [row for row in rows if row["interval"] <= done]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path}: lost or spoilt, so the run cannot go on with its log: {error!r}") from None
 
@@ -256,13 +257,18 @@ class _Log:
 
     def add(self, row: dict[str, Any]) -> None:
         """Write the log with one more row."""
-        self._rows.append(row)
+        self._rows.append(_as_written(row))
         partial = self._path.with_suffix(".partial")
-        self.frame().to_csv(partial, index=False, float_format="%.8g")
+        self.frame().to_csv(partial, index=False)
         os.replace(partial, self._path)
 
     def frame(self) -> pd.DataFrame:
         return pd.DataFrame(self._rows)
+
+
+def _as_written(row: dict[Any, Any]) -> dict[Any, Any]:
+    """Numbers to eight digits, as the log has them: with more, a run that goes on could find another best."""
+    return {k: float(f"{v:.8g}") if isinstance(v, float) else v for k, v in row.items()}
 
 
 def child_seed(seed: int, *stream: int) -> int:

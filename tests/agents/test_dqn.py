@@ -1,6 +1,5 @@
 """DQN: targets and loss by hand, schedules, a problem with a known answer, determinism."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +15,7 @@ from exec_env import ActionMode, Order
 from exec_env.harness import evaluate
 from exec_env.harness.agent import Setup
 from exec_env.harness.weights import Head
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small networks are fastest with one thread, and tests run side by side."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+from tests.agents.problems import TWO_SLICES
 
 
 class Table(nn.Module):
@@ -265,7 +256,6 @@ def test_without_a_hidden_layer_the_values_are_linear() -> None:
 
 
 def test_on_a_two_slice_order_it_beats_twap_on_paths_it_has_never_seen() -> None:
-    problem: dict[str, Any] = {"n_steps": 2, "shares": 10_000.0, "slice_length": 1 / 10, "temporary_impact": 1e-5}
     config = DQNConfig(
         hidden=(32,),
         batch_size=128,
@@ -276,7 +266,7 @@ def test_on_a_two_slice_order_it_beats_twap_on_paths_it_has_never_seen() -> None
         target_rate=0.05,
     )
     learner = DQN(config, Head.of(ActionMode("pace"), Order()), total_steps=16_000)
-    env = gym.make_vec("AlmgrenChriss-v0", num_envs=32, **problem)
+    env = gym.make_vec("AlmgrenChriss-v0", num_envs=32, **TWO_SLICES)
     learner.learn(env, 16_000, 0, lambda steps, values: None)
-    table = evaluate([learner, "twap"], episodes=4000, seed=99, **problem).per_agent
+    table = evaluate([learner, "twap"], episodes=4000, seed=99, **TWO_SLICES).per_agent
     assert table.loc["dqn", "diff_high"] < 0

@@ -1,8 +1,11 @@
 """Training: what a run folder holds, the same seed, going on, and what is refused."""
 
+import functools
 import importlib
+import itertools
 import os
 import pickle
+import random
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict
@@ -15,7 +18,9 @@ import pytest
 import torch
 import yaml
 
+from agents.ddqn import DoubleDQN
 from agents.dqn import DQN, DQNConfig
+from agents.ppo import PPOConfig, StablePPO
 from exec_env.harness import TrainConfig, evaluate, train
 from exec_env.harness.agent import load_run
 from exec_env.harness.train import child_seed, resume
@@ -23,16 +28,19 @@ from exec_env.harness.train import child_seed, resume
 module = importlib.import_module("exec_env.harness.train")
 CONFIG = {"steps": 1280, "num_envs": 16, "intervals": 4, "check_episodes": 50, "seed": 1}
 AGENT = DQNConfig(hidden=(16,), batch_size=32, update_every=16, warm_up=64, replay_size=500)
+# Rollouts of 7 slices in 16 environments fit no interval of 320 steps, which is the harder case.
+LEARNERS: dict[str, Any] = {
+    "dqn": AGENT,
+    "ddqn": AGENT,
+    "ppo": PPOConfig(hidden=(16,), rollout=7, batch_size=64, epochs=2),
+}
+STEPS = {"dqn": [320, 640, 960, 1280], "ddqn": [320, 640, 960, 1280], "ppo": [336, 672, 1008, 1344]}
+every_learner = pytest.mark.parametrize("finished", LEARNERS, indirect=True)
 
 
-def fit(run: Path, agent_config: DQNConfig = AGENT, config: dict[str, Any] | None = None, **options: Any) -> Path:
-    train(
-        "dqn",
-        run,
-        TrainConfig(**(CONFIG | (config or {}))),
-        agent_config,
-        **({"n_steps": 5, "shares": 2.5e4} | options),
-    )
+def fit(run: Path, agent: str = "dqn", config: dict[str, Any] | None = None, **options: Any) -> Path:
+    options = {"n_steps": 5, "shares": 2.5e4} | options
+    train(agent, run, TrainConfig(**(CONFIG | (config or {}))), LEARNERS[agent], **options)
     return run
 
 
@@ -54,9 +62,15 @@ def assert_same_run(one: Path, other: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run from beginning to end; not to be changed."""
-    return fit(tmp_path_factory.mktemp("runs") / "finished")
+def run_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A run of each agent from beginning to end; not to be changed."""
+    return functools.cache(lambda agent: fit(tmp_path_factory.mktemp("runs") / agent, agent))
+
+
+@pytest.fixture
+def finished(run_of: Callable[[str], Path], request: pytest.FixtureRequest) -> Path:
+    """One of them, by default of DQN; the folder has the agent's name."""
+    return run_of(getattr(request, "param", "dqn"))
 
 
 @pytest.fixture
@@ -65,6 +79,7 @@ def copied(finished: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished, tmp_path / "copied"))
 
 
+@every_learner
 def test_a_run_folder_holds_configuration_weights_log_and_picture(finished: Path) -> None:
     names = {p.name for p in finished.iterdir()}
     assert names == {
@@ -78,7 +93,7 @@ def test_a_run_folder_holds_configuration_weights_log_and_picture(finished: Path
         "learning_curve.png",
     }
     described = yaml.safe_load((finished / "config.yaml").read_text())
-    assert described["agent"] == "dqn"
+    assert described["agent"] == finished.name
     assert described["train"] == asdict(TrainConfig()) | CONFIG
     assert described["options"] == {"n_steps": 5, "shares": 25_000.0}
     assert described["agent_config"]["hidden"] == [16]
@@ -87,22 +102,25 @@ def test_a_run_folder_holds_configuration_weights_log_and_picture(finished: Path
     assert (finished / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
 
 
+@every_learner
 def test_the_log_has_a_row_per_interval(finished: Path) -> None:
     log = pd.read_csv(finished / "progress.csv")
     assert log["interval"].tolist() == [1, 2, 3, 4]
-    assert log["steps"].tolist() == [320, 640, 960, 1280]
+    # Whole rollouts overshoot an interval, but no more after four than after one.
+    assert log["steps"].tolist() == STEPS[finished.name]
     assert log["twap"].nunique() == 1
     assert log["gap_percent"].notna().all()
     assert log["seconds"].is_monotonic_increasing
 
 
+@every_learner
 def test_the_log_and_an_evaluation_agree_on_the_trained_agent(finished: Path) -> None:
     logged = pd.read_csv(finished / "progress.csv")["objective"]
     seed = child_seed(1, 2)
     agents = [finished, finished / "last", "twap"]
     table = evaluate(agents, episodes=50, seed=seed, n_steps=5, shares=2.5e4).per_agent
-    assert table.loc["finished", "objective_mean"] == pytest.approx(logged.min(), rel=1e-6)
-    assert table.loc["finished/last", "objective_mean"] == pytest.approx(logged.iloc[-1], rel=1e-6)
+    assert table.loc[finished.name, "objective_mean"] == pytest.approx(logged.min(), rel=1e-6)
+    assert table.loc[f"{finished.name}/last", "objective_mean"] == pytest.approx(logged.iloc[-1], rel=1e-6)
     assert table.loc["twap", "objective_mean"] == pytest.approx(
         pd.read_csv(finished / "progress.csv")["twap"].iloc[-1], rel=1e-6
     )
@@ -144,22 +162,25 @@ def test_learning_that_diverged_is_said_and_leaves_the_best_agent(
     assert load_run(tmp_path / "run").n_actions == 11
 
 
+@every_learner
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(finished: Path, tmp_path: Path) -> None:
     np.random.seed(5)  # noqa: NPY002  the global generators are nobody's business
     torch.manual_seed(5)
-    assert_same_run(finished, fit(tmp_path / "again"))
-    other = fit(tmp_path / "other", config={"seed": 2})
+    assert_same_run(finished, fit(tmp_path / "again", finished.name))
+    other = fit(tmp_path / "other", finished.name, {"seed": 2})
     assert (finished / "last/weights.pt").read_bytes() != (other / "last/weights.pt").read_bytes()
 
 
-def test_training_leaves_the_global_generators_and_threads_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("agent", LEARNERS)
+def test_training_and_loading_leave_the_global_generators_and_threads_alone(agent: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     threads, before = torch.get_num_threads(), torch.get_rng_state()
-    state = np.random.get_state()[1].copy()  # noqa: NPY002
-    fit(tmp_path / "run", config={"steps": 128, "intervals": 1, "threads": 2})
+    state, plain = np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
+    load_run(fit(tmp_path / "run", agent, {"steps": 256, "intervals": 1, "threads": 2}))
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.get_num_threads() == threads
     np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
+    assert random.getstate() == plain
 
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, where: Any, name: str, call: int, after: bool) -> None:
@@ -178,16 +199,20 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, where: Any, name: str, call: int,
     monkeypatch.setattr(where, name, interrupted)
 
 
+_WHERE = {"dqn": (DQN, "update", 40), "ddqn": (DoubleDQN, "train", 40), "ppo": (StablePPO, "train", 7)}
+
+
 @pytest.mark.parametrize(
-    ("where", "name", "call", "after", "rows"),
+    ("finished", "where", "name", "call", "after", "rows"),
     [
-        pytest.param(module, "write_tensors", 2, True, 2, id="after a checkpoint"),
-        pytest.param(module, "write_tensors", 3, False, 3, id="before a checkpoint, with weights already saved"),
-        pytest.param(DQN, "update", 40, True, 2, id="in the middle of an interval"),
-        pytest.param(module._Check, "__call__", 1, False, None, id="before the first checkpoint"),
+        *(pytest.param(agent, module, "write_tensors", 2, True, 2, id=f"{agent} after one") for agent in LEARNERS),
+        *(pytest.param(agent, *_WHERE[agent], True, 2, id=f"{agent} between two") for agent in LEARNERS),
+        pytest.param("dqn", module, "write_tensors", 3, False, 3, id="before one, with weights already saved"),
+        pytest.param("dqn", module._Check, "__call__", 1, False, None, id="before the first"),
     ],
+    indirect=["finished"],
 )
-def test_a_run_that_was_interrupted_and_goes_on_ends_as_one_that_was_not(
+def test_a_run_interrupted_around_a_checkpoint_goes_on_and_ends_as_one_that_was_not(
     where: Any,
     name: str,
     call: int,
@@ -200,15 +225,16 @@ def test_a_run_that_was_interrupted_and_goes_on_ends_as_one_that_was_not(
     with monkeypatch.context() as patch:
         interrupt(patch, where, name, call, after)
         with pytest.raises(KeyboardInterrupt):
-            fit(tmp_path / "run")
+            fit(tmp_path / "run", finished.name)
     log = tmp_path / "run" / "progress.csv"
     assert (len(pd.read_csv(log)) if rows else log.exists()) == (rows or False)
     learner = resume(tmp_path / "run")
-    assert learner.steps == 1280
+    assert learner.steps == STEPS[finished.name][-1]
     assert_same_run(finished, tmp_path / "run")
     assert (tmp_path / "run" / "learning_curve.png").exists()
 
 
+@every_learner
 def test_going_on_with_a_finished_run_changes_nothing(finished: Path, copied: Path) -> None:
     resume(copied)
     assert_same_run(finished, copied)
@@ -229,6 +255,13 @@ def test_an_existing_folder_is_refused_and_left_as_it_was(copied: Path) -> None:
         ("dqn", {"shares": 0}, r"Order\.shares = 0: must be"),
         ("dqn", {"sharse": 1}, "unknown option 'sharse'; did you mean 'shares'"),
         ("dqn", {"action": "fraction"}, "action 'fraction': DQN needs a discrete one"),
+        ("ddqn", {"action": "fraction"}, "action 'fraction': DDQN needs a discrete one"),
+        (
+            "dqn",
+            {"config": TrainConfig(**CONFIG), "agent_config": DQNConfig()},
+            "warm_up = 20000: must be below the 1280",
+        ),
+        ("ddqn", {"config": TrainConfig(**CONFIG), "agent_config": DQNConfig()}, "warm_up = 20000: must be below the"),
         ("dqn", {"reward": "profit"}, "'profit': must be 'expected' or 'shortfall'"),
         ("dqn", {"violation_penalty": -1.0}, "violation_penalty = -1.0: must be"),
         ("dqn", {"levels": np.array([0.0, 1.0])}, "option 'levels': a ndarray cannot be kept in a run folder"),
@@ -331,6 +364,7 @@ class Malicious:
         return os.system, (f"touch {self.marker}",)
 
 
+@every_learner
 def test_going_on_with_a_run_runs_nothing_that_it_contains(copied: Path, tmp_path: Path) -> None:
     marker = tmp_path / "marker"
     for dump in (torch.save, pickle.dump):
@@ -359,6 +393,45 @@ def test_a_checkpoint_of_something_else_is_refused(state: dict, copied: Path) ->
     torch.save(state, copied / "checkpoint.pt")
     with pytest.raises(ValueError, match=r"checkpoint\.pt: does not fit this run"):
         resume(copied)
+
+
+@pytest.mark.parametrize(
+    ("finished", "spoil"),
+    [
+        ("ddqn", lambda s: s["replay"].pop("dones")),
+        ("ddqn", lambda s: s["replay"].update(rewards=s["replay"]["rewards"][:, :1])),
+        ("ddqn", lambda s: s["replay"].update(rewards=[1.0])),
+        ("ddqn", lambda s: s.update(position=10**6)),
+        ("ddqn", lambda s: s.update(full=not s["full"])),
+        ("ppo", lambda s: s["counters"].pop("num_timesteps")),
+        ("ppo", lambda s: s["counters"].update(num_timesteps="many")),
+        ("ppo", lambda s: s.pop("due")),
+        ("ppo", lambda s: s["policy"].pop("value_net.bias")),
+        ("ppo", lambda s: s["optimiser"]["param_groups"].pop()),
+    ],
+    indirect=["finished"],
+)
+def test_a_checkpoint_that_lacks_something_or_has_another_shape_is_refused(spoil: Any, copied: Path) -> None:
+    state = torch.load(copied / "checkpoint.pt", weights_only=True)
+    spoil(state["learner"])
+    torch.save(state, copied / "checkpoint.pt")
+    with pytest.raises(ValueError, match=r"checkpoint\.pt: does not fit this run") as caught:
+        resume(copied)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("one", "other"), list(itertools.permutations(LEARNERS, 2)))
+def test_the_checkpoint_and_the_weights_of_another_agent_are_refused(
+    one: str, other: str, run_of: Callable[[str], Path], tmp_path: Path
+) -> None:
+    run, foreign = Path(shutil.copytree(run_of(one), tmp_path / "run")), run_of(other)
+    shutil.copy(foreign / "best/weights.pt", run / "best/weights.pt")
+    with pytest.raises(ValueError, match=r"run/best/weights\.pt: weights of another network") as caught:
+        load_run(run)
+    assert "\n" not in str(caught.value)
+    shutil.copy(foreign / "checkpoint.pt", run / "checkpoint.pt")
+    with pytest.raises(ValueError, match=r"run/checkpoint\.pt: does not fit this run"):
+        resume(run)
 
 
 @pytest.mark.parametrize("content", ["", "nonsense\n1\n", None])

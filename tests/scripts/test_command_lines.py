@@ -12,7 +12,12 @@ import pandas as pd
 import pytest
 import yaml
 
-from scripts import benchmark, evaluate, report, train
+from agents.dqn import DQN, DQNConfig
+from agents.ppo import PPO, PPOConfig, StablePPO
+from exec_env import ActionMode, Order
+from exec_env.harness.agent import Setup, load_run
+from exec_env.harness.weights import Head
+from scripts import benchmark, evaluate, export, report, train
 from scripts.cli import run
 
 ROOT = Path(__file__).parents[2]
@@ -64,7 +69,27 @@ def tape_csv(tmp_path: Path) -> Path:
     return tmp_path / "market.csv"
 
 
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Untrained agents as run folders keep them."""
+    head, setup = Head.of(ActionMode("pace"), Order()), Setup(1000, 1, 0, "cpu")
+    folders = {}
+    for cls, config in ((DQN, DQNConfig(hidden=(4,), warm_up=1)), (PPO, PPOConfig(hidden=(4,)))):
+        name = cls.__name__.lower()
+        folders[name] = tmp_path_factory.mktemp("runs") / name
+        cls.build(config, head, setup).save(folders[name])  # type: ignore[attr-defined]
+    return folders
+
+
 # As a user runs them
+
+
+def test_a_run_is_exported_for_the_library(saved: dict[str, Path], tmp_path: Path, call: Callable[..., Any]) -> None:
+    status, out, err = call(export, saved["ppo"], tmp_path / "model")
+    assert (status, out, err) == (0, f"model: {tmp_path / 'model.zip'}\n", "")
+    observations = np.random.default_rng(0).uniform(size=(50, 10)).astype(np.float32)
+    actions, _ = StablePPO.load(tmp_path / "model.zip", device="cpu").predict(observations, deterministic=True)
+    np.testing.assert_array_equal(actions, load_run(saved["ppo"]).act(observations))
 
 
 def test_training_then_going_on_then_evaluating_beside_baselines(tmp_path: Path, call: Callable[..., Any]) -> None:
@@ -159,6 +184,7 @@ def test_the_benchmark_prints_and_keeps_a_table(tmp_path: Path) -> None:
         (train, ["Examples:", "--volatility", "--hidden", "One of: ddqn, dqn", "[shares]", "--resume"]),
         (report, ["Examples:", "--volatility", "twap and adaptive are added", "--tape-columns", "report.html"]),
         (benchmark, ["Examples:", "--num-envs", "CartPole"]),
+        (export, ["Examples:", "runs/ppo-1", "PPO.load", "Run folder", "only load such files from people you trust"]),
     ],
 )
 def test_help_teaches_by_examples_and_units(script: Any, texts: list[str], call: Callable[..., Any]) -> None:
@@ -215,6 +241,10 @@ def test_help_shows_the_values_of_the_preset_that_was_named(call: Callable[..., 
         (train, ["--resume", "{tmp}"], "error: {tmp}/config.yaml: no such file; is {tmp} a run folder?"),
         (train, ["dqn", "--action", "fraction", "--run", "{tmp}/run"], "error: action 'fraction': DQN needs"),
         (train, ["dqn", "--device", "toaster", "--run", "{tmp}/run"], "toaster"),
+        (export, ["{tmp}", "model.zip"], "is {tmp} a run folder?"),
+        (export, ["{dqn}", "model.zip"], "error: {dqn}: its agent, a DQN, is not on Stable-Baselines3"),
+        (export, ["{ppo}", "{tape}"], "error: {tape} exists: choose another file, so that nothing is overwritten"),
+        (export, ["{ppo}", "nowhere/model.zip"], "error: nowhere: no such folder"),
         (benchmark, ["--out", "{tmp}"], "error: {tmp} exists: choose another folder"),
     ],
 )
@@ -224,14 +254,16 @@ def test_what_the_user_can_mend_is_one_line_and_exit_status_two(
     message: str,
     tmp_path: Path,
     tape_csv: Path,
+    saved: dict[str, Path],
     call: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    names = {"tmp": tmp_path, "tape": tape_csv, **saved}
     monkeypatch.setattr(benchmark, "median_ns", lambda *_: pytest.fail("timed before --out was checked"))
     monkeypatch.chdir(tmp_path)
-    status, _, err = call(script, *(text.format(tmp=tmp_path, tape=tape_csv) for text in arguments))
+    status, _, err = call(script, *(text.format(**names) for text in arguments))
     assert status == 2
-    assert message.format(tmp=tmp_path, tape=tape_csv) in err
+    assert message.format(**names) in err
     assert err.startswith("error:")
     assert len(err.strip().split("\n")) == 1
     assert {p.name for p in tmp_path.iterdir()} == {"market.csv"}

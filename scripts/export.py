@@ -1,0 +1,45 @@
+"""Write a run's agent as a model of Stable-Baselines3, for its own tools and for further training.
+
+Examples:
+  python scripts/export.py runs/ppo-1 ppo.zip                  the agent at its best check
+  python scripts/export.py runs/ppo-1/last ppo-last.zip        the agent that training ended with
+
+Then, in Python:
+  from stable_baselines3 import PPO                            DQN for a run of ddqn
+  model = PPO.load("ppo.zip", env=SB3VecEnv("AlmgrenChriss-v0"))
+
+The file carries pickles, as all of that format do: only load such files from people you trust. Agents that are not
+on Stable-Baselines3 cannot be exported.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from exec_env.harness.agent import load_run
+from scripts.cli import run
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What is written, and where to."""
+
+    run: tyro.conf.Positional[Path]
+    """Run folder of ppo or ddqn."""
+    file: tyro.conf.Positional[Path]
+    """File to create; .zip is added where it has no ending."""
+
+
+def main(argv: Sequence[str]) -> None:
+    """Parse, load, write."""
+    args = tyro.cli(Arguments, args=argv, description=__doc__)
+    agent = load_run(args.run)
+    if not hasattr(agent, "export"):
+        raise ValueError(f"{args.run}: its agent, a {type(agent).__name__}, is not on Stable-Baselines3")
+    print(f"model: {agent.export(args.file)}")
+
+
+if __name__ == "__main__":
+    run(main)

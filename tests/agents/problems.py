@@ -1,0 +1,26 @@
+"""Small problems for learners, shared by their tests."""
+
+from typing import Any
+
+import gymnasium as gym
+
+from exec_env.harness.agent import Setup
+from exec_env.harness.weights import Head
+
+TWO_SLICES: dict[str, Any] = {
+    "n_steps": 2,
+    "shares": 10_000.0,
+    "slice_length": 1 / 10,
+    "temporary_impact": 1e-5,
+}
+"""An order that TWAP is far from the best for: what is held is dear, impact is cheap."""
+
+
+def made(cls: Any, config: Any, action: str = "pace", steps: int = 640, num_envs: int = 16, **problem: Any) -> Any:
+    """A learner, and the environment that it is for."""
+    env: Any = gym.make_vec("AlmgrenChriss-v0", num_envs=num_envs, action=action, **problem)
+    return cls.build(config, Head.of(env.mode, env.order), Setup(steps, num_envs, 3, "cpu")), env
+
+
+def nothing(steps: int, values: dict[str, float]) -> None:
+    """Report to nobody."""
