@@ -185,7 +185,7 @@ def _require_listener(where: str) -> None:
         raise ValueError(f"--ray {where}: must be HOST:PORT, auto or off")
     try:
         socket.create_connection((host, int(port)), timeout=10).close()
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise ValueError(f"--ray {where}: {_one_line(error)}") from None
 
 
