@@ -5,9 +5,8 @@ One file, to be read from top to bottom: configuration, network, loss, agent.
 
 import copy
 import itertools
-import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,11 @@ import torch
 from gymnasium.vector import VectorEnv
 from torch import nn
 
-from agents.replay import Batch, Replay, torch_device
-from exec_env.actions import ActionMode
-from exec_env.harness.storage import read_tensors, read_yaml, write_tensors, write_yaml
+from agents.replay import Batch, Replay, half_cosine, torch_device
+from exec_env.harness.agent import Setup
+from exec_env.harness.weights import Head, load_weights, save_weights, weights_must_fit
 from exec_env.observation import Observation
-from exec_env.validation import Count, Positive, Probability, check_fields, from_mapping
-
-_PACE = ActionMode("pace")
+from exec_env.validation import Count, Positive, Probability, check_fields
 
 
 @dataclass(frozen=True)
@@ -94,12 +91,14 @@ class DQN:
 
     Args:
         config: hyper-parameters.
-        n_observations: size of an observation, D.
-        n_actions: number of actions, A.
+        head: how its outputs become actions.
         total_steps: environment steps that the schedules of learning rate and exploration span.
         seed: of weights, exploration and replay.
         device: torch device of the networks.
-        action_mode: meaning of the actions.
+        n_observations: size of an observation, D.
+
+    Raises:
+        ValueError: for a continuous action mode.
     """
 
     Config = DQNConfig
@@ -107,19 +106,22 @@ class DQN:
     def __init__(
         self,
         config: DQNConfig,
-        n_observations: int,
-        n_actions: int,
+        head: Head,
         total_steps: int = 1,
         seed: int = 0,
         device: str = "cpu",
-        action_mode: ActionMode = _PACE,
+        n_observations: int = len(Observation._fields),
     ) -> None:
-        self.config, self.total_steps, self.device = config, total_steps, torch_device(device)
-        self.n_observations, self.n_actions, self.action_mode = n_observations, n_actions, action_mode
+        if not head.action_mode.is_discrete:
+            raise ValueError(
+                f"action {head.action_mode.name!r}: DQN needs a discrete one, 'pace' or 'participation-levels'"
+            )
+        self.config, self.head, self.total_steps, self.device = config, head, total_steps, torch_device(device)
+        self.action_mode, self.n_actions = head.action_mode, head.action_mode.n_levels
         init, sampling = np.random.SeedSequence(seed).generate_state(2).tolist()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(init)
-            self.online = q_network(n_observations, n_actions, config.hidden).to(self.device)
+            self.online = q_network(n_observations, self.n_actions, config.hidden).to(self.device)
         self.target = copy.deepcopy(self.online).requires_grad_(False)
         self.optimiser = torch.optim.Adam(self.online.parameters(), lr=config.learning_rate, fused=True)
         self.replay = Replay(config.replay_size, n_observations, self.device)
@@ -127,26 +129,17 @@ class DQN:
         self.steps = self.updates = 0
 
     @classmethod
-    def build(
-        cls,
-        config: DQNConfig,
-        mode: ActionMode,
-        n_observations: int,
-        n_actions: int,
-        total_steps: int,
-        seed: int,
-        device: str,
-    ) -> "DQN":
+    def build(cls, config: DQNConfig, head: Head, setup: Setup) -> "DQN":
         """A fresh agent for an environment.
 
         Raises:
-            ValueError: for a continuous action mode.
+            ValueError: for a continuous action mode, or a training that ends before the first update.
         """
-        if not mode.is_discrete:
-            raise ValueError(f"action {mode.name!r}: DQN needs a discrete one, 'pace' or 'participation-levels'")
-        if total_steps <= config.warm_up:
-            raise ValueError(f"DQNConfig.warm_up = {config.warm_up}: must be below the {total_steps} steps of training")
-        return cls(config, n_observations, n_actions, total_steps, seed, device, mode)
+        if setup.total_steps <= config.warm_up:
+            raise ValueError(
+                f"DQNConfig.warm_up = {config.warm_up}: must be below the {setup.total_steps} steps of training"
+            )
+        return cls(config, head, setup.total_steps, setup.seed, setup.device)
 
     @property
     def progress(self) -> float:
@@ -206,7 +199,7 @@ class DQN:
         """One gradient step on a batch from the replay memory; returns the loss. Shape: []."""
         c = self.config
         for group in self.optimiser.param_groups:
-            group["lr"] = c.learning_rate * 0.5 * (1 + math.cos(math.pi * self.progress))
+            group["lr"] = half_cosine(c.learning_rate)(1 - self.progress)
         loss = dqn_loss(self.replay.sample(c.batch_size, self.generator), self.online, self.target, c)
         self.optimiser.zero_grad()
         loss.backward()
@@ -218,12 +211,8 @@ class DQN:
         return loss.detach()
 
     def save(self, folder: Path) -> None:
-        """Write ``agent.yaml`` and ``weights.pt``: all that acting needs."""
-        mode = {"name": self.action_mode.name, "levels": self.action_mode.levels and list(self.action_mode.levels)}
-        shapes = {"n_observations": self.n_observations, "n_actions": self.n_actions}
-        config = asdict(self.config) | {"hidden": list(self.config.hidden)}
-        write_yaml(folder / "agent.yaml", {"agent": "dqn", "action_mode": mode, **shapes, "config": config})
-        write_tensors(folder / "weights.pt", self.online.state_dict())
+        """Write all that acting needs; see ``exec_env.harness.weights``."""
+        save_weights(folder, "dqn", self.head, self.config, self.online.state_dict())
 
     @classmethod
     def load(cls, folder: Path) -> "DQN":
@@ -232,20 +221,10 @@ class DQN:
         Raises:
             ValueError: naming the file and what is wrong with it.
         """
-        folder = Path(folder)
-        where = str(folder / "agent.yaml")
-        described = read_yaml(folder / "agent.yaml")
-        mode = from_mapping(ActionMode, described.get("action_mode"), where)
-        config = from_mapping(DQNConfig, described.get("config"), where)
-        shapes = from_mapping(_Shapes, {k: described.get(k) for k in ("n_observations", "n_actions")}, where)
-        for name, wanted in (("n_observations", len(Observation._fields)), ("n_actions", mode.n_levels)):
-            if getattr(shapes, name) != wanted:
-                raise ValueError(f"{where}: {name} = {getattr(shapes, name)}: must be {wanted}")
-        try:
-            agent = cls(config, shapes.n_observations, shapes.n_actions, action_mode=mode)
-            agent.online.load_state_dict(read_tensors(folder / "weights.pt"))
-        except (RuntimeError, AttributeError, TypeError) as error:
-            raise ValueError(f"{folder / 'weights.pt'}: weights of another network: {_one_line(error)}") from None
+        config, head, weights = load_weights(folder, DQNConfig)
+        agent = cls(config, head)
+        with weights_must_fit(folder):
+            agent.online.load_state_dict(weights)
         return agent
 
     def state_dict(self) -> dict[str, Any]:
@@ -272,16 +251,3 @@ class DQN:
         self.replay.load_state_dict(state["replay"])
         self.generator.set_state(state["generator"])
         self.steps, self.updates = int(state["steps"]), int(state["updates"])
-
-
-@dataclass(frozen=True)
-class _Shapes:
-    n_observations: Count
-    n_actions: Count
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

@@ -1,5 +1,7 @@
-"""What learners in torch share: replay memory, and where tensors live."""
+"""What learners in torch share: replay memory, schedules, and where tensors live."""
 
+import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +20,15 @@ def torch_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ValueError(f"device = {name!r}: not to be had here: {str(error).splitlines()[0][:120]}") from None
     return device
+
+
+def half_cosine(start: float) -> Callable[[float], float]:
+    """A schedule that falls from ``start`` to zero along a half cosine, as a function of the part that is left.
+
+    >>> [round(half_cosine(2.0)(left), 3) for left in (1.0, 0.5, 0.0)]
+    [2.0, 1.0, 0.0]
+    """
+    return lambda left: start * 0.5 * (1 - math.cos(math.pi * left))
 
 
 class Batch(NamedTuple):

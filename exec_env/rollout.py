@@ -22,26 +22,49 @@ class Step(NamedTuple):
     after: Book
 
 
+def executor(
+    act: Callable[[np.ndarray], Any], market: Market, order: Order, mode: ActionMode
+) -> Callable[[Book, Slice, int], Step]:
+    """One slice, whatever came before it: what the agent sees, does and gets.
+
+    Args:
+        act: from observations (n_paths, 10) to actions (n_paths,) or (n_paths, 1).
+        market: gives the constants of execution and the units of observations.
+        order: the order.
+        mode: meaning of the actions.
+
+    Returns:
+        A function of the books, the slice, and how many slices are left with this one.
+    """
+    observe, constants = Observer(market, order), terms(market, order)
+    decode = Decoder(mode, order).many
+
+    def step(book: Book, now: Slice, left: int) -> Step:
+        n = len(now.volume)
+        observations = stack(observe(book, observe.market(now), left), n)
+        values = decode(act(observations), n)
+        asked = mode.shares(values, book.remaining, left, now.volume)
+        after, fill = trade(book, now, asked, constants, left == 1)
+        return Step(book, now, fill, after)
+
+    return step
+
+
 def rollout(
     act: Callable[[np.ndarray], Any], tape: Tape, market: Market, order: Order, mode: ActionMode
 ) -> Iterator[Step]:
     """Execute ``order`` on every path of ``tape``: slice by slice what the environments do, path by path the same.
 
     Args:
-        act: from observations (n_paths, 10) to actions (n_paths,) or (n_paths, 1).
         tape: the paths.
-        market: gives the constants of execution and the units of observations.
-        order: the order.
-        mode: meaning of the actions.
+        act: as of ``executor``, like the rest.
+        market: likewise.
+        order: likewise.
+        mode: likewise.
     """
-    observe, constants = Observer(market, order), terms(market, order)
-    decode = Decoder(mode, order).many
+    execute = executor(act, market, order, mode)
     book = opening(np.full(tape.n_paths, order.shares), np.zeros(tape.n_paths))
     for t in range(order.n_steps):
-        now, left = tape.at(t), order.n_steps - t
-        observations = stack(observe(book, observe.market(now), left), tape.n_paths)
-        values = decode(act(observations), tape.n_paths)
-        asked = mode.shares(values, book.remaining, left, now.volume)
-        after, fill = trade(book, now, asked, constants, left == 1)
-        yield Step(book, now, fill, after)
-        book = after
+        step = execute(book, tape.at(t), order.n_steps - t)
+        yield step
+        book = step.after

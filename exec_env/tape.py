@@ -76,6 +76,13 @@ class Tape:
         """
         return Simulator(market, order).sample([np.random.default_rng(seed)], n_paths)
 
+    @classmethod
+    def shaped(cls, market: Market, order: Order, normals: Normals) -> "Tape":
+        """The paths that the given normals make."""
+        size = normals.liquidity.shape
+        slices = Slice(*(np.broadcast_to(column, size) for column in shape(market, order, normals)))
+        return cls(slices, np.full(size[0], market.arrival_price))
+
 
 class Source(Protocol):
     """Where an environment's paths come from."""
@@ -99,12 +106,7 @@ class Simulator:
             rng.standard_normal(out=out)
         z = block.reshape(-1, *block.shape[2:])
         normals = Normals(**{name: z[:, i] for i, name in enumerate(names)})
-        slices = shape(self.market, self.order, normals)
-        n = len(z)
-        return Tape(
-            Slice(*(np.broadcast_to(column, (n, self.order.n_steps)) for column in slices)),
-            np.full(n, self.market.arrival_price),
-        )
+        return Tape.shaped(self.market, self.order, normals)
 
 
 def shape(market: Market, order: Order, normals: Normals) -> Slice:

@@ -64,14 +64,7 @@ class ProblemOptions:
     @classmethod
     def start(cls, argv: Sequence[str], default_env: str) -> "ProblemOptions":
         """The preset that --env and --preset name, so that --help shows its values as the defaults."""
-
-        @dataclass(frozen=True)
-        class First:
-            env: str = default_env
-            preset: str = ""
-
-        named = [a for a in argv if a not in ("-h", "--help")]
-        first, _ = tyro.cli(First, args=named, return_unknown_args=True)
+        first = _first(argv, default_env)
         preset = get_preset(first.preset or get_spec(first.env).preset)
         return cls(first.preset, preset.market, preset.order)
 
@@ -106,6 +99,29 @@ def require_package(name: str, extra: str) -> None:
     """
     if importlib.util.find_spec(name) is None:
         raise ValueError(f"{name} is not installed: pip install 'exec-env[{extra}]'")
+
+
+@dataclass(frozen=True)
+class _First:
+    env: str
+    preset: str = ""
+
+
+def _first(argv: Sequence[str], default_env: str) -> _First:
+    """The options that decide the defaults of the others."""
+    named = [a for a in argv if a not in ("-h", "--help")]
+    return tyro.cli(_First, args=named, default=_First(default_env), return_unknown_args=True)[0]
+
+
+def named_env(argv: Sequence[str], default_env: str) -> str:
+    """The environment that --env names.
+
+    Raises:
+        ValueError: when there is none of that name.
+    """
+    env = _first(argv, default_env).env
+    get_spec(env)
+    return env
 
 
 def refuse_existing(out: Path | None) -> None:

@@ -5,12 +5,17 @@ Examples:
   python scripts/train.py dqn --run runs/fast --steps 1000000  a shorter run, in a folder of your choice
   python scripts/train.py dqn --side buy --shares 400000       any field of Market and Order is an option
   python scripts/train.py dqn --tape market.csv --shares 5000  on a recorded market
+  python scripts/train.py ppo --env AlmgrenChrissContinuous-v0 an agent of Stable-Baselines3, on a continuous action
   python scripts/train.py --resume runs/dqn-1                  go on with a run that was interrupted
+
+Defaults of training and agent are those tuned for the environment: agents/AGENT.yaml. The run folder keeps the agent
+as it was at its best check and as it ended (RUN/last).
 
 Then compare it with the baselines:
   python scripts/evaluate.py twap pov almgren-chriss runs/dqn-1
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, make_dataclass
 from pathlib import Path
@@ -20,11 +25,12 @@ import tyro
 
 from exec_env.actions import ActionMode
 from exec_env.harness.agent import agent_class, known_agents
+from exec_env.harness.hyperparameters import TrainConfig, settings
 from exec_env.harness.storage import free_folder
-from exec_env.harness.train import TrainConfig, resume, train
+from exec_env.harness.train import resume, train
 from exec_env.reward import Reward
 from exec_env.validation import unknown
-from scripts.cli import ProblemOptions, TapeOptions, parse, run
+from scripts.cli import ProblemOptions, TapeOptions, named_env, parse, run
 
 
 @dataclass(frozen=True)
@@ -51,8 +57,9 @@ def main(argv: Sequence[str]) -> None:
     name = argv[0] if argv and not argv[0].startswith("-") else None
     if name is not None and name not in learners():
         raise ValueError(unknown("learning agent", name, learners()))
-    config_class: Any = agent_class(name or learners()[0]).Config
-    start = ProblemOptions.start(argv[1:] if name else argv, TrainConfig.env)
+    rest = argv[1:] if name else argv
+    start, env = ProblemOptions.start(rest, TrainConfig.env), named_env(rest, TrainConfig.env)
+    train_settings, agent_settings = settings(name or learners()[0], env)
     arguments: Any = make_dataclass(
         "Arguments",
         [
@@ -62,8 +69,8 @@ def main(argv: Sequence[str]) -> None:
                 "",
             ),
             ("options", Options, field(default_factory=Options)),
-            ("train", TrainConfig, field(default_factory=TrainConfig)),
-            ("learner", config_class, field(default_factory=config_class)),
+            ("train", TrainConfig, field(default=train_settings)),
+            ("learner", type(agent_settings), field(default=agent_settings)),
             ("reward", Reward, field(default_factory=Reward)),
             ("tape", TapeOptions, field(default_factory=TapeOptions)),
             ("problem", ProblemOptions, start),
@@ -87,7 +94,11 @@ def main(argv: Sequence[str]) -> None:
         if args.options.action is not None:
             options["action"] = ActionMode(args.options.action).name
         folder = args.options.run or free_folder(Path("runs") / args.agent)
-        train(args.agent, folder, args.train, args.learner, progress=not args.options.quiet, **options)
+        try:
+            train(args.agent, folder, args.train, args.learner, progress=not args.options.quiet, **options)
+        except KeyboardInterrupt:
+            print(f"go on with: python scripts/train.py --resume {folder}", file=sys.stderr)
+            raise
     print(f"run folder: {folder}\ncompare it: python scripts/evaluate.py twap pov almgren-chriss {folder}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -13,12 +14,15 @@ from gymnasium.vector import VectorEnv
 
 from exec_env.actions import ActionMode
 from exec_env.harness.storage import read_yaml
+from exec_env.harness.weights import Head
 from exec_env.market import Market
 from exec_env.order import Order
 from exec_env.validation import unknown
 
 GROUP = "exec_env.agents"
 """Entry points of this group give agents their names; any distribution can add to it."""
+BEST, LAST = "best", "last"
+"""Folders of a run: the agent as it was at its best check, and at its last."""
 
 
 @runtime_checkable
@@ -32,6 +36,20 @@ class Agent(Protocol):
         """Actions for a batch of observations. Shape: (n, 10) -> (n,) or (n, 1)."""
 
 
+@dataclass(frozen=True)
+class Setup:
+    """How a learner is going to be trained."""
+
+    total_steps: int
+    """Environment steps in all."""
+    num_envs: int
+    """Environments side by side."""
+    seed: int
+    """Of weights and exploration."""
+    device: str
+    """Torch device of the networks."""
+
+
 @runtime_checkable
 class Learner(Agent, Protocol):
     """An agent that learns, and that a run folder can keep."""
@@ -42,16 +60,7 @@ class Learner(Agent, Protocol):
     """Environment steps it has learned from."""
 
     @classmethod
-    def build(
-        cls,
-        config: Any,
-        mode: ActionMode,
-        n_observations: int,
-        n_actions: int,
-        total_steps: int,
-        seed: int,
-        device: str,
-    ) -> Learner:
+    def build(cls, config: Any, head: Head, setup: Setup) -> Learner:
         """A fresh learner for an environment."""
 
     def learn(self, env: VectorEnv, steps: int, seed: int, report: Callable[[int, dict[str, float]], None]) -> None:
@@ -94,12 +103,14 @@ def agent_class(name: str) -> type[Any]:
 
 
 def load_run(folder: str | Path) -> Learner:
-    """The agent that a run folder holds.
+    """The agent that a run folder holds: the best of its checks; ``RUN/last`` is the one that training ended with.
 
     Raises:
         ValueError: when the folder holds none, or something that is none.
     """
     folder = Path(folder)
+    if not (folder / "agent.yaml").exists() and (folder / BEST).is_dir():
+        folder = folder / BEST
     described = read_yaml(folder / "agent.yaml")
     name = described.get("agent")
     if not isinstance(name, str):
@@ -131,7 +142,8 @@ def resolve(agent: str | Path | Agent, market: Market, order: Order) -> tuple[st
     text = str(agent)
     named = normalise(text) in known_agents()
     if not named and Path(text).is_dir():
-        return Path(text).resolve().name, load_run(text)
+        folder = Path(text).resolve()
+        return f"{folder.parent.name}/{folder.name}" if folder.name in (BEST, LAST) else folder.name, load_run(folder)
     if ":" in text:
         module, _, attribute = text.partition(":")
         try:

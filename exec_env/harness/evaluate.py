@@ -13,7 +13,7 @@ from tqdm import tqdm
 from exec_env import lq
 from exec_env.actions import get_action_mode
 from exec_env.execution import COMPONENTS, Slice, bps
-from exec_env.harness.agent import Agent, resolve_all
+from exec_env.harness.agent import BEST, LAST, Agent, resolve_all
 from exec_env.harness.metrics import REFERENCE, summarise
 from exec_env.harness.storage import new_folder, read_yaml, write_yaml
 from exec_env.problem import Problem, make_problem
@@ -59,6 +59,16 @@ class Evaluation:
         """One row per agent; see ``exec_env.harness.metrics.summarise`` for the columns."""
         return summarise(self.per_path, self.bound_bps, self.n_independent)
 
+    @property
+    def remarks(self) -> list[str]:
+        """Sentences that belong to the table, ``notes`` among them."""
+        lines = []
+        if self.problem.recording:
+            lines.append(f"episodes of a recording overlap; errors are those of {self.n_independent} that do not")
+        if REFERENCE not in self.settings["agents"]:
+            lines.append(f"{REFERENCE} was not among the agents, so nothing is compared with it")
+        return [*lines, *self.notes]
+
     def table(self) -> str:
         """The main columns as text, for a terminal."""
         t = self.per_agent
@@ -79,12 +89,7 @@ class Evaluation:
             index=t.index,
         )
         bound = f"no bound: {self.no_bound}" if self.bound_bps is None else f"lower bound {self.bound_bps:.3f}"
-        lines = [f"bps of the arrival notional; ± is one standard error; {bound}"]
-        if self.problem.recording:
-            lines.append(f"episodes of a recording overlap; errors are those of {self.n_independent} that do not")
-        if REFERENCE not in t.index:
-            lines.append(f"{REFERENCE} was not among the agents, so nothing is compared with it")
-        lines += self.notes
+        lines = [f"bps of the arrival notional; ± is one standard error; {bound}", *self.remarks]
         text = shown.map(lambda cell: "-" if "nan" in cell and "±" not in cell else cell.replace("± nan", ""))
         return "\n".join([text.to_string(), *lines])
 
@@ -181,8 +186,12 @@ def find_bound(problem: Problem) -> tuple[float | None, str]:
 
 def _trained_elsewhere(agent: Any, env_id: str, overrides: dict[str, Any]) -> list[str]:
     """A note where a run folder's agent was trained on another problem than it is evaluated on."""
-    config = Path(agent) / "config.yaml" if isinstance(agent, str | Path) else None
-    if config is None or not config.is_file():
+    if not isinstance(agent, str | Path):
+        return []
+    run = Path(agent).resolve()
+    run = run.parent if run.name in (BEST, LAST) else run
+    config = run / "config.yaml"
+    if not config.is_file():
         return []
     described = read_yaml(config)
     trained = (described.get("train") or {}).get("env"), described.get("options") or {}
@@ -191,7 +200,7 @@ def _trained_elsewhere(agent: Any, env_id: str, overrides: dict[str, Any]) -> li
     if (trained[0], options) == (env_id, overrides):
         return []
     given = ", ".join(f"{k}={v}" for k, v in options.items())
-    return [f"{Path(agent).name} was trained on {trained[0]}{' with ' + given if given else ''}"]
+    return [f"{run.name} was trained on {trained[0]}{' with ' + given if given else ''}"]
 
 
 def _rows(problem: Problem, episodes: int, starts: str) -> np.ndarray | None:

@@ -5,15 +5,54 @@
 """
 
 import inspect
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from exec_env.harness.agent import agent_class
 from exec_env.harness.storage import read_yaml
-from exec_env.harness.train import TrainConfig
-from exec_env.registry import ENVIRONMENTS
-from exec_env.validation import from_mapping, unknown
+from exec_env.registry import ENVIRONMENTS, get_spec
+from exec_env.validation import Bounds, Count, Finite, check_fields, from_mapping, unknown
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What to train on, and for how long."""
+
+    env: str = "AlmgrenChriss-v0"
+    """Environment id."""
+    steps: Count = 3_000_000
+    """Environment steps to learn from."""
+    seed: Annotated[int, Bounds(low=0)] = 0
+    """Of weights, exploration and training paths."""
+    num_envs: Count = 256
+    """Environments that run side by side."""
+    intervals: Count = 20
+    """Parts that training is cut into; after each the agent is checked, logged and saved."""
+    check_episodes: Count = 4_000
+    """Paths of each check; the same ones every time. Never trained on, but on a tape both come from the same rows."""
+    stop_gap: Finite | None = None
+    """Stop early once a check's gap to the bound [%] is this or less."""
+    patience: Count | None = None
+    """Stop early after so many checks in a row without a new best one."""
+    device: str = "cpu"
+    """Torch device of the networks."""
+    threads: Count = 1
+    """Torch threads. Small networks are fastest, and machines give the same results, with one."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        get_spec(self.env)
+        if self.steps < self.intervals * self.num_envs:
+            raise ValueError(
+                f"TrainConfig.steps = {self.steps}: must be at least intervals × num_envs "
+                f"= {self.intervals * self.num_envs}"
+            )
+
+    @property
+    def per_interval(self) -> int:
+        """Steps of an interval: as many in each environment, so ``steps`` is rounded up."""
+        return -(-self.steps // (self.intervals * self.num_envs)) * self.num_envs
 
 
 def read(agent: str) -> dict[str, Any]:
@@ -43,7 +82,10 @@ def read(agent: str) -> dict[str, Any]:
 
 
 def settings(
-    agent: str, env: str, train: dict[str, Any] | None = None, agent_fields: dict[str, Any] | None = None
+    agent: str,
+    env: str = TrainConfig.env,
+    train: dict[str, Any] | None = None,
+    agent_fields: dict[str, Any] | None = None,
 ) -> tuple[TrainConfig, Any]:
     """What an agent is trained with on an environment.
 

@@ -85,6 +85,27 @@ def free_folder(stem: str | Path) -> Path:
     return folder
 
 
+def new_file(path: str | Path) -> Path:
+    """A file that does not exist yet and can be created; not created yet.
+
+    Raises:
+        ValueError: when it exists, so that no result is overwritten, or its folder cannot be written to.
+    """
+    path = Path(path)
+    if path.exists():
+        raise ValueError(f"{path} exists: choose another file, so that nothing is overwritten")
+    nearest = next(folder for folder in path.absolute().parents if folder.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise ValueError(f"{path}: cannot be created: {nearest} is no folder that can be written to")
+    return path
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, and the folders it is in."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _replace(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
 def _replace(path: Path, write: Any) -> None:
     """Write beside the file, then rename: a kill in between leaves the old file whole."""
     partial = path.with_name(path.name + ".partial")

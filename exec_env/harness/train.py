@@ -4,10 +4,10 @@ import json
 import os
 import platform
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -16,52 +16,17 @@ from tqdm import tqdm
 
 from exec_env.actions import get_action_mode
 from exec_env.execution import bps
-from exec_env.harness.agent import Learner, agent_class, normalise
+from exec_env.harness.agent import BEST, LAST, Learner, Setup, agent_class, normalise
 from exec_env.harness.evaluate import find_bound
+from exec_env.harness.hyperparameters import TrainConfig, settings
 from exec_env.harness.storage import new_folder, read_tensors, read_yaml, write_tensors, write_yaml
-from exec_env.observation import Observation
+from exec_env.harness.weights import Head
 from exec_env.problem import Problem
 from exec_env.registry import get_spec
 from exec_env.rollout import rollout
-from exec_env.validation import Bounds, Count, check_fields, from_mapping
+from exec_env.validation import from_mapping
 
 _TRAINING, _VALIDATION = 1, 2  # streams of seeds, so that no path is shared between them
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """What to train on, and for how long."""
-
-    env: str = "AlmgrenChriss-v0"
-    """Environment id."""
-    steps: Count = 3_000_000
-    """Environment steps to learn from."""
-    seed: Annotated[int, Bounds(low=0)] = 0
-    """Of weights, exploration and training paths."""
-    num_envs: Count = 256
-    """Environments that run side by side."""
-    intervals: Count = 20
-    """Parts that training is cut into; after each the agent is checked, logged and saved."""
-    check_episodes: Count = 2_000
-    """Paths of each check; the same ones every time. Never trained on, but on a tape both come from the same rows."""
-    device: str = "cpu"
-    """Torch device of the networks."""
-    threads: Count = 1
-    """Torch threads. Small networks are fastest, and machines give the same results, with one."""
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-        get_spec(self.env)
-        if self.steps < self.intervals * self.num_envs:
-            raise ValueError(
-                f"TrainConfig.steps = {self.steps}: must be at least intervals × num_envs "
-                f"= {self.intervals * self.num_envs}"
-            )
-
-    @property
-    def per_interval(self) -> int:
-        """Steps of an interval: as many in each environment, so ``steps`` is rounded up."""
-        return -(-self.steps // (self.intervals * self.num_envs)) * self.num_envs
 
 
 def train(
@@ -74,26 +39,29 @@ def train(
 ) -> Learner:
     """Train a learner and keep everything in a new folder ``run``.
 
-    The folder holds ``config.yaml``, ``agent.yaml`` and ``weights.pt`` (the agent), ``checkpoint.pt`` (to go on),
-    ``progress.csv`` and TensorBoard events (the log), and ``learning_curve.png``.
+    The folder holds ``config.yaml``; ``best/`` and ``last/``, the agent as it was at its best check and at its last;
+    ``checkpoint.pt`` (to go on); ``progress.csv`` and TensorBoard events (the log); and, once training has ended,
+    ``summary.yaml`` and ``learning_curve.png``.
 
     Args:
         agent: name of a learner.
         run: folder to create.
-        config: what to train on.
-        agent_config: the learner's own ``Config``.
+        config: what to train on; by default the agent's own settings, see ``exec_env.harness.hyperparameters``.
+        agent_config: the learner's own ``Config``; by default its settings for the environment.
         progress: whether to show a progress bar.
         **options: options of the environment: fields of Market and Order, ``preset``, ``action``, ``tape`` ...
 
     Raises:
         ValueError: for a folder that exists, an unknown agent, and whatever the environment refuses.
     """
-    config = config or TrainConfig()
     cls = _learner_class(agent)
-    agent_config = agent_config or cls.Config()
+    config = config or settings(agent)[0]
+    agent_config = agent_config or settings(agent, config.env)[1]
     described = {"agent": normalise(agent), "train": asdict(config), "options": _plain(options)}
     problem = _problem(config, options)
     learner = _build(cls, agent_config, problem, config)
+    if config.stop_gap is not None and find_bound(problem)[0] is None:
+        raise ValueError(f"TrainConfig.stop_gap = {config.stop_gap}: there is no bound: {find_bound(problem)[1]}")
     run = new_folder(run)
     write_yaml(
         run / "config.yaml", described | {"agent_config": _plain(asdict(agent_config)), "made_with": _versions()}
@@ -145,11 +113,9 @@ def _problem(config: TrainConfig, options: dict[str, Any]) -> Problem:
 
 
 def _build(cls: Any, agent_config: Any, problem: Problem, config: TrainConfig) -> Learner:
-    mode, space = problem.action, problem.action.space(problem.order)
-    n_actions = int(space.n) if isinstance(space, gym.spaces.Discrete) else 1
-    n_observations = len(Observation._fields)
     total = config.intervals * config.per_interval
-    return cls.build(agent_config, mode, n_observations, n_actions, total, config.seed, config.device)
+    setup = Setup(total, config.num_envs, config.seed, config.device)
+    return cls.build(agent_config, Head.of(problem.action, problem.order), setup)
 
 
 def _loop(
@@ -184,6 +150,8 @@ def _loop(
         ) as bar:
             bar.set_description("train")
             for interval in range(done, config.intervals):
+                if log.stopped(config):
+                    break
                 began = time.perf_counter()
                 latest: dict[str, float] = {}
 
@@ -194,11 +162,18 @@ def _loop(
                 learner.learn(env, per_interval, child_seed(config.seed, _TRAINING, interval), report)
                 row = {"interval": interval + 1, "steps": learner.steps} | check(learner) | latest
                 row["seconds"] = log.seconds + time.perf_counter() - began
+                if not np.isfinite(row["objective"]):
+                    raise ValueError(
+                        f"{run}: the objective is {row['objective']} after {learner.steps} steps: learning diverged; "
+                        "try a smaller learning rate"
+                    )
                 log.add(row)
                 for key, value in row.items():
                     writer.add_scalar(f"train/{key}", value, learner.steps)
                 bar.set_postfix_str(check.describe(row))
-                learner.save(run)
+                if log.best["interval"] == interval + 1:
+                    learner.save(run / BEST)
+                learner.save(run / LAST)
                 write_tensors(run / "checkpoint.pt", {"intervals": interval + 1, "learner": learner.state_dict()})
     finally:
         env.close()
@@ -207,6 +182,7 @@ def _loop(
     from exec_env.harness.plots import save_learning_curve
 
     save_learning_curve(log.frame(), check.twap, check.bound, run / "learning_curve.png")
+    write_yaml(run / "summary.yaml", log.summary())
     return learner
 
 
@@ -257,7 +233,29 @@ class _Log:
         """Time spent so far."""
         return float(self._rows[-1]["seconds"]) if self._rows else 0.0
 
+    @property
+    def best(self) -> dict[Any, Any]:
+        """The row of the best check; of equal ones the first."""
+        return min(self._rows, key=lambda row: row["objective"])
+
+    def stopped(self, config: TrainConfig) -> bool:
+        """Whether the last check ends training early. A function of the log, so that going on decides the same."""
+        if not self._rows:
+            return False
+        last = self._rows[-1]
+        if config.stop_gap is not None and last.get("gap_percent", np.inf) <= config.stop_gap:
+            return True
+        return config.patience is not None and last["interval"] - self.best["interval"] >= config.patience
+
+    def summary(self) -> dict[str, Any]:
+        """How training ended, in plain numbers."""
+        best, last = self.best, self._rows[-1]
+        gap = {"gap_percent": float(best["gap_percent"])} if "gap_percent" in best else {}
+        ended = {"intervals": int(last["interval"]), "steps": int(last["steps"]), "seconds": float(last["seconds"])}
+        return ended | {"best_interval": int(best["interval"]), "objective": float(best["objective"])} | gap
+
     def add(self, row: dict[str, Any]) -> None:
+        """Write the log with one more row."""
         self._rows.append(row)
         partial = self._path.with_suffix(".partial")
         self.frame().to_csv(partial, index=False, float_format="%.8g")
@@ -292,5 +290,5 @@ def _plain(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _versions() -> dict[str, str]:
-    packages = ("exec-env", "gymnasium", "numpy", "torch")
+    packages = ("exec-env", "gymnasium", "numpy", "stable-baselines3", "torch")
     return {"python": platform.python_version()} | {p: version(p) for p in packages}

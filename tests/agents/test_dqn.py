@@ -12,8 +12,10 @@ from torch import nn
 
 from agents.dqn import DQN, DQNConfig, dqn_loss, q_network, td_targets
 from agents.replay import Batch
-from exec_env import ActionMode
+from exec_env import ActionMode, Order
 from exec_env.harness import evaluate
+from exec_env.harness.agent import Setup
+from exec_env.harness.weights import Head
 
 
 @pytest.fixture(autouse=True)
@@ -88,7 +90,8 @@ def test_the_network_has_the_layers_that_were_asked_for() -> None:
 
 
 def agent(total_steps: int = 100, seed: int = 0, **config: Any) -> DQN:
-    return DQN(DQNConfig(**({"hidden": (8,)} | config)), 3, 2, total_steps=total_steps, seed=seed)
+    head = Head(ActionMode("pace", (0.0, 1.0)), high=1.0, n_steps=1)
+    return DQN(DQNConfig(**({"hidden": (8,)} | config)), head, total_steps, seed, n_observations=3)
 
 
 def test_the_share_of_random_actions_falls_linearly_and_then_stays() -> None:
@@ -237,7 +240,7 @@ def test_the_state_of_another_network_is_refused() -> None:
 
 def test_a_continuous_action_is_refused_with_the_discrete_ones() -> None:
     with pytest.raises(ValueError, match="action 'fraction': DQN needs a discrete one, 'pace' or"):
-        DQN.build(DQNConfig(), ActionMode("fraction"), 10, 1, 100, 0, "cpu")
+        DQN.build(DQNConfig(), Head(ActionMode("fraction"), 1.0, 40), Setup(100_000, 1, 0, "cpu"))
 
 
 @pytest.mark.parametrize(
@@ -272,7 +275,7 @@ def test_on_a_two_slice_order_it_beats_twap_on_paths_it_has_never_seen() -> None
         reward_scale=0.1,
         target_rate=0.05,
     )
-    learner = DQN(config, 10, 11, total_steps=16_000)
+    learner = DQN(config, Head.of(ActionMode("pace"), Order()), total_steps=16_000)
     env = gym.make_vec("AlmgrenChriss-v0", num_envs=32, **problem)
     learner.learn(env, 16_000, 0, lambda steps, values: None)
     table = evaluate([learner, "twap"], episodes=4000, seed=99, **problem).per_agent

@@ -15,8 +15,10 @@ from agents.dqn import DQN, DQNConfig
 from baselines.twap import TWAP
 from exec_env import ActionMode, Market, Order
 from exec_env.harness.agent import Agent, Learner, agent_class, known_agents, load_run, resolve
+from exec_env.harness.weights import Head
 
 DELETE = object()
+HEAD = Head.of(ActionMode("pace"), Order())
 
 
 @pytest.fixture
@@ -24,7 +26,7 @@ def run(tmp_path: Path) -> Path:
     """A folder with a small trained agent."""
     folder = tmp_path / "my-run"
     folder.mkdir()
-    DQN(DQNConfig(hidden=(4,)), n_observations=10, n_actions=11, seed=3).save(folder)
+    DQN(DQNConfig(hidden=(4,)), HEAD, seed=3).save(folder)
     return folder
 
 
@@ -45,7 +47,7 @@ def test_every_name_leads_to_a_class_of_an_agent() -> None:
 
 
 def test_learners_are_learners_and_schedules_are_not() -> None:
-    assert isinstance(DQN(DQNConfig(hidden=(4,)), 10, 11), Learner)
+    assert isinstance(DQN(DQNConfig(hidden=(4,)), HEAD), Learner)
     assert not isinstance(TWAP(Market(), Order()), Learner)
 
 
@@ -57,7 +59,7 @@ def test_an_unknown_name_is_refused_with_the_nearest() -> None:
 def test_a_run_folder_gives_the_agent_back_under_its_own_name(run: Path) -> None:
     label, agent = resolve(run, Market(), Order())
     observations = np.random.default_rng(0).standard_normal((50, 10)).astype(np.float32)
-    saved = DQN(DQNConfig(hidden=(4,)), n_observations=10, n_actions=11, seed=3)
+    saved = DQN(DQNConfig(hidden=(4,)), HEAD, seed=3)
     assert label == "my-run"
     np.testing.assert_array_equal(agent.act(observations), saved.act(observations))
     assert agent.action_mode == saved.action_mode
@@ -65,7 +67,7 @@ def test_a_run_folder_gives_the_agent_back_under_its_own_name(run: Path) -> None
 
 def test_levels_of_an_action_come_back(tmp_path: Path) -> None:
     mode = ActionMode("pace", (0.0, 1.0, 2.5))
-    DQN(DQNConfig(hidden=(4, 3)), 10, 3, action_mode=mode).save(tmp_path)
+    DQN(DQNConfig(hidden=(4, 3)), Head.of(mode, Order())).save(tmp_path)
     assert load_run(tmp_path).action_mode == mode
 
 
@@ -87,10 +89,13 @@ def test_levels_of_an_action_come_back(tmp_path: Path) -> None:
         ({"config": {"hidden": []}}, r"agent\.yaml: DQNConfig\.hidden = \[\]: must be|weights of another network"),
         ({"config": {"gama": 1.0}}, r"agent\.yaml: unknown field of DQNConfig 'gama'; did you mean 'gamma'"),
         ({"config": DELETE}, r"agent\.yaml: expected fields of DQNConfig"),
-        ({"n_observations": DELETE}, r"agent\.yaml: _?Shapes\.n_observations = None"),
-        ({"n_actions": 0}, r"agent\.yaml: _?Shapes\.n_actions = 0: must be"),
-        ({"n_actions": 12}, r"agent\.yaml: n_actions = 12: must be 11"),
-        ({"n_observations": 7}, r"agent\.yaml: n_observations = 7: must be 10"),
+        ({"high": DELETE}, r"agent\.yaml: Head\.high = None: must be"),
+        ({"high": float("nan")}, r"agent\.yaml: Head\.high = nan: must be"),
+        ({"n_steps": 0}, r"agent\.yaml: Head\.n_steps = 0: must be"),
+        ({"action_mode": {"name": "fraction"}}, r"action 'fraction': DQN needs a discrete one"),
+        ({"action_mode": {"name": "pace", "levels": [0, 1]}}, r"weights\.pt: weights of another network"),
+        ({"observation": DELETE}, r"agent\.yaml: observation = None: this version's entries are \['time_left'"),
+        ({"observation": ["time_left"]}, r"agent\.yaml: observation = \['time_left'\]: this version's entries"),
         ({"config": {"hidden": [5]}}, r"weights\.pt: weights of another network"),
         ({"config": {"hidden": [4, 4]}}, r"weights\.pt: weights of another network"),
     ],

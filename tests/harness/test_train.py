@@ -5,6 +5,7 @@ import os
 import pickle
 import shutil
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,8 @@ def flatten(state: Any) -> list[Any]:
 
 
 def assert_same_run(one: Path, other: Path) -> None:
-    assert (one / "weights.pt").read_bytes() == (other / "weights.pt").read_bytes()
-    assert (one / "agent.yaml").read_bytes() == (other / "agent.yaml").read_bytes()
+    for file in ("best/weights.pt", "last/weights.pt", "best/agent.yaml", "last/agent.yaml"):
+        assert (one / file).read_bytes() == (other / file).read_bytes(), file
     logs = [pd.read_csv(run / "progress.csv").drop(columns="seconds") for run in (one, other)]
     pd.testing.assert_frame_equal(*logs, check_exact=True)
     states = [torch.load(run / "checkpoint.pt", weights_only=True) for run in (one, other)]
@@ -68,8 +69,9 @@ def test_a_run_folder_holds_configuration_weights_log_and_picture(finished: Path
     names = {p.name for p in finished.iterdir()}
     assert names == {
         "config.yaml",
-        "agent.yaml",
-        "weights.pt",
+        "best",
+        "last",
+        "summary.yaml",
         "checkpoint.pt",
         "progress.csv",
         "tensorboard",
@@ -77,7 +79,7 @@ def test_a_run_folder_holds_configuration_weights_log_and_picture(finished: Path
     }
     described = yaml.safe_load((finished / "config.yaml").read_text())
     assert described["agent"] == "dqn"
-    assert described["train"] == CONFIG | {"env": "AlmgrenChriss-v0", "device": "cpu", "threads": 1}
+    assert described["train"] == asdict(TrainConfig()) | CONFIG
     assert described["options"] == {"n_steps": 5, "shares": 25_000.0}
     assert described["agent_config"]["hidden"] == [16]
     assert set(described["made_with"]) >= {"python", "torch", "exec-env"}
@@ -95,13 +97,51 @@ def test_the_log_has_a_row_per_interval(finished: Path) -> None:
 
 
 def test_the_log_and_an_evaluation_agree_on_the_trained_agent(finished: Path) -> None:
-    logged = pd.read_csv(finished / "progress.csv")["objective"].iloc[-1]
+    logged = pd.read_csv(finished / "progress.csv")["objective"]
     seed = child_seed(1, 2)
-    table = evaluate([finished, "twap"], episodes=50, seed=seed, n_steps=5, shares=2.5e4).per_agent
-    assert table.loc["finished", "objective_mean"] == pytest.approx(logged, rel=1e-6)
+    agents = [finished, finished / "last", "twap"]
+    table = evaluate(agents, episodes=50, seed=seed, n_steps=5, shares=2.5e4).per_agent
+    assert table.loc["finished", "objective_mean"] == pytest.approx(logged.min(), rel=1e-6)
+    assert table.loc["finished/last", "objective_mean"] == pytest.approx(logged.iloc[-1], rel=1e-6)
     assert table.loc["twap", "objective_mean"] == pytest.approx(
         pd.read_csv(finished / "progress.csv")["twap"].iloc[-1], rel=1e-6
     )
+
+
+def test_the_summary_names_the_best_check(finished: Path) -> None:
+    log, summary = pd.read_csv(finished / "progress.csv"), yaml.safe_load((finished / "summary.yaml").read_text())
+    best = log.loc[log["objective"].idxmin()]
+    assert summary["best_interval"] == best["interval"]
+    assert summary["objective"] == pytest.approx(best["objective"], rel=1e-6)
+    assert summary["gap_percent"] == pytest.approx(best["gap_percent"], rel=1e-6)
+    assert (summary["intervals"], summary["steps"]) == (4, 1280)
+
+
+def test_training_stops_at_the_gap_that_is_enough_and_stays_stopped(finished: Path, tmp_path: Path) -> None:
+    gaps = pd.read_csv(finished / "progress.csv")["gap_percent"]
+    enough = float(gaps.iloc[:2].min()) + 1e-3
+    run = fit(tmp_path / "run", config={"stop_gap": enough})
+    first = int((gaps <= enough).argmax()) + 1
+    assert len(pd.read_csv(run / "progress.csv")) == first < 4
+    assert resume(run).steps == 320 * first
+
+
+def test_training_stops_when_it_has_not_improved_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = iter([9.0, 7.0, 8.0, 7.5])
+    monkeypatch.setattr(module._Check, "__call__", lambda self, learner: {"objective": next(values)})
+    run = fit(tmp_path / "run", config={"patience": 1}, max_participation=None)
+    summary = yaml.safe_load((run / "summary.yaml").read_text())
+    assert (summary["intervals"], summary["best_interval"], summary["objective"]) == (3, 2, 7.0)
+
+
+def test_learning_that_diverged_is_said_and_leaves_the_best_agent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = iter([9.0, float("nan")])
+    monkeypatch.setattr(module._Check, "__call__", lambda self, learner: {"objective": next(values)})
+    with pytest.raises(ValueError, match="the objective is nan after 640 steps: learning diverged"):
+        fit(tmp_path / "run")
+    assert load_run(tmp_path / "run").n_actions == 11
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(finished: Path, tmp_path: Path) -> None:
@@ -109,7 +149,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(finished: Pa
     torch.manual_seed(5)
     assert_same_run(finished, fit(tmp_path / "again"))
     other = fit(tmp_path / "other", config={"seed": 2})
-    assert (finished / "weights.pt").read_bytes() != (other / "weights.pt").read_bytes()
+    assert (finished / "last/weights.pt").read_bytes() != (other / "last/weights.pt").read_bytes()
 
 
 def test_training_leaves_the_global_generators_and_threads_alone(tmp_path: Path) -> None:
@@ -193,6 +233,11 @@ def test_an_existing_folder_is_refused_and_left_as_it_was(copied: Path) -> None:
         ("dqn", {"violation_penalty": -1.0}, "violation_penalty = -1.0: must be"),
         ("dqn", {"levels": np.array([0.0, 1.0])}, "option 'levels': a ndarray cannot be kept in a run folder"),
         ("dqn", {"config": TrainConfig(device="toaster")}, "toaster"),
+        (
+            "dqn",
+            {"config": TrainConfig(**CONFIG, stop_gap=1.0), "liquidity_volatility": 1.0},
+            r"TrainConfig\.stop_gap = 1\.0: there is no bound: ",
+        ),
     ],
 )
 def test_a_run_that_cannot_begin_is_refused_and_leaves_no_folder(

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from scripts import benchmark, evaluate, train
+from scripts import benchmark, evaluate, report, train
 from scripts.cli import run
 
 ROOT = Path(__file__).parents[2]
@@ -73,15 +73,15 @@ def test_training_then_going_on_then_evaluating_beside_baselines(tmp_path: Path,
     assert trained.returncode == 0, trained.stderr
     assert f"run folder: {folder}" in trained.stdout
     assert f"compare it: python scripts/evaluate.py twap pov almgren-chriss {folder}" in trained.stdout
-    assert {"config.yaml", "agent.yaml", "weights.pt", "progress.csv"} <= {p.name for p in folder.iterdir()}
+    assert {"config.yaml", "best", "last", "progress.csv"} <= {p.name for p in folder.iterdir()}
     described = yaml.safe_load((folder / "config.yaml").read_text())
     assert described["options"] == {"n_steps": 4, "shares": 20_000.0}
     assert described["agent_config"]["hidden"] == [8]
-    weights = (folder / "weights.pt").read_bytes()
+    weights = (folder / "last/weights.pt").read_bytes()
 
     status, _, err = call(train, "--resume", folder)
     assert status == 0, err
-    assert (folder / "weights.pt").read_bytes() == weights
+    assert (folder / "last/weights.pt").read_bytes() == weights
 
     out = tmp_path / "out"
     compared = python("scripts/evaluate.py", "twap", folder, "--episodes", 50, "--out", out, *TINY)
@@ -118,6 +118,17 @@ def test_an_agent_of_the_users_own_is_found_in_the_folder_he_is_in(tmp_path: Pat
     assert (tmp_path / "runs" / "evaluation-1" / "per_path.csv").exists()
 
 
+def test_a_report_of_a_tape_is_one_page_and_the_table_is_printed(tmp_path: Path, tape_csv: Path) -> None:
+    out = tmp_path / "pages" / "report.html"
+    options = ["--tape", tape_csv, *COLUMNS, "--episodes", 20, "--side", "buy", "--out", out, *TINY, "--quiet"]
+    done = python("scripts/report.py", "pov", "twap", *options)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert "no bound: the paths are recorded" in done.stdout
+    assert f"report: {out}" in done.stdout
+    assert '<table id="summary">' in out.read_text()
+
+
 def test_a_wrong_name_is_one_line_and_exit_status_two(tmp_path: Path) -> None:
     done = python("scripts/evaluate.py", "twop", "--out", tmp_path / "out")
     assert done.returncode == 2
@@ -145,7 +156,8 @@ def test_the_benchmark_prints_and_keeps_a_table(tmp_path: Path) -> None:
     ("script", "texts"),
     [
         (evaluate, ["Examples:", "--volatility", "--max-participation", "[1/√day]", "AlmgrenChrissClassic-v0"]),
-        (train, ["Examples:", "--volatility", "--hidden", "One of: dqn", "[shares]", "--resume"]),
+        (train, ["Examples:", "--volatility", "--hidden", "One of: ddqn, dqn", "[shares]", "--resume"]),
+        (report, ["Examples:", "--volatility", "twap and adaptive are added", "--tape-columns", "report.html"]),
         (benchmark, ["Examples:", "--num-envs", "CartPole"]),
     ],
 )
@@ -189,7 +201,14 @@ def test_help_shows_the_values_of_the_preset_that_was_named(call: Callable[..., 
         (evaluate, ["twap", "--tape", "{tape}", "--tape-columns", "mid"], "error: --tape-columns 'mid': must read"),
         (evaluate, ["twap", "--tape-columns", "mid=price"], "error: --tape-columns: there is no --tape"),
         (evaluate, ["twap", "--tape", "{tape}", *COLUMNS, "--shares", "1e9"], "error: Order.shares = 1e+09"),
-        (train, [], "error: name an agent to train: dqn; or --resume a run"),
+        (train, [], "error: name an agent to train: ddqn, dqn, ppo; or --resume a run"),
+        (report, [], "error: no agents to evaluate: name at least one"),
+        (report, ["twop"], "error: unknown agent 'twop'; did you mean 'twap'?"),
+        (report, ["runs/none"], "error: agent 'runs/none': no such run folder"),
+        (report, ["twap", "--out", "{tape}"], "error: {tape} exists: choose another file"),
+        (report, ["twap", "--out", "{tape}/page.html"], "error: {tape}/page.html: cannot be created"),
+        (report, ["twap", "--episodes", "0"], "error: episodes = 0: must be a whole number >= 1"),
+        (report, ["twap", "--tape", "{tape}"], "error: {tape}: column 'mid' is missing"),
         (train, ["dqnn"], "error: unknown learning agent 'dqnn'; did you mean 'dqn'?"),
         (train, ["twap"], "error: unknown learning agent 'twap'"),
         (train, ["dqn", "--run", "{tmp}"], "error: {tmp} exists: choose another folder"),

@@ -1,0 +1,137 @@
+"""Stable-Baselines3: its view of the native vector environment, and its models as agents."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import VecEnv
+
+from exec_env.actions import ActionMode
+from exec_env.vector_env import ExecutionVectorEnv
+
+
+class SB3VecEnv(VecEnv):
+    """The native vector environment as Stable-Baselines3 wants it.
+
+    A step gives what ``DummyVecEnv`` of the same single environments gives, but for two things: the information of a
+    sub-environment that goes on is empty, because building hundreds of dictionaries takes longer than the step; that
+    of one that ended holds all costs of its last step, the episode's totals, ``terminal_observation`` and the
+    statistics of ``Monitor``.
+
+    Args:
+        env: a registered id, or the vector environment itself, which must reset in the same step.
+        num_envs: how many sub-environments, for an id.
+        **options: options of the environment, for an id.
+
+    >>> from stable_baselines3 import A2C
+    >>> SB3VecEnv("AlmgrenChriss-v0", num_envs=4).reset().shape
+    (4, 10)
+    """
+
+    def __init__(self, env: str | gym.vector.VectorEnv, num_envs: int = 64, **options: Any) -> None:
+        if isinstance(env, str):
+            env = gym.make_vec(env, num_envs=num_envs, **options)
+        elif options:
+            raise ValueError(f"options {', '.join(options)}: go with an id, not with an environment that exists")
+        native = env.unwrapped
+        if not isinstance(native, ExecutionVectorEnv):
+            raise ValueError(f"{env!r}: not a vector environment of exec_env")
+        if native.metadata["autoreset_mode"] != AutoresetMode.SAME_STEP:
+            raise ValueError(f"autoreset_mode = {native.metadata['autoreset_mode'].name}: must be SAME_STEP")
+        self.native = native
+        super().__init__(native.num_envs, native.single_observation_space, native.single_action_space)
+        self._returns, self._lengths = np.zeros(self.num_envs), np.zeros(self.num_envs, np.int64)
+        self._began = time.perf_counter()
+
+    def reset(self) -> np.ndarray:
+        """Begin the next path everywhere, on new seeds if ``seed`` was called. Shape: (num_envs, 10)."""
+        if any(self._options):
+            raise ValueError(f"reset options {self._options[0]!r}: there are none")
+        observations, _ = self.native.reset(seed=None if set(self._seeds) == {None} else self._seeds)
+        self._reset_seeds()
+        self._returns[:], self._lengths[:] = 0.0, 0
+        return observations
+
+    def step_async(self, actions: np.ndarray) -> None:
+        """Keep the actions for ``step_wait``."""
+        self._actions = actions
+
+    def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
+        """Trade one slice in every sub-environment."""
+        observations, rewards, dones, _, vector_infos = self.native.step(self._actions)
+        self._returns += rewards
+        self._lengths += 1
+        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        which = np.flatnonzero(dones)
+        if which.size:
+            elapsed = round(time.perf_counter() - self._began, 6)
+            final = {k: v for k, v in vector_infos["final_info"].items() if not k.startswith("_")}
+            for i in which.tolist():
+                infos[i] = {name: values[i] for name, values in final.items()}
+                infos[i]["terminal_observation"] = vector_infos["final_obs"][i]
+                infos[i]["TimeLimit.truncated"] = False  # the horizon is an end, not a limit on time
+                infos[i]["episode"] = {"r": float(self._returns[i]), "l": int(self._lengths[i]), "t": elapsed}
+            self._returns[which], self._lengths[which] = 0.0, 0
+        return observations, rewards.astype(np.float32), dones, infos
+
+    def close(self) -> None:
+        """Close the native environment."""
+        self.native.close()
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        """The native environment's attribute, which all sub-environments share."""
+        return [getattr(self.native, attr_name)] * len(list(self._get_indices(indices)))
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        """Refused.
+
+        Raises:
+            AttributeError: always; sub-environments are columns of arrays and have no attributes of their own.
+        """
+        raise AttributeError(f"{attr_name!r} cannot be set: give options when the environment is made")
+
+    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
+        """Refused.
+
+        Raises:
+            AttributeError: always; sub-environments are columns of arrays and have no methods of their own.
+        """
+        raise AttributeError(f"{method_name!r} cannot be called on single sub-environments")
+
+    def env_is_wrapped(self, wrapper_class: type[gym.Wrapper], indices: Any = None) -> list[bool]:
+        """Nothing is wrapped, but episode statistics are there as ``Monitor`` gives them."""
+        return [wrapper_class is Monitor] * len(list(self._get_indices(indices)))
+
+    def seed(self, seed: int | None = None) -> Sequence[int | None]:
+        """Sub-environment i begins with ``seed`` + i at the next reset, as in ``DummyVecEnv``."""
+        return super().seed(seed)
+
+
+class SB3Agent:
+    """A model of Stable-Baselines3, or of a library that builds on it, as an agent: it acts without exploring.
+
+    Args:
+        model: the model.
+        action_mode: meaning of its actions; by default that of the environment it was trained in.
+
+    Raises:
+        ValueError: when neither tells the action mode.
+    """
+
+    def __init__(self, model: BaseAlgorithm, action_mode: str | ActionMode | None = None) -> None:
+        env = model.get_env()
+        if action_mode is None and env is None:
+            raise ValueError("action_mode: the model has no environment to take it from; name it")
+        self.model, self.name = model, type(model).__name__
+        self.action_mode = action_mode if env is None or action_mode is not None else env.get_attr("mode")[0]
+        self._normalise = model.get_vec_normalize_env()
+
+    def act(self, observations: np.ndarray) -> np.ndarray:
+        """Actions for a batch of observations. Shape: (n, 10) -> (n,) or (n, 1)."""
+        seen: Any = observations if self._normalise is None else self._normalise.normalize_obs(observations)
+        return self.model.predict(np.ascontiguousarray(seen), deterministic=True)[0]

@@ -1,0 +1,77 @@
+"""Write a report: one HTML page with results, cost components, learning curves, behaviour and example episodes.
+
+Agents are run folders of trained agents, names of baselines (twap, vwap, pov, almgren-chriss ...), or module:Class
+of your own, built from (market, order). Where no baseline is named, twap and adaptive are added, so that there is
+something to compare with. The page loads nothing from anywhere: it opens offline and can be sent by mail.
+
+Examples:
+  python scripts/report.py runs/dqn-1
+  python scripts/report.py runs/dqn-1 runs/dqn-2 twap static adaptive --out seeds.html
+  python scripts/report.py runs/dqn-1 --volatility 0.03 --side buy --episodes 100000 --out volatile.html
+  python scripts/report.py twap pov --tape market.csv --tape-columns mid=price volume="buys + sells" --shares 5000
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from exec_env.harness.storage import new_file
+from scripts.cli import ProblemOptions, TapeOptions, parse, run
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is reported, on what, and where the page goes."""
+
+    agents: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Run folders, baseline names, or module:Class; any mix. Without a baseline, twap and adaptive are added."""
+    env: str = "AlmgrenChriss-v0"
+    """Environment id."""
+    episodes: int = 20_000
+    """Number of common paths."""
+    seed: int = 0
+    """Of the paths."""
+    starts: Literal["random", "rolling"] = "random"
+    """Where episodes of a recorded tape begin: at random rows, or evenly spread over all that fit."""
+    out: Path = Path("report.html")
+    """File to create; one that exists is refused."""
+    quiet: bool = False
+    """Show no progress bar."""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """All options."""
+
+    options: Options = field(default_factory=Options)
+    tape: TapeOptions = field(default_factory=TapeOptions)
+    problem: ProblemOptions = field(default_factory=ProblemOptions)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Parse, evaluate, write, print."""
+    start = ProblemOptions.start(argv, Options.env)
+    args = parse(Arguments, argv, __doc__, Arguments(problem=start))
+    options, overrides = args.options, args.tape.options() | args.problem.options(start, argv)
+    new_file(options.out)
+    from exec_env.harness.report import write_report  # draws, so that --help need not wait for it
+
+    evaluation = write_report(
+        options.agents,
+        options.out,
+        options.env,
+        episodes=options.episodes,
+        seed=options.seed,
+        starts=options.starts,
+        progress=not options.quiet,
+        **overrides,
+    )
+    print(evaluation.table())
+    print(f"report: {options.out}")
+
+
+if __name__ == "__main__":
+    run(main)
