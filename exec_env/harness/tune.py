@@ -76,6 +76,8 @@ class Settings:
         Raises:
             ValueError: naming what is unknown, not allowed or missing.
         """
+        if not hasattr(agent_class(agent), "learn"):
+            raise ValueError(f"agent {agent!r} does not learn, so there is nothing to tune")
         config, agent_config = settings(agent, env, train, agent_fields)
         search = search or search_space(agent)
         fixed = {k: v for k, v in asdict(config).items() if k not in ("env", "seed")}

@@ -86,15 +86,16 @@ def test_a_finished_study_runs_nothing_again(tmp_path: Path) -> None:
     assert study(tmp_path / "study", lambda tasks: pytest.fail("ran")) == whole  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_real_training_gives_the_same_study_on_ray_and_in_one_process(
     tmp_path: Path, here: Run, ray_ready: None
 ) -> None:
-    ours = study(tmp_path / "here", here, trials=4, seeds=2)
+    ours = study(tmp_path / "here", here, trials=3, seeds=2)
     with workers(memory=0.1) as run:
-        assert study(tmp_path / "ray", run, trials=4, seeds=2) == ours
+        assert study(tmp_path / "ray", run, trials=3, seeds=2) == ours
     assert len({value for _, _, value, _ in ours}) > 1
     runs = sorted(str(p.relative_to(tmp_path / "here" / "trials")) for p in (tmp_path / "here").glob("trials/*/*"))
-    assert runs == [f"trial-{n:04}/seed-{s}" for n in range(4) for s in (1000, 1001)]
+    assert runs == [f"trial-{n:04}/seed-{s}" for n in range(3) for s in (1000, 1001)]
 
 
 def test_the_first_trial_is_the_settings_as_they_are_and_later_ones_get_better(tmp_path: Path) -> None:
