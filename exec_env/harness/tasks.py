@@ -154,8 +154,8 @@ def workers(where: str | None = None, memory: float = 1.0, attempts: int = 3) ->
     _start_ray(ray, where)
     try:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        if not any(node.get("CPU", 0) >= 1 and node.get("memory", 0) >= memory * _GIB for node in nodes):
-            most = max((node.get("memory", 0) for node in nodes), default=0) / _GIB
+        most = max((node.get("memory", 0) for node in nodes if node.get("CPU", 0) >= 1), default=0) / _GIB
+        if most < memory:
             raise ValueError(f"memory = {memory:g} GiB: no node has as much beside a CPU; the largest has {most:.1f}")
         yield partial(_on_ray, memory=memory, attempts=attempts)
     finally:

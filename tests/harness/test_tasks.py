@@ -247,9 +247,13 @@ def test_a_node_that_is_killed_half_way_costs_no_result_and_doubles_none(
     assert done(tmp_path / "log") == before
 
 
-def test_memory_that_no_node_has_is_refused(ray_ready: None) -> None:
-    with pytest.raises(ValueError, match=r"memory = 1e\+06 GiB: no node has as much beside a CPU; the largest has"):
-        workers(memory=1e6).__enter__()
+def test_memory_that_no_node_has_beside_a_cpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = [{"CPU": 2.0, "memory": 4.0 * 2**30}, {"memory": 64.0 * 2**30}]
+    monkeypatch.setattr(module, "_start_ray", lambda *_: None)
+    monkeypatch.setattr("ray.nodes", lambda: [{"Alive": True, "Resources": node} for node in nodes])
+    workers(memory=4.0).__enter__()
+    with pytest.raises(ValueError, match=r"memory = 5 GiB: no node has as much beside a CPU; the largest has 4\.0"):
+        workers(memory=5.0).__enter__()
 
 
 @pytest.mark.parametrize(
