@@ -1,6 +1,8 @@
 """What tests share: small problems, and one episode of any environment."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -36,3 +38,15 @@ def play(env: gym.Env, policy: Callable[[np.ndarray], Any], seed: int | None = N
 @pytest.fixture
 def rich() -> dict[str, Any]:
     return dict(RICH)
+
+
+@pytest.fixture(scope="session")
+def ray_ready(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Ray as tests need it: a home of its own, no login, nothing reported, and this checkout on workers."""
+    root = Path(__file__).parents[1]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, (root, root / "tests" / "harness"))))
+        yield

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from exec_env.harness import training_task
 from exec_env.harness.experiment import Experiment, resolve
 from exec_env.harness.metrics import REFERENCE
 from exec_env.harness.storage import read_yaml, write_yaml
@@ -57,10 +58,8 @@ def collect(tasks: Sequence[Task], work: Path) -> dict[str, pd.DataFrame]:
             rows["baselines"].append(row)
             continue
         row.insert(2, "seed", task.arguments["seed"])
-        summary = read_yaml(folder / "summary.yaml") if (folder / "summary.yaml").exists() else {}
-        curve = pd.read_csv(folder / "progress.csv")
-        summary = dict(curve.iloc[-1]) | summary  # TODO(merge): summary alone when train writes it
-        rows["runs"].append(row.assign(**{name: summary[name] for name in _RUN_COLUMNS if name in summary}))
+        summary, curve = training_task.summary(folder), pd.read_csv(folder / "progress.csv")
+        rows["runs"].append(row.assign(**{name: summary[name] for name in _RUN_COLUMNS}))
         columns = [name for name in ("steps", "objective", "gap_percent", "seconds") if name in curve]
         curve = curve[columns].assign(env=label, agent=agent, seed=task.arguments["seed"])
         rows["curves"].append(curve[["env", "agent", "seed", *columns]])
@@ -112,7 +111,11 @@ def overall(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _interval(samples: Sequence[np.ndarray]) -> tuple[float, float]:
-    """95 % percentile interval of the interquartile mean of all samples, each resampled by itself."""
+    """95 % percentile interval of the interquartile mean of all samples, each resampled by itself.
+
+    With few seeds it is a little too narrow: for normal values it holds the truth in 90 % of cases with 5, 92 % with
+    10, 94 % with 20 (400 trials each).
+    """
     if min(map(len, samples)) < 2 or not all(np.isfinite(sample).all() for sample in samples):
         return np.nan, np.nan
     from arch.bootstrap import IndependentSamplesBootstrap

@@ -7,6 +7,7 @@ in a folder of its own; so workers need no shared file system, and an interrupti
 import logging
 import os
 import shutil
+import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -153,8 +154,8 @@ def workers(where: str | None = None, memory: float = 1.0, attempts: int = 3) ->
     _start_ray(ray, where)
     try:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        if not any(node.get("CPU", 0) >= 1 and node.get("memory", 0) >= memory * _GIB for node in nodes):
-            most = max((node.get("memory", 0) for node in nodes), default=0) / _GIB
+        most = max((node.get("memory", 0) for node in nodes if node.get("CPU", 0) >= 1), default=0) / _GIB
+        if most < memory:
             raise ValueError(f"memory = {memory:g} GiB: no node has as much beside a CPU; the largest has {most:.1f}")
         yield partial(_on_ray, memory=memory, attempts=attempts)
     finally:
@@ -169,48 +170,59 @@ def _start_ray(ray: Any, where: str | None) -> None:
         code = os.pathsep.join(filter(None, (str(Path(exec_env.__file__).parents[1]), os.environ.get("PYTHONPATH"))))
         options |= {"include_dashboard": False, "object_store_memory": _GIB // 4}
         options |= {"runtime_env": {"env_vars": {"PYTHONPATH": code}}}
+    elif where != "auto":
+        _require_listener(where)
     try:
         ray.init(address=where or "local", **options)
     except (ConnectionError, RuntimeError, OSError, ValueError) as error:
         raise ValueError(f"--ray {where or '(local)'}: {_one_line(error)}") from None
 
 
+def _require_listener(where: str) -> None:
+    """Refuse an address at which nobody listens; Ray itself would try for minutes."""
+    host, colon, port = where.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        raise ValueError(f"--ray {where}: must be HOST:PORT, auto or off")
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        raise ValueError(f"--ray {where}: {_one_line(error)}") from None
+
+
 def _in_this_process(tasks: Sequence[Task], attempts: int) -> Iterator[tuple[Task, Result | Failure]]:
     for task in tasks:
-        for _ in range(attempts):
-            try:
-                outcome = _attempt(task, exec_env.__version__)
-                break
-            except Exception as error:  # whatever it is, the other tasks go on
-                outcome = Failure(_one_line(error), refused=False)
-        yield task, outcome
+        yield task, _do(task, attempts, exec_env.__version__)
 
 
 def _on_ray(tasks: Sequence[Task], memory: float, attempts: int) -> Iterator[tuple[Task, Result | Failure]]:
     import ray
 
-    needs: Any = {"num_cpus": 1, "memory": memory * _GIB, "max_retries": attempts - 1, "retry_exceptions": True}
-    remote = ray.remote(**needs)(_attempt)
-    pending = {remote.remote(task, exec_env.__version__): task for task in tasks}
+    needs: Any = {"num_cpus": 1, "memory": memory * _GIB, "max_retries": attempts - 1}
+    remote = ray.remote(**needs)(_do)
+    pending = {remote.remote(task, attempts, exec_env.__version__): task for task in tasks}
     while pending:
         done = ray.wait(list(pending), num_returns=1)[0][0]
         task = pending.pop(done)
         try:
             outcome = ray.get(done)
-        except Exception as error:  # of the last attempt
-            outcome = Failure(_one_line(getattr(error, "cause", None) or error), refused=False)
+        except Exception as error:  # the last attempt's node or worker died
+            outcome = Failure(_one_line(error), refused=False)
         yield task, outcome
 
 
-def _attempt(task: Task, version: str) -> Result | Failure:
-    """Do a task. What is returned is final; what is raised can be tried again."""
+def _do(task: Task, attempts: int, version: str) -> Result | Failure:
+    """Do a task, wherever this is; whatever it raises, the other tasks go on."""
     if exec_env.__version__ != version:
         reason = f"the worker has exec_env {exec_env.__version__}, not {version}: install the same on every node"
         return Failure(reason, refused=False)
-    try:
-        return task.work(**task.arguments)
-    except ValueError as error:
-        return Failure(" ".join(str(error).split()), refused=True)
+    for _ in range(attempts):
+        try:
+            return task.work(**task.arguments)
+        except ValueError as error:
+            return Failure(" ".join(str(error).split()), refused=True)
+        except Exception as error:
+            failure = Failure(_one_line(error), refused=False)
+    return failure
 
 
 def plain(values: Any) -> Any:

@@ -6,11 +6,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import pandas as pd
-
 from exec_env.harness.agent import agent_class
+from exec_env.harness.hyperparameters import TrainConfig
 from exec_env.harness.storage import read_yaml
-from exec_env.harness.train import TrainConfig, train
+from exec_env.harness.train import train
 from exec_env.validation import from_mapping
 
 _KEPT = ("config.yaml", "summary.yaml", "progress.csv", "best/agent.yaml", "best/weights.pt")
@@ -44,11 +43,9 @@ def training(
 
 def files(run: Path) -> dict[str, bytes]:
     """What is kept of a run: configuration, summary, log, and the agent."""
-    return {name: (run / name).read_bytes() for name in _KEPT if (run / name).exists()}
+    return {name: (run / name).read_bytes() for name in _KEPT}
 
 
 def summary(run: Path) -> dict[str, Any]:
-    """How a finished run ended: steps, seconds, objective [bps] and, where there is a bound, gap_percent."""
-    if (run / "summary.yaml").exists():
-        return read_yaml(run / "summary.yaml")
-    return dict(pd.read_csv(run / "progress.csv").iloc[-1])  # TODO(merge): goes when train writes summary.yaml
+    """How a finished run ended: steps, seconds, intervals, and of its best interval objective [bps] and gap_percent."""
+    return read_yaml(run / "summary.yaml")

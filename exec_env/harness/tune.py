@@ -6,7 +6,7 @@ alone, so that neither the number of workers, nor their speed, nor an interrupti
 
 import math
 import typing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,10 +22,9 @@ from tqdm import tqdm
 
 from exec_env.harness import training_task
 from exec_env.harness.agent import agent_class, normalise
-from exec_env.harness.hyperparameters import search_space, settings
+from exec_env.harness.hyperparameters import TrainConfig, search_space, settings
 from exec_env.harness.storage import new_folder, read_yaml, write_yaml
 from exec_env.harness.tasks import Result, Run, Task, difference, plain, run_tasks
-from exec_env.harness.train import TrainConfig
 from exec_env.validation import Bounds, Count, check_fields, from_mapping, is_finite, unknown
 
 _FIRST_SEED = 1_000
@@ -77,6 +76,8 @@ class Settings:
         Raises:
             ValueError: naming what is unknown, not allowed or missing.
         """
+        if not hasattr(agent_class(agent), "learn"):
+            raise ValueError(f"agent {agent!r} does not learn, so there is nothing to tune")
         config, agent_config = settings(agent, env, train, agent_fields)
         search = search or search_space(agent)
         fixed = {k: v for k, v in asdict(config).items() if k not in ("env", "seed")}
@@ -90,14 +91,15 @@ class Settings:
     def configs(self, params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """TrainConfig (without env and seed) and agent Config of a trial, as plain fields."""
         values = {name: self._value(name, label) for name, label in params.items()}
-        own = {name: value for name, value in values.items() if name in self._hints(agent_only=True)}
+        own = {name: value for name, value in values.items() if name in self.own}
         return self.train | {k: v for k, v in values.items() if k not in own}, self.agent_config | own
 
-    def _hints(self, agent_only: bool = False) -> dict[str, Any]:
-        own = typing.get_type_hints(agent_class(self.agent).Config)
-        own = {k: v for k, v in own.items() if k in agent_class(self.agent).Config.__dataclass_fields__}
-        train = {k: v for k, v in typing.get_type_hints(TrainConfig).items() if k not in _FIXED}
-        return own if agent_only else train | own
+    @cached_property
+    def own(self) -> dict[str, Any]:
+        """Types of the fields of the agent's Config."""
+        config: Any = agent_class(self.agent).Config
+        hints = typing.get_type_hints(config)
+        return {f.name: hints[f.name] for f in fields(config)}
 
     def _value(self, name: str, label: Any) -> Any:
         """The choice behind a label; a number is its own label."""
@@ -111,7 +113,8 @@ class Settings:
         Raises:
             ValueError: naming a field that does not exist, or a range that is none.
         """
-        hints = self._hints()
+        train = {k: v for k, v in typing.get_type_hints(TrainConfig).items() if k not in _FIXED}
+        hints = train | self.own
         if not isinstance(self.search, dict) or not self.search:
             raise ValueError(f"agent {self.agent!r}: has no search space; name a file with --search")
         space = {}
@@ -121,8 +124,8 @@ class Settings:
             space[name] = _distribution(name, entry, whole=hints[name] is int)
         for name, entry in self.search.items():  # the dataclasses say what they refuse
             for value in entry.get("choices") or (entry["low"], entry["high"]):
-                train, agent_config = self.configs({name: _label(value) if "choices" in entry else value})
-                from_mapping(TrainConfig, train, f"search: {name}")
+                changed, agent_config = self.configs({name: _label(value) if "choices" in entry else value})
+                from_mapping(TrainConfig, changed, f"search: {name}")
                 from_mapping(agent_class(self.agent).Config, agent_config, f"search: {name}")
         return space
 
@@ -208,7 +211,7 @@ def tune(folder: Path, run: Run, bar: tqdm) -> list[FrozenTrial]:
             failures = run_tasks([task for batch in tasks.values() for task in batch], folder / "trials", run, bar)
             for key, failure in failures.items():
                 if not failure.refused:
-                    raise ValueError(f"{key} of {len(failures)} failed, --resume tries again: {failure.reason}")
+                    raise ValueError(f"{key} failed, --resume tries again: {failure.reason}")
             for params, batch in zip(proposed, tasks.values(), strict=True):
                 reasons = [failures[task.key].reason for task in batch if task.key in failures]
                 study.add_trial(_told(wanted, params, [folder / "trials" / task.key for task in batch], reasons))
@@ -302,9 +305,8 @@ def report(folder: Path, trials: list[FrozenTrial], shown: int = 10) -> str:
     table.drop(columns="measure").to_csv(folder / "trials.csv", index=False)
     _figure(trials, name, f"{wanted.agent} on {wanted.env}").savefig(folder / "trials.png", dpi=130)
     train, agent_config = wanted.configs(best[0].params)
-    own = wanted._hints(agent_only=True)
-    section = {"train": {k: train[k] for k in wanted.space if k not in own}}
-    section |= {"agent": {k: agent_config[k] for k in wanted.space if k in own}}
+    section = {"train": {k: train[k] for k in wanted.space if k not in wanted.own}}
+    section |= {"agent": {k: agent_config[k] for k in wanted.space if k in wanted.own}}
     section = {part: values for part, values in section.items() if values}
     said = f"best of {len(trials)} trials, {name} {best[0].value:.4g} on validation paths, mean of {wanted.seeds} seeds"
     (folder / "best.yaml").write_text(f"# {said}\n" + yaml.safe_dump({wanted.env: section}, sort_keys=False))
