@@ -2,6 +2,8 @@
 
 import itertools
 import os
+import signal
+import subprocess
 import sys
 import threading
 import time
@@ -208,6 +210,40 @@ def test_on_ray_failures_are_as_in_one_process_and_a_dead_worker_is_replaced(tmp
         "broken": Failure("RuntimeError: no luck", refused=False),
     }
     assert done(tmp_path / "log") == {"refused": 1, "broken": 3, "flaky": 2, "dies": 2, "fine": 1}
+
+
+@pytest.mark.slow
+def test_ctrl_c_on_ray_keeps_what_is_finished_and_the_same_tasks_go_on(
+    tmp_path: Path, ray_ready: None, here: Run
+) -> None:
+    work, every = tmp_path / "work", squares(tmp_path / "log", 8, seconds=0.5)
+    program = f"""
+from pathlib import Path
+from tqdm import tqdm
+from exec_env.harness.tasks import run_tasks, workers
+from scripts.cli import run
+from test_tasks import squares
+
+def main(_):
+    with workers(memory=0.1) as on_ray, tqdm(disable=True) as bar:
+        run_tasks(squares(Path({str(tmp_path / "log")!r}), 8, seconds=0.5), Path({str(work)!r}), on_ray, bar)
+
+run(main)
+"""
+    process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
+    began = time.monotonic()
+    while not any(is_finished(task, work) for task in every) and time.monotonic() - began < 60:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "interrupted\n")
+    kept = {task.key for task in every if is_finished(task, work)}
+    assert 0 < len(kept) < 8
+    began_then = done(tmp_path / "log")
+    with tqdm(disable=True) as bar:
+        run_tasks(every, work, here, bar)
+    again = done(tmp_path / "log") - began_then
+    assert {f"group/task-{i}" for i in again} == {task.key for task in every} - kept
 
 
 @pytest.mark.slow

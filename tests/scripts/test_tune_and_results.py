@@ -1,10 +1,6 @@
 """The command lines that run many trainings, in this process and as a user runs them."""
 
-import os
-import signal
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +14,6 @@ from exec_env.harness.hyperparameters import settings
 from scripts import results, tune
 from scripts.cli import run
 
-ROOT = Path(__file__).parents[2]
 PROBLEM = ["--n-steps", "4", "--shares", "20000"]
 STEPS = ["--steps", "21000"]
 SEARCH = "learning_rate: {low: 0.0001, high: 0.01, log: true}\nhidden: {choices: [[8], [16]]}\n"
@@ -163,28 +158,6 @@ def test_a_failing_task_is_listed_at_the_end_and_the_others_are_kept(
     assert "2 of 6 tasks failed; the others are kept" in err
     assert (tmp_path / "work" / "AlmgrenChriss-v0" / "dqn" / "seed-1" / "task.yaml").exists()
     assert not (path.parent / "runs.csv").exists()
-
-
-@pytest.mark.slow
-def test_ctrl_c_on_a_local_ray_keeps_what_is_finished_and_the_same_command_goes_on(
-    tmp_path: Path, ray_ready: None
-) -> None:
-    path = write_experiment(tmp_path / "results", seeds=[0, 1, 2, 3])
-    command = [sys.executable, "scripts/results.py", path, *STEPS, "--work", tmp_path / "work", "--out", path.parent]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    began = time.monotonic()
-    while not list((tmp_path / "work").rglob("seed-?/task.yaml")) and time.monotonic() - began < 90:
-        time.sleep(0.05)
-    os.kill(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
-    assert "interrupted" in err
-    assert "Traceback" not in err
-    done = {p: p.stat().st_mtime_ns for p in (tmp_path / "work").rglob("task.yaml")}
-    again = subprocess.run([*command, "--ray", "off"], cwd=ROOT, capture_output=True, text=True, timeout=90)
-    assert again.returncode == 0, again.stderr
-    assert {p: p.stat().st_mtime_ns for p in done} == done
-    assert len(pd.read_csv(path.parent / "runs.csv")) == 4
 
 
 def test_help_teaches_by_examples_and_units(call: Callable[..., Any]) -> None:
