@@ -34,7 +34,7 @@ class DQNConfig:
     """Discount; an execution is short and ends, so none is needed."""
     multi_step: Count = 5
     """Slices whose rewards a target adds up before it trusts the network."""
-    learning_rate: Positive = 1e-3
+    learning_rate: Positive = 2e-3
     """Adam's step size at the start; it falls to zero along a half cosine."""
     batch_size: Count = 512
     """Transitions in an update."""
