@@ -1,4 +1,4 @@
-"""Speed of the environments, beside Gymnasium's CartPole in the same process, and of the solvers.
+"""Speed of the environments, beside Gymnasium's CartPole in the same process, of learning, and of the solvers.
 
 Ratios of one run can be compared between machines and days; absolute times cannot.
 
@@ -15,14 +15,19 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import pandas as pd
+import torch
 import tyro
+from stable_baselines3 import PPO
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
+from agents.ppo import PPOConfig
 from baselines import lqr
 from baselines.almgren_chriss import Impact
 from exec_env import lq
 from exec_env.harness.storage import new_folder
 from exec_env.market import Market
 from exec_env.order import Order
+from exec_env.sb3 import SB3VecEnv
 from exec_env.tape import Normals
 from scripts.cli import run
 
@@ -37,6 +42,8 @@ class Arguments:
     """Sizes of the vector environments."""
     env_steps: int = 400_000
     """Environment steps of one timing of a vector environment; a single one takes a tenth of them."""
+    ppo_steps: int = 10_240
+    """Environment steps of a rollout of PPO, which one timing of learning takes; a multiple of 256."""
     repeats: int = 5
     """Timings of each; the median counts."""
     out: Path | None = None
@@ -99,6 +106,37 @@ def normals(n: int) -> Callable[[], int]:
     return work
 
 
+def learning(steps: int, repeats: int) -> pd.DataFrame:
+    """Stable-Baselines3's PPO on the native environment, and on single ones as the library has them. [frames/s]"""
+    settings = PPOConfig()
+    native, singles = SB3VecEnv(OURS, num_envs=256), DummyVecEnv([lambda: gym.make(OURS)] * 8)
+
+    def frames(env: VecEnv, epochs: int) -> float:
+        model = PPO(
+            "MlpPolicy",
+            env,
+            n_steps=steps // env.num_envs,
+            batch_size=min(settings.batch_size, steps),
+            n_epochs=epochs,
+            policy_kwargs={"net_arch": list(settings.hidden)},
+            device="cpu",
+        )
+        if epochs == 0:
+            model.train = lambda: None  # type: ignore[method-assign]
+
+        def work() -> int:
+            model.learn(steps)
+            return steps
+
+        return 1e9 / median_ns(work, repeats)
+
+    rows = {}
+    for what, epochs in {"collecting alone": 0, "4 epochs": 4, f"{settings.epochs} epochs": settings.epochs}.items():
+        rows[f"PPO, {what}"] = frames(native, epochs), frames(singles, epochs)
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=["native 256", "DummyVecEnv 8"])
+    return table.assign(ratio=table["native 256"] / table["DummyVecEnv 8"])
+
+
 def solvers(repeats: int) -> pd.DataFrame:
     """Times of the bound, of LQR in batches and of Almgren-Chriss, each beside the plain way to do it. [ms]"""
     rng = np.random.default_rng(0)
@@ -132,6 +170,8 @@ def solvers(repeats: int) -> pd.DataFrame:
 def main(argv: Sequence[str]) -> None:
     """Time, print, save."""
     args = tyro.cli(Arguments, args=argv, description=__doc__)
+    if args.ppo_steps < 256 or args.ppo_steps % 256:
+        raise ValueError(f"--ppo-steps {args.ppo_steps}: must be a multiple of 256")
     if args.out is not None:
         new_folder(args.out)
     floor = median_ns(normals(100_000), args.repeats)
@@ -150,6 +190,11 @@ def main(argv: Sequence[str]) -> None:
     table = pd.DataFrame(rows).set_index("what")
     print(table.round(2).to_string())
     print(f"per environment step; its {len(Normals.used(Market()))} random numbers alone take {floor:.1f} ns")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in training
+    print(learning(args.ppo_steps, args.repeats).round(1).to_string())
+    torch.set_num_threads(threads)
+    print("environment steps a second of learn(): rollouts and batches of the same size; the rest is gradients")
     print(solvers(args.repeats).round(3).to_string(na_rep="-"))
     print("the plain way: one by one in a loop; numpy.linalg.solve on the dense matrix")
     if args.out is not None:

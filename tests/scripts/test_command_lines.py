@@ -164,11 +164,12 @@ def test_a_wrong_name_is_one_line_and_exit_status_two(tmp_path: Path) -> None:
 
 
 def test_the_benchmark_prints_and_keeps_a_table(tmp_path: Path) -> None:
-    arguments = ["--num-envs", 2, "--env-steps", 100, "--repeats", 1, "--out", tmp_path / "out"]
+    arguments = ["--num-envs", 2, "--env-steps", 100, "--ppo-steps", 512, "--repeats", 1, "--out", tmp_path / "out"]
     done = python("scripts/benchmark.py", *arguments)
     assert done.returncode == 0, done.stderr
     assert "CartPole's speed" in done.stdout
     assert "random numbers alone take" in done.stdout
+    assert "PPO, 10 epochs" in done.stdout
     table = pd.read_csv(tmp_path / "out" / "benchmark.csv", index_col="what")
     assert list(table.index) == ["single", "vector 2, random actions", "vector 2, TWAP"]
     assert (table > 0).all(axis=None)
@@ -245,6 +246,7 @@ def test_help_shows_the_values_of_the_preset_that_was_named(call: Callable[..., 
         (export, ["{dqn}", "model.zip"], "error: {dqn}: its agent, a DQN, is not on Stable-Baselines3"),
         (export, ["{ppo}", "{tape}"], "error: {tape} exists: choose another file, so that nothing is overwritten"),
         (export, ["{ppo}", "nowhere/model.zip"], "error: nowhere: no such folder"),
+        (benchmark, ["--ppo-steps", "100"], "error: --ppo-steps 100: must be a multiple of 256"),
         (benchmark, ["--out", "{tmp}"], "error: {tmp} exists: choose another folder"),
     ],
 )
