@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
 from stable_baselines3 import DQN
+from stable_baselines3.common.buffers import NStepReplayBuffer
 from torch import nn
 
 from agents.dqn import DQNConfig, dqn_loss
@@ -23,8 +24,9 @@ class DoubleDQN(WholeRun, DQN):
     """Stable-Baselines3's DQN that selects the next action with the online network and values it with the target.
 
     Args:
-        config: hyper-parameters of the loss, its discount apart; ``double=False`` gives the plain maximum again.
-        **kwargs: those of ``stable_baselines3.DQN``; targets look one step ahead.
+        config: hyper-parameters of the loss; ``double=False`` gives the plain maximum again. Discount and number of
+            steps are those of ``kwargs``, which also rule the replay buffer.
+        **kwargs: those of ``stable_baselines3.DQN``.
     """
 
     def __init__(self, *args: Any, config: DQNConfig | None = None, **kwargs: Any) -> None:
@@ -33,7 +35,9 @@ class DoubleDQN(WholeRun, DQN):
 
     def _setup_model(self) -> None:
         super()._setup_model()
-        self.config = replace(self.config, gamma=self.gamma)
+        self.config = replace(
+            self.config, gamma=self.gamma, multi_step=self.replay_buffer_kwargs.get("n_steps", self.n_steps)
+        )
 
     def train(self, gradient_steps: int, batch_size: int = 100) -> None:
         """Gradient steps on batches from the replay buffer."""
@@ -106,7 +110,9 @@ class DDQN(SB3Learner):
             tau=1 - (1 - c.target_rate) ** updates,
             target_update_interval=setup.num_envs * every,
             gamma=c.gamma,
-            n_steps=c.multi_step,
+            # Not as n_steps, of which the library warns when it reads its own file.
+            replay_buffer_class=NStepReplayBuffer,
+            replay_buffer_kwargs={"n_steps": c.multi_step, "gamma": c.gamma},
             train_freq=every,
             gradient_steps=updates,
             exploration_fraction=max(c.exploration, 1e-9),

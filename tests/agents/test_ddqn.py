@@ -168,6 +168,7 @@ def test_on_a_two_slice_order_it_beats_twap_on_paths_it_has_never_seen() -> None
         learning_rate=3e-3,
         reward_scale=0.1,
         target_rate=0.05,
+        multi_step=1,
     )
     agent, env = made(DDQN, config, steps=16_000, num_envs=32, **TWO_SLICES)
     agent.learn(env, 16_000, 0, nothing)

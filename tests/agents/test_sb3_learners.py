@@ -36,7 +36,9 @@ def test_schedules_span_the_whole_run_although_it_is_cut_into_intervals(cls: Any
         agent.learn(env, 224, interval, nothing)
         rates.append(agent.model.policy.optimizer.param_groups[0]["lr"])
     # The library sets the rate before an update, from what was collected by then.
-    assert rates == pytest.approx([half_cosine(1e-3)(1 - part) for part in (0.2, 0.4, 0.6, 0.8, 1.0)])
+    assert rates == pytest.approx(
+        [half_cosine(agent.config.learning_rate)(1 - part) for part in (0.2, 0.4, 0.6, 0.8, 1.0)]
+    )
     if cls is DDQN:
         assert agent.model.exploration_rate == DQNConfig.epsilon_end
 
