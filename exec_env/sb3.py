@@ -129,11 +129,13 @@ class SB3Agent:
         action_mode: meaning of its actions; by default that of the environment it was trained in.
 
     Raises:
-        ValueError: when neither tells the action mode.
+        ValueError: when neither tells the action mode, or for a recurrent model: an agent has no memory.
     """
 
     def __init__(self, model: BaseAlgorithm, action_mode: str | ActionMode | None = None) -> None:
         env = model.get_env()
+        if hasattr(model.policy, "lstm_actor"):
+            raise ValueError(f"{type(model).__name__}: its policy is recurrent, but an agent has no memory")
         if action_mode is None:
             if env is None or not env.has_attr("mode"):
                 raise ValueError("action_mode: the model has no environment of exec_env to take it from; name it")

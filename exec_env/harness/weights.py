@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import gymnasium as gym
 
@@ -12,7 +12,7 @@ from exec_env.actions import ActionMode
 from exec_env.harness.storage import read_tensors, read_yaml, write_tensors, write_yaml
 from exec_env.observation import Observation
 from exec_env.order import Order
-from exec_env.validation import Count, Positive, check_fields, from_mapping
+from exec_env.validation import Bounds, Count, check_fields, from_mapping
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Head:
 
     action_mode: ActionMode
     """Meaning of the actions."""
-    high: Positive
-    """Largest continuous action."""
+    high: Annotated[float, Bounds(low=0.0, high=3e38, open_low=True)]
+    """Largest continuous action, in single precision."""
     n_steps: Count
     """Slices of the order it was trained on."""
 

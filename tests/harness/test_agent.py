@@ -11,10 +11,12 @@ import pytest
 import torch
 import yaml
 
+from agents.ddqn import DDQN
 from agents.dqn import DQN, DQNConfig
+from agents.ppo import PPO, PPOConfig
 from baselines.twap import TWAP
 from exec_env import ActionMode, Market, Order
-from exec_env.harness.agent import Agent, Learner, agent_class, known_agents, load_run, resolve
+from exec_env.harness.agent import Agent, Learner, Setup, agent_class, known_agents, load_run, resolve
 from exec_env.harness.weights import Head
 
 DELETE = object()
@@ -162,3 +164,81 @@ def test_loading_a_run_runs_nothing_that_it_contains(run: Path, tmp_path: Path) 
         with pytest.raises(ValueError, match=r"weights\.pt: corrupt, or not a file of weights"):
             load_run(run)
     assert not marker.exists()
+
+
+# Learners on Stable-Baselines3
+
+
+KEPT: dict[str, Any] = {
+    "ddqn": (DDQN, DQNConfig(hidden=(4,), warm_up=1), "pace"),
+    "ppo": (PPO, PPOConfig(hidden=(4,)), "pace"),
+    "continuous ppo": (PPO, PPOConfig(hidden=(4,)), "fraction"),
+}
+
+
+def keep(name: str, folder: Path) -> Any:
+    cls, config, action = KEPT[name]
+    agent = cls.build(config, Head.of(ActionMode(action), Order()), Setup(1000, 1, 0, "cpu"))
+    agent.save(folder)
+    return agent
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_loading_a_run_on_the_library_gives_it_back_and_runs_nothing_that_it_contains(
+    name: str, tmp_path: Path
+) -> None:
+    run, marker = tmp_path / "run", tmp_path / "marker"
+    agent = keep(name, run)
+    observations = np.random.default_rng(0).uniform(size=(50, 10)).astype(np.float32)
+    np.testing.assert_array_equal(load_run(run).act(observations), agent.act(observations))
+    whole, described = (run / "weights.pt").read_bytes(), (run / "agent.yaml").read_text()
+    for dump in (torch.save, pickle.dump):
+        with (run / "weights.pt").open("wb") as file:
+            dump({"q_net.0.weight": Malicious(marker)}, file)
+        with pytest.raises(ValueError, match=r"weights\.pt: corrupt, or not a file of weights"):
+            load_run(run)
+    agent.export(tmp_path / "model.zip")  # a file that carries pickles by its nature
+    for content in (b"", whole[: len(whole) // 2], (tmp_path / "model.zip").read_bytes()):
+        (run / "weights.pt").write_bytes(content)
+        with pytest.raises(ValueError, match=r"weights\.pt: corrupt, or not a file of weights"):
+            load_run(run)
+    (run / "agent.yaml").write_text(f"{described}\nx: !!python/object/apply:os.system ['touch {marker}']\n")
+    with pytest.raises(ValueError, match=r"agent\.yaml: not a configuration"):
+        load_run(run)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "message"),
+    [
+        ("ddqn", {"agent": "dqn"}, r"weights\.pt: weights of another network"),
+        ("ddqn", {"agent": "ppo"}, r"agent\.yaml: unknown field of PPOConfig '"),
+        ("ppo", {"agent": "ddqn"}, r"agent\.yaml: unknown field of DQNConfig '"),
+        ("ppo", {"action_mode": {"name": "fraction"}}, r"weights\.pt: weights of another network"),
+        ("ppo", {"action_mode": {"name": "pace", "levels": [0, 1]}}, r"weights\.pt: weights of another network"),
+        ("ppo", {"config": {"hidden": [5]}}, r"weights\.pt: weights of another network"),
+        ("ppo", {"config": {"batch_size": 1}}, r"agent\.yaml: PPOConfig\.batch_size = 1: must be"),
+        ("ddqn", {"action_mode": {"name": "fraction"}}, "action 'fraction': DDQN needs a discrete one"),
+        ("continuous ppo", {"action_mode": {"name": "pace"}}, r"weights\.pt: weights of another network"),
+        ("continuous ppo", {"action_mode": {"name": "shares"}}, r"weights\.pt: weights of another network"),
+        ("continuous ppo", {"high": -1.0}, r"agent\.yaml: Head\.high = -1\.0: must be"),
+        ("continuous ppo", {"high": 1e300}, r"agent\.yaml: Head\.high = 1e\+300: must be"),
+        ("continuous ppo", {"high": DELETE}, r"agent\.yaml: Head\.high = None: must be"),
+        ("continuous ppo", {"n_steps": 2.5}, r"agent\.yaml: Head\.n_steps = 2\.5: must be"),
+    ],
+)
+def test_a_description_that_was_changed_is_refused_in_one_sentence(
+    name: str, fields: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    keep(name, tmp_path)
+    change(tmp_path, **fields)
+    with pytest.raises(ValueError, match=message) as caught:
+        load_run(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_changed_limit_of_a_continuous_action_still_binds(tmp_path: Path) -> None:
+    keep("continuous ppo", tmp_path)
+    change(tmp_path, high=0.01, n_steps=7)
+    observations = np.random.default_rng(0).uniform(size=(50, 10)).astype(np.float32)
+    assert load_run(tmp_path).act(observations).max() == np.float32(0.01)
