@@ -35,7 +35,7 @@ class WholeRun:
 
 
 class SB3Learner:
-    """A learner around an algorithm of Stable-Baselines3; a subclass says which one, and what its networks see.
+    """A learner around an algorithm of Stable-Baselines3; a subclass says which one.
 
     Args:
         config: hyper-parameters.
@@ -49,15 +49,13 @@ class SB3Learner:
     name: ClassVar[str]
     """The agent's name."""
     Config: ClassVar[type[Any]]
-    Env: ClassVar[type[SB3VecEnv]] = SB3VecEnv
-    """How the algorithm sees the environment."""
 
     def __init__(self, config: Any, head: Head, setup: Setup) -> None:
         self.config, self.head, self.action_mode = config, head, head.action_mode
         with _own_generators():
             self.model = self.algorithm(setup, str(torch_device(setup.device)))
             self.model.total_steps = setup.total_steps
-            self.model.observation_space, self.model.action_space = observation.space(), self.model_space()
+            self.model.observation_space, self.model.action_space = observation.space(), self.head.space
             self.model.n_envs = setup.num_envs
             self.model.set_random_seed(setup.seed % 2**32)
             self.model._setup_model()
@@ -66,10 +64,6 @@ class SB3Learner:
     def algorithm(self, setup: Setup, device: str) -> Any:
         """The algorithm, made with ``env=None`` and ``_init_setup_model=False``; has the mixin ``WholeRun``."""
         raise NotImplementedError
-
-    def model_space(self) -> Any:
-        """Action space of the networks."""
-        return self.head.space
 
     def counters(self) -> tuple[str, ...]:
         """Attributes of the algorithm that count; whole numbers."""
@@ -104,7 +98,7 @@ class SB3Learner:
         Raises:
             ValueError: when learning diverged.
         """
-        model, adapted = self.model, self.Env(env)
+        model, adapted = self.model, SB3VecEnv(env)
         self._due += steps
         if self._due <= model.num_timesteps:
             return
