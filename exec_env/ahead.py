@@ -1,10 +1,15 @@
-"""Paths made ahead for many sub-environments, in large batches and on all processors."""
+"""Paths made ahead for many sub-environments, in batches and, where that pays, by a process of their own."""
 
-import functools
 import math
+import mmap
 import os
+import signal
+import subprocess
+import sys
+import weakref
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection, Pipe
+from typing import Any
 
 import numpy as np
 
@@ -12,104 +17,259 @@ from exec_env.execution import Slice
 from exec_env.tape import Source
 
 _BATCH = 4
-"""Paths drawn at once for a sub-environment: long enough for NumPy to work without Python's lock."""
+"""Paths drawn at once for a sub-environment."""
 
 
 _CHUNK = 256
-"""Sub-environments whose batches are shaped at once, at most."""
+"""Sub-environments whose batches are shaped at once, at most, so that they stay in the processor's cache."""
 
 
-_FEW = 128
-"""Sub-environments that are worth a thread."""
-
-
-_N_THREADS = os.cpu_count() or 1
-"""More threads than processors would only fight for Python's lock."""
+_MANY = 1024
+"""Sub-environments that are worth a process of their own: a second to start, and 100 MB."""
 
 
 _KEPT = 2**25 - 2**16
 """Size of an array after which glibc keeps freed memory; just below its upper limit. [bytes]"""
 
 
-@functools.cache
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_N_THREADS, thread_name_prefix="exec_env-paths")
-
-
 class PathsAhead:
     """One endless sequence of paths per sub-environment, each a pure function of its own generator.
 
     Every sub-environment holds two batches, the one it plays and the next one. Shaping a few paths costs as much as
-    shaping thousands, so when one sub-environment wants its next batch, all are made that are not there yet. When
-    and beside which others a batch is made changes nothing in it.
+    shaping thousands, so when one sub-environment wants its next batch, all are made that are not there yet. When,
+    where and beside which others a batch is made changes nothing in it.
+
+    With many sub-environments, from the third batch on a helper, a process of its own, makes the next batches while
+    this one steps. Threads could not: NumPy holds Python's lock between its operations, and handing it over takes
+    longer than they do.
     """
 
     def __init__(self, source: Source, n_envs: int, n_steps: int) -> None:
-        self._source, self._n_envs, self._n_steps = source, n_envs, n_steps
-        self._rngs: list[np.random.Generator] = []
-        # The random numbers of a slice lie side by side in memory, because sub-environments are at different slices;
-        # what is the same number in every slice is kept once.
-        self._records = np.empty((n_envs, 2, _BATCH, n_steps, 0))
-        self._constants: list[float | None] = []
-        self._prices = np.empty((n_envs, 2, _BATCH))
+        self._batches = _Batches(source, n_envs, n_steps)
         self._ready = np.zeros(n_envs, bool)  # whether the batch that is not played is full
         self._half = np.ones(n_envs, np.int64)  # the batch that is played
         self._path = np.full(n_envs, _BATCH - 1)  # the path of it that is played
         self._first = np.zeros(n_envs, np.int64)  # where its first slice is among all records
-        # glibc returns freed memory to the system at once, and every batch would pay for getting it back page by
-        # page (a third of its time), until a program has freed one array of this size. Elsewhere this does nothing.
-        np.empty(_KEPT, np.uint8)
+        self._times = 0  # how often batches were made here
+        self._helper: _Helper | None = None
+        self._ordered = np.zeros(0, np.int64)  # whose batches the helper is making
 
     def seed(self, rngs: Sequence[np.random.Generator]) -> None:
         """Begin new sequences where the generator is a new one."""
-        same = [new is old for new, old in zip(rngs, self._rngs, strict=True)] if self._rngs else False
+        self._collect()
+        old = self._batches.rngs
+        same = np.array([new is rng for new, rng in zip(rngs, old, strict=True)]) if old else np.zeros(len(rngs), bool)
         self._ready &= same
-        self._path = np.where(same, self._path, _BATCH - 1)
-        self._rngs = list(rngs)
+        self._path[~same] = _BATCH - 1
+        self._batches.rngs = list(rngs)
+        if self._helper is not None:
+            self._helper.call("seed", {int(i): rngs[i] for i in np.flatnonzero(~same)})
 
     def advance(self, which: np.ndarray) -> np.ndarray:
         """Go on to the next path in ``which``; returns the arrival prices there."""
         self._path[which] += 1
         used_up = which[self._path[which] == _BATCH]
         if used_up.size:
-            if not self._ready[used_up].all():
-                self._make_batches()
+            self._fill(used_up)
             self._half[used_up] = 1 - self._half[used_up]
             self._path[used_up] = 0
             self._ready[used_up] = False
+            self._order(at_least=len(self._ready) // 8)
         path = (which * 2 + self._half[which]) * _BATCH + self._path[which]
-        self._first[which] = path * self._n_steps
-        return self._prices.reshape(-1)[path]
+        self._first[which] = path * self._batches.n_steps
+        return self._batches.prices.reshape(-1)[path]
 
     def at(self, t: np.ndarray, which: np.ndarray | None = None) -> Slice:
         """Slice ``t`` of the path that is played, everywhere or in ``which``; columns of the shape of ``t``."""
-        index = t + (self._first if which is None else self._first[which])
-        # Copied once, because every use of columns that do not lie side by side would take twice the time.
-        columns = iter(self._records.reshape(-1, self._records.shape[-1]).take(index, axis=0).T.copy())
-        return Slice(*(next(columns) if c is None else c for c in self._constants))
+        return self._batches.at(t + (self._first if which is None else self._first[which]))
 
-    def _make_batches(self) -> None:
-        """Make the batches that are wanting, some at a time so that what is shaped stays in the processor's cache."""
-        wanting = np.flatnonzero(~self._ready)
-        if not self._constants:
-            self._make(wanting[:1])
-            wanting = wanting[1:]
-        if wanting.size:
-            # Chunks of one size, and as many for each thread.
-            workers = min(_N_THREADS, math.ceil(wanting.size / _FEW))
-            chunks = np.array_split(wanting, workers * math.ceil(wanting.size / (workers * _CHUNK)))
-            list((_threads().map if workers > 1 else map)(self._make, chunks))
+    def retire(self) -> None:
+        """Send the helper home and go on without it, as before a copy or the end."""
+        if self._helper is not None:
+            self._collect()
+            for rng, state in zip(self._batches.rngs, self._helper.call("leave"), strict=True):
+                rng.bit_generator.state = state
+            self._helper.end()
+            self._batches.move(self._batches.records.copy(), self._batches.prices.copy())
+            self._helper, self._times = None, 0
 
-    def _make(self, which: np.ndarray) -> None:
-        """Make a batch for some; chunks touch different rows, so threads can make them side by side."""
-        tape = self._source.sample([self._rngs[i] for i in which], _BATCH)
-        if not self._constants:
-            self._constants = [None if any(c.strides) else float(c.flat[0]) for c in tape.slices]
-            n_random = self._constants.count(None)
-            self._records = np.empty((self._n_envs, 2, _BATCH, self._n_steps, n_random))
-        random = [c for c, constant in zip(tape.slices, self._constants, strict=True) if constant is None]
-        halves = 1 - self._half[which]
+    def __getstate__(self) -> dict[str, Any]:
+        self.retire()
+        return self.__dict__
+
+    def _fill(self, wanted: np.ndarray) -> None:
+        """See to it that the next batches of ``wanted`` are there."""
+        if not self._ready[wanted].all():
+            self._collect()
+        if not self._ready[wanted].all():
+            self._order(at_least=1)
+            self._collect()
+        if not self._ready[wanted].all():
+            missing = np.flatnonzero(~self._ready)
+            self._batches.make(missing, 1 - self._half[missing])
+            self._ready[missing] = True
+            self._times += 1
+
+    def _order(self, at_least: int) -> None:
+        """Have the helper make the batches that are not there, once enough of them are missing."""
+        if self._helper is None and self._times > 1 and _helpers_can_be_had() and len(self._ready) >= _MANY:
+            self._helper = _Helper(self._batches)
+            _HELPED.add(self)
+        if self._helper is None:
+            return
+        if self._ordered.size and self._helper.idle():
+            self._collect()
+        missing = np.flatnonzero(~self._ready)
+        if not self._ordered.size and missing.size >= at_least:
+            self._helper.send("make", missing, 1 - self._half[missing])
+            self._ordered = missing
+
+    def _collect(self) -> None:
+        """Wait for what was ordered."""
+        if self._helper is not None and self._ordered.size:
+            self._helper.receive()
+            self._ready[self._ordered] = True
+            self._ordered = self._ordered[:0]
+
+
+class _Batches:
+    """Two batches of paths for each sub-environment, and what makes them."""
+
+    def __init__(self, source: Source, n_envs: int, n_steps: int) -> None:
+        self.source, self.n_envs, self.n_steps = source, n_envs, n_steps
+        self.rngs: list[np.random.Generator] = []
+        # The random numbers of a slice lie side by side in memory, because sub-environments are at different slices;
+        # what is the same number in every slice is kept once.
+        self.constants: list[float | None] = []
+        self.move(np.empty((n_envs, 2, _BATCH, n_steps, 0)), np.empty((n_envs, 2, _BATCH)))
+        # glibc returns freed memory to the system at once, and every batch would pay for getting it back page by
+        # page (a third of its time), until a program has freed one array of this size. Elsewhere this does nothing.
+        np.empty(_KEPT, np.uint8)
+
+    def move(self, records: np.ndarray, prices: np.ndarray) -> None:
+        """Keep the batches in other arrays."""
+        self.records, self.prices = records, prices
+
+    def make(self, which: np.ndarray, halves: np.ndarray) -> None:
+        """Make a batch for some."""
+        for chunk in np.array_split(np.arange(which.size), math.ceil(which.size / _CHUNK)):
+            self._make(which[chunk], halves[chunk])
+
+    def at(self, index: np.ndarray) -> Slice:
+        """Slices by their places among all records."""
+        # Copied, because every use of columns that do not lie side by side would take twice the time.
+        columns = iter(self.records.reshape(-1, self.records.shape[-1]).take(index, axis=0).T.copy())
+        return Slice(*(next(columns) if c is None else c for c in self.constants))
+
+    def _make(self, which: np.ndarray, halves: np.ndarray) -> None:
+        tape = self.source.sample([self.rngs[i] for i in which], _BATCH)
+        if not self.constants:
+            self.constants = [None if any(c.strides) else float(c.flat[0]) for c in tape.slices]
+            n_random = self.constants.count(None)
+            self.records = np.empty((*self.records.shape[:-1], n_random))
+        random = [c for c, constant in zip(tape.slices, self.constants, strict=True) if constant is None]
         for i, column in enumerate(random):
-            self._records[..., i][which, halves] = column.reshape(-1, _BATCH, self._n_steps)
-        self._prices[which, halves] = tape.arrival_price.reshape(-1, _BATCH)
-        self._ready[which] = True
+            self.records[..., i][which, halves] = column.reshape(-1, _BATCH, self.n_steps)
+        self.prices[which, halves] = tape.arrival_price.reshape(-1, _BATCH)
+
+
+class _Helper:
+    """A process that makes batches, in memory that both share; it ends when nobody is there to talk to.
+
+    Raises:
+        RuntimeError: when it has ended by itself.
+    """
+
+    def __init__(self, batches: _Batches) -> None:
+        memory = os.memfd_create("exec_env-paths")  # has no name that could outlive the two
+        sizes = batches.records.size, batches.prices.size
+        os.ftruncate(memory, 8 * sum(sizes))
+        self._link, theirs = Pipe()
+        command = (
+            f"import sys; sys.path[:] = {sys.path!r}; "
+            f"from exec_env.ahead import _serve; _serve({theirs.fileno()}, {memory})"
+        )
+        # Not ``multiprocessing``: its new processes run the main module again, so that it would have to expect that.
+        self._process = subprocess.Popen([sys.executable, "-c", command], pass_fds=[theirs.fileno(), memory])
+        theirs.close()
+        self.end = weakref.finalize(self, _end, self._link, self._process)
+        self.send(batches.source, batches.rngs, batches.constants, batches.records.shape)
+        records, prices = _shared(memory, batches.records.shape)
+        os.close(memory)
+        records[...], prices[...] = batches.records, batches.prices
+        batches.move(records, prices)
+
+    def idle(self) -> bool:
+        """Whether there is something to receive."""
+        return self._link.poll()
+
+    def send(self, *message: Any) -> None:
+        try:
+            self._link.send(message)
+        except OSError:
+            raise RuntimeError(_GONE) from None
+
+    def receive(self) -> Any:
+        try:
+            return self._link.recv()
+        except (EOFError, OSError):
+            raise RuntimeError(_GONE) from None
+
+    def call(self, *message: Any) -> Any:
+        self.send(*message)
+        return self.receive()
+
+
+_GONE = "the process that makes paths ahead has ended: the environment cannot go on"
+
+_HELPED: "weakref.WeakSet[PathsAhead]" = weakref.WeakSet()
+
+
+def _retire_all() -> None:
+    for paths in list(_HELPED):
+        paths.retire()
+
+
+if hasattr(os, "register_at_fork"):
+    # Neither parent nor child could tell whose batches the helper makes.
+    os.register_at_fork(before=_retire_all)
+
+
+def _helpers_can_be_had() -> bool:
+    return hasattr(os, "memfd_create") and len(os.sched_getaffinity(0)) > 1
+
+
+def _end(link: Connection, process: "subprocess.Popen[bytes]") -> None:
+    link.close()
+    process.wait()
+
+
+def _shared(memory: int, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Records of that shape and their arrival prices, in shared memory."""
+    numbers = np.frombuffer(mmap.mmap(memory, 0))
+    size = math.prod(shape)
+    return numbers[:size].reshape(shape), numbers[size:].reshape(shape[:3])
+
+
+def _serve(link_handle: int, memory: int) -> None:
+    """What the helper does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends when the other side does
+    link = Connection(link_handle)
+    source, rngs, constants, shape = link.recv()
+    batches = _Batches(source, shape[0], shape[3])
+    batches.rngs, batches.constants = rngs, constants
+    batches.move(*_shared(memory, shape))
+    while True:
+        try:
+            what, *arguments = link.recv()
+        except (EOFError, OSError):
+            return
+        answer = None
+        if what == "make":
+            batches.make(*arguments)
+        elif what == "seed":
+            for i, rng in arguments[0].items():
+                batches.rngs[i] = rng
+        else:
+            answer = [rng.bit_generator.state for rng in batches.rngs]
+        link.send(answer)

@@ -126,6 +126,10 @@ class ExecutionVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray
         self._now = self._slices()
         return self._observation(), rewards, terminated, np.zeros(self.num_envs, bool), infos
 
+    def close_extras(self, **kwargs: Any) -> None:
+        """End the process that makes paths ahead, where there is one."""
+        self._ahead.retire()
+
     def _infos(self, infos: dict[str, Any], was_done: np.ndarray) -> dict[str, Any]:
         """Information in Gymnasium's layout for the autoreset mode."""
         ended = self._done & ~was_done

@@ -1,6 +1,10 @@
 """Evaluation: every agent on the same market paths."""
 
+import os
+import sys
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -156,11 +160,18 @@ def evaluate(
     if rows is not None:
         episodes = rows.size
     frames, examples = [], []
-    with tqdm(total=len(resolved) * episodes, unit=" paths", disable=not progress, desc="evaluate") as bar:
+    with (
+        tqdm(total=len(resolved) * episodes, unit=" paths", disable=not progress, desc="evaluate") as bar,
+        one_thread_each(),
+        ThreadPoolExecutor(min(len(resolved), os.cpu_count() or 1)) as threads,
+    ):
         first = 0
         for tape in _tapes(problem, episodes, seed, rows):
-            for label, agent in resolved.items():
-                paths, example = _run(label, agent, tape, problem, first, max(0, n_examples - first))
+
+            def run(label: str, tape: Tape = tape, first: int = first) -> tuple[pd.DataFrame, pd.DataFrame]:
+                return _run(label, resolved[label], tape, problem, first, max(0, n_examples - first))
+
+            for paths, example in threads.map(run, resolved):
                 frames.append(paths)
                 examples.append(example)
                 bar.update(tape.n_paths)
@@ -172,6 +183,21 @@ def evaluate(
     settings |= {"overrides": {k: _plain(v) for k, v in overrides.items()}}
     notes = tuple(note for agent in agents for note in _trained_elsewhere(agent, env_id, settings["overrides"]))
     return Evaluation(per_path, pd.concat(examples, ignore_index=True), problem, bound, why, notes, settings)
+
+
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Networks calculate in the thread they are called from, so that results do not depend on how many there are."""
+    torch = sys.modules.get("torch")  # without networks it need not be there
+    if torch is None:
+        yield
+        return
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def find_bound(problem: Problem) -> tuple[float | None, str]:
@@ -218,9 +244,10 @@ def _tapes(problem: Problem, episodes: int, seed: int, rows: np.ndarray | None) 
     rng = np.random.default_rng(seed)
     for i in range(0, episodes, _CHUNK):
         if rows is not None and problem.recording is not None:
-            yield problem.recording.tape(problem.market, problem.order, rows[i : i + _CHUNK])
+            tape = problem.recording.tape(problem.market, problem.order, rows[i : i + _CHUNK])
         else:
-            yield problem.source.sample([rng], min(_CHUNK, episodes - i))
+            tape = problem.source.sample([rng], min(_CHUNK, episodes - i))
+        yield tape.by_slice()
 
 
 def _plain(value: Any) -> Any:
