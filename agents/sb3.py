@@ -13,11 +13,11 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter, Logger
 
-from agents.replay import torch_device
 from exec_env import observation
 from exec_env.harness.agent import Setup
 from exec_env.harness.weights import Head, load_weights, save_weights, weights_must_fit
 from exec_env.sb3 import SB3VecEnv
+from exec_env.torch_market import torch_device
 
 Report = Callable[[int, dict[str, float]], None]
 

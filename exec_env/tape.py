@@ -59,8 +59,8 @@ class Tape:
         return self.slices.volume.shape[1]
 
     def at(self, step: int) -> Slice:
-        """One slice of every path; columns of shape (n_paths,)."""
-        return Slice(*(column[:, step] for column in self.slices))
+        """One slice of every path; columns of shape (n_paths,), or numbers where they are the same all over."""
+        return Slice(*(column[:, step] if getattr(column, "ndim", 0) == 2 else column for column in self.slices))
 
     def path(self, index: int) -> list[Slice]:
         """One path as a list of slices of plain floats, which step ten times faster than NumPy scalars."""
