@@ -29,13 +29,13 @@ class PPOConfig:
     """Discount; an execution is short and ends, so none is needed."""
     gae_lambda: Probability = 0.95
     """How far advantages look ahead before they trust the value network (Schulman et al. 2016)."""
-    learning_rate: Positive = 1e-3
+    learning_rate: Positive = 1.5e-3
     """Adam's step size at the start; it falls to zero along a half cosine."""
     rollout: Count = 40
     """Slices collected from each environment between two updates; the length of an episode."""
-    batch_size: Annotated[int, Bounds(low=2)] = 1024
+    batch_size: Annotated[int, Bounds(low=2)] = 2048
     """Transitions in a gradient step; at least two, because their advantages are normalised."""
-    epochs: Count = 10
+    epochs: Count = 4
     """Passes over what was collected."""
     clip_range: Positive = 0.2
     """Ratio of new to old probability beyond which there is no more gradient."""
