@@ -90,7 +90,8 @@ class TorchMarket:
             now = (fill.objective, fill.shortfall, fill.risk, fill.block)
             totals = [total + cost for total, cost in zip(totals, now, strict=True)]
         to_bps = bps(self.order.shares * tape.arrival_price)
-        return Costs(*(to_bps * total for total in totals[:-1]), totals[-1])
+        objective, shortfall, risk, block = totals
+        return Costs(to_bps * objective, to_bps * shortfall, to_bps * risk, block)
 
 
 def compile_or_not(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -52,7 +52,11 @@ class Setup:
 
 @runtime_checkable
 class Learner(Agent, Protocol):
-    """An agent that learns, and that a run folder can keep."""
+    """An agent that learns, and that a run folder can keep.
+
+    Where what it minimises is not J, a method ``score(objective, shortfall) -> float`` ranks its checks: of arrays
+    of shape (n_paths,), lower is better.
+    """
 
     Config: type
     """Frozen dataclass of its hyper-parameters."""

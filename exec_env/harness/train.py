@@ -196,11 +196,14 @@ class _Check:
         self.bound, _ = find_bound(problem)
         twap = get_action_mode("pace")
         one = int(np.flatnonzero(twap.values(problem.order) == 1.0)[0])
-        self.twap = self._objective(lambda observations: np.full(len(observations), one), twap)
+        self.twap = float(self._costs(lambda observations: np.full(len(observations), one), twap)[0].mean())
 
     def __call__(self, learner: Learner) -> dict[str, float]:
-        objective = self._objective(learner.act, get_action_mode(learner.action_mode))
+        costs = self._costs(learner.act, get_action_mode(learner.action_mode))
+        objective = float(costs[0].mean())
         row = {"objective": objective, "twap": self.twap}
+        if hasattr(learner, "score"):  # what it is after, where that need not be J
+            row["score"] = learner.score(*costs)
         return row | ({"gap_percent": 100 * (objective / self.bound - 1)} if self.bound and self.bound > 0 else {})
 
     def describe(self, row: dict[str, float]) -> str:
@@ -208,11 +211,14 @@ class _Check:
         gap = f", gap {row['gap_percent']:+.2f} %" if "gap_percent" in row else ""
         return f"J {row['objective']:.2f} bps{gap} (TWAP {self.twap:.2f})"
 
-    def _objective(self, act: Any, mode: Any) -> float:
+    def _costs(self, act: Any, mode: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Objective and realised shortfall of each path. [bps]"""
         order = self._problem.order
-        steps = rollout(act, self._tape, self._problem.market, order, mode)
-        total = sum(step.fill.objective for step in steps)
-        return float((total * bps(order.shares * self._tape.arrival_price)).mean())
+        objective = shortfall = np.zeros(self._tape.n_paths)
+        for step in rollout(act, self._tape, self._problem.market, order, mode):
+            objective, shortfall = objective + step.fill.objective, shortfall + step.fill.shortfall
+        to_bps = bps(order.shares * self._tape.arrival_price)
+        return objective * to_bps, shortfall * to_bps
 
 
 class _Log:
@@ -237,7 +243,7 @@ class _Log:
     @property
     def best(self) -> dict[Any, Any]:
         """The row of the best check; of equal ones the first."""
-        return min(self._rows, key=lambda row: row["objective"])
+        return min(self._rows, key=lambda row: row.get("score", row["objective"]))
 
     def stopped(self, config: TrainConfig) -> bool:
         """Whether the last check ends training early. A function of the log, so that going on decides the same."""
