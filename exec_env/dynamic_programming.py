@@ -1,30 +1,31 @@
 """Dynamic programming: the best that any policy can do when trades must lie between zero and the cap.
 
-``lq.solve`` drops these constraints. What it gives serves as the yardstick here: its rule v* is optimal without them,
-and a trade v that differs costs q (v − v*)² more, q being the curvature of the cost. So, exactly and for any policy,
+``lq.solve`` drops these constraints. Here it is the yardstick: its rule v* is optimal without them, and a trade v that
+differs from it costs q (v − v*)² more, q being the curvature of the cost. So, exactly and for any policy,
 
     J = bound + E Σ_t q_t(ℓ_t) (v_t − v*_t)²,
 
-and the constrained problem is to keep that sum small. Its optimum C_t(x, I, ℓ), the price of the constraints, is
-convex, smooth, and small where they seldom bind, so that a coarse grid represents it well. With C̄ the mean of C_{t+1}
+and the constrained problem is to keep that sum small. Its optimum C_t(x, I, ℓ), the price of the constraints, is convex
+and smooth, and where they seldom bind it is small, so that a coarse grid represents it well. With C̄ the mean of C_{t+1}
 over the next liquidity and the decay,
 
     C_t = E min { q (v − v*)² + C̄(x − v, I + κ v) : 0 ≤ v ≤ min(x, cap) },
 
-the mean being over the spread (in v*) and the volume (in the cap). Both are done in closed form. The cost is convex in
-v, and d/dv of it is h − k(v) with k falling: up to the point where it turns positive one gains by trading more, so
+the mean being over the spread, in v*, and the volume, in the cap. Both are done in closed form. The braces are convex
+in v, and their slope is w h − k(v), with k falling, h the half spread, and w = 1, but 0 in the last slice, where every
+share pays the same spread. One trades as long as that is negative, so that
 
-    min = cost(0) − ∫_0^x (k(v) − h)⁺ 1{cap > v} dv,   and in the mean   E cost(0) − ∫_0^x put(k(v)) P(cap > v) dv,
+    min = value at 0 − ∫_0^x (k(v) − w h)⁺ 1{v < cap} dv,    mean over h and cap: ∫_0^x put(k(v)) P(cap > v) dv,
 
-the put of Black & Scholes on a lognormal spread, and the tail of a lognormal volume.
+with the put of Black & Scholes on a lognormal spread and the tail of a lognormal volume: one smooth integral is left.
 
-A trade pushes up I by what it takes off κ x: the load x + I/κ, the shares held or still pressing on the price, stays as
-it is until the push decays. On a grid of load and of the part of it that is held, trades move along one axis.
+A trade adds to I what it takes off κ x. The load y = x + I/κ, the shares held or still pressing on the price, changes
+only as the push decays: on a grid of x and y trades move along one axis, and decay along the other.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -37,10 +38,10 @@ from exec_env.execution import bps
 from exec_env.market import Market
 from exec_env.order import Order
 
-_RESOLUTION = 24
-_DECAY_NODES, _LIQUIDITY_NODES = 7, 9
-_TAIL = 4.0  # standard deviations of log volume beyond which nothing happens
-_LEAST = 0.03  # root of the smallest load of the grid, as a part of the order
+_RESOLUTION = 32
+_DECAY_NODES, _LIQUIDITY_NODES = 9, 9
+_TAIL = 4.0  # standard deviations of log volume beyond which the cap binds surely, or surely not
+_HALVINGS = 24  # of the interval that a trade is sought in
 _TINY = 1e-300
 
 
@@ -57,13 +58,8 @@ class Solution:
     error_bps: float
     """Estimated numerical error of the value: its change from half of the resolution to the full one."""
     sooner: np.ndarray
-    """What is sold beyond v*, because the constraints may bind later. Shape: (n_steps, liquidity, load, held). [shares]
-    """
-
-    @property
-    def price_of_constraints_bps(self) -> float:
-        """How far the best achievable value is above the linear-quadratic bound."""
-        return self.value_bps - self.linear.bound_bps
+    """What is traded beyond v* as the constraints may bind later, given what is held after the trade.
+    Shape: (n_steps, liquidity, load, held). [shares]"""
 
     def policy(self, step: int, remaining: Any, transient: Any, signal: Any, half_spread: Any, liquidity: Any) -> Any:
         """Optimal trade of slice ``step``, between 0 and ``remaining``; where it exceeds the cap, the cap is. [shares]
@@ -81,23 +77,23 @@ class Solution:
         Shape:
             Whatever the arguments broadcast to, as arrays.
         """
-        unconstrained = self.linear.policy(step, remaining, transient, signal, half_spread, liquidity)
-        target, remaining, transient, liquidity = np.broadcast_arrays(unconstrained, remaining, transient, liquidity)
-        x, kappa, s = np.maximum(remaining, 0.0), self.market.transient_impact, self.market.liquidity_volatility
-        shift = np.log(self.market.stress_factors(self.order.n_steps).liquidity[step])
-        load = x + transient / kappa if kappa > 0 else np.full_like(x, self.order.shares)
-        load = np.maximum(load, _LEAST**2 * self.order.shares)
+        target = self.linear.policy(step, remaining, transient, signal, half_spread, liquidity)
+        target, x, transient, liquidity = np.broadcast_arrays(target, remaining, transient, liquidity)
+        x, kappa, s = np.maximum(x, 0.0), self.market.transient_impact, self.market.liquidity_volatility
         table = self.sooner[step]
         n_liquidity, n_load, n_held = (n - 1 for n in table.shape)
-        across = ((liquidity - shift) / s - self.linear.grid[0]) / np.ptp(self.linear.grid) if s > 0 else 0.0 * x
-        along = (np.sqrt(load / self.order.shares) - _LEAST) / (1 - _LEAST)
-        low, high = np.zeros_like(x), np.array(x)
-        for _ in range(24):  # the root of v − v* − sooner(x − v), which grows with v
+        load = x + transient / kappa if kappa > 0 else 0.0 * x
+        shift = np.log(self.market.stress_factors(self.order.n_steps).liquidity[step])
+        u = (liquidity - shift) / s if s > 0 else 0.0 * x
+        across = n_liquidity * (u - self.linear.grid[0]) / max(np.ptp(self.linear.grid), _TINY)
+        along = n_load * load / self.order.shares
+        low, high = np.zeros_like(x), x
+        for _ in range(_HALVINGS):  # towards the root of v − v* − sooner(x − v), which grows with v
             v = (low + high) / 2
-            at = [across * n_liquidity, along * n_load, np.sqrt((x - v) / load) * n_held]
-            beyond = v > target + map_coordinates(table, at, order=1, mode="nearest")
+            held = n_held * np.sqrt((x - v) / self.order.shares)
+            beyond = v > target + map_coordinates(table, [across, along, held], order=1, mode="nearest")
             low, high = np.where(beyond, low, v), np.where(beyond, v, high)
-        return (low + high) / 2
+        return high
 
 
 @lru_cache(maxsize=16)
@@ -107,15 +103,18 @@ def solve(market: Market, order: Order, resolution: int = _RESOLUTION) -> Soluti
     Args:
         market: as of ``lq.solve``; a signal must decay without noise.
         order: the order, its cap included.
-        resolution: steps of the grid in the shares held; the other axes follow. A multiple of 6, 12 at least.
+        resolution: steps of the grid in the shares held; the other axes follow. A multiple of 8, 16 at least.
 
     Raises:
         ValueError: for problems that are not solved here, and those that ``lq.solve`` refuses.
 
     >>> solution = solve(Market(), Order())
     >>> round(solution.linear.bound_bps, 2), round(solution.value_bps, 2)
-    (17.98, 18.13)
+    (17.98, 18.14)
     """
+    tensors = [name for part in (market, order) for name, value in vars(part).items() if hasattr(value, "detach")]
+    if tensors:
+        raise ValueError(f"{tensors[0]} is a tensor: the constrained optimum takes numbers, and has no gradients")
     if market.signal_volatility > 0:
         raise ValueError(
             f"Market.signal_volatility = {market.signal_volatility!r}: must be 0 for the constrained optimum, whose "
@@ -126,11 +125,66 @@ def solve(market: Market, order: Order, resolution: int = _RESOLUTION) -> Soluti
             f"Market.shock_rate = {market.shock_rate!r}: must be 0 for the constrained optimum where "
             "liquidity_volatility is 0"
         )
-    if resolution < 12 or resolution % 6:
-        raise ValueError(f"resolution = {resolution!r}: must be a multiple of 6, 12 at least")
+    if resolution < 16 or resolution % 8:
+        raise ValueError(f"resolution = {resolution!r}: must be a multiple of 8, 16 at least")
     linear, value, sooner = _recursion(market, order, resolution)
     _, coarse, _ = _recursion(market, order, resolution // 2)
     return Solution(market, order, linear, value, abs(value - coarse), sooner)
+
+
+@dataclass(frozen=True)
+class _Lognormal:
+    """A spread or a cap h before it is seen."""
+
+    median: Any
+    noise: float
+
+    def __getitem__(self, index: Any) -> "_Lognormal":
+        return _Lognormal(self.median[index], self.noise)
+
+    def quantile(self, z: float) -> Any:
+        """h, where its standard normal is ``z``."""
+        return self.median * np.exp(self.noise * z)
+
+    def tail(self, k: Any) -> Any:
+        """P(h > k)."""
+        return ndtr(-self._z(k))
+
+    def put(self, k: Any) -> Any:
+        """E (k − h)⁺: Black & Scholes (1973)."""
+        z = self._z(k)
+        return np.maximum(k, 0.0) * ndtr(z) - self._moment(1) * ndtr(z - self.noise)
+
+    def square_put(self, k: Any) -> Any:
+        """E ((k − h)⁺)²."""
+        z, positive = self._z(k), np.maximum(k, 0.0)
+        first, second = ndtr(z - self.noise), ndtr(z - 2 * self.noise)
+        return positive**2 * ndtr(z) - 2 * positive * self._moment(1) * first + self._moment(2) * second
+
+    def square(self, k: Any) -> Any:
+        """E (k − h)²."""
+        return k**2 - 2 * k * self._moment(1) + self._moment(2)
+
+    def _z(self, k: Any) -> Any:
+        distance = np.log(np.maximum(k, _TINY)) - np.log(np.maximum(self.median, _TINY))
+        return distance / max(self.noise, 1e-9)
+
+    def _moment(self, n: int) -> Any:
+        return self.median**n * np.exp((n * self.noise) ** 2 / 2)
+
+
+@dataclass(frozen=True)
+class _Slice:
+    """What is to be decided in a slice. Shape of arrays: (liquidity, load, held), or what broadcasts to that."""
+
+    q: np.ndarray
+    """Curvature of the cost. [$/share²]"""
+    wanted: np.ndarray
+    """v* if the spread were zero. [shares]"""
+    spread: _Lognormal
+    """Half spread, as far as it bears on when to trade. [$]"""
+    cap: _Lognormal
+    """Most that may be traded. [shares]"""
 
 
 def _recursion(market: Market, order: Order, n: int) -> tuple[lq.Solution, float, np.ndarray]:
@@ -138,127 +192,76 @@ def _recursion(market: Market, order: Order, n: int) -> tuple[lq.Solution, float
     linear = lq.solve(market, order, n_grid=2 * n + 1)
     every = slice(None, None, 2 if len(linear.grid) > 1 else 1)
     u, dt, kappa = linear.grid[every], order.slice_length, market.transient_impact
-    held = np.linspace(0.0, 1.0, n + 1) ** 2
-    load = order.shares * (np.linspace(_LEAST, 1.0, 2 * n // 3) ** 2 if kappa > 0 else np.ones(1))
-    x = load[:, None] * held
-    pushed = kappa * (load[:, None] - x)
-    onward = lq.transition(market, order, u, _LIQUIDITY_NODES)
-    decayed = _decay(market, order, load, held)
+    x = order.shares * np.linspace(0.0, 1.0, n + 1) ** 2
+    load = order.shares * (np.linspace(0.0, 1.0, n // 4) if kappa > 0 else np.ones(1))[:, None]
+    onward, decay = lq.transition(market, order, u, _LIQUIDITY_NODES), _decay(market, order, load, x)
+    part = np.inf if order.max_participation is None else order.max_participation
     stress, profile = market.stress_factors(order.n_steps), market.profile(order.n_steps)
-    gauss = np.polynomial.legendre.leggauss(n // 2)
 
-    price = np.zeros((len(u), *x.shape))
-    tables = []
+    price, tables = np.zeros((len(u), len(load), len(x))), []
     for t in reversed(range(order.n_steps)):
-        liquidity = (u * market.liquidity_volatility + np.log(stress.liquidity[t]))[:, None, None]
         if t < order.n_steps - 1:
-            # Not by BLAS: matrices this small it would share out among threads that wait for each other.
-            price = np.einsum("lm,mjk,jkih->lih", onward, price, decayed, optimize=["einsum_path", (0, 1), (0, 1)])
+            price = np.einsum("lm,mjx->ljx", onward, np.einsum("xjk,lkx->ljx", decay, price))
+        liquidity = (u * market.liquidity_volatility + np.log(stress.liquidity[t]))[:, None, None]
         q = linear.curvature[t, every][:, None, None]
         gain = np.moveaxis(linear.gain[t, every], -1, 0)[..., None, None]
         signal = market.signal * np.exp(-market.signal_reversion * dt * t)
-        wanted = gain[0] * x + gain[1] * pushed + gain[2] * signal + gain[4]  # if the spread were zero
-        # The spread counts for each share traded now rather than later: not at all in the last slice.
-        spread = _Lognormal(-2 * q * gain[3] * market.half_spread_at(liquidity, 0.0), market.spread_noise)
-
-        def cap(z: float, liquidity: Any = liquidity, t: int = t) -> Any:
-            if order.max_participation is None:
-                return np.full_like(liquidity, np.inf)
-            return order.max_participation * market.volume_at(liquidity, z, dt, profile[t])
-
-        price, sooner = _trade(price, x, load, held, q, wanted, spread, cap, market.volume_noise, gauss)
+        now = _Slice(
+            q,
+            gain[0] * x + gain[1] * kappa * (load - x) + gain[2] * signal + gain[4],
+            # In the last slice all shares pay the same spread, so that its gain is zero.
+            _Lognormal(-2 * q * gain[3] * market.half_spread_at(liquidity, 0.0), market.spread_noise),
+            _Lognormal(part * market.volume_at(liquidity, 0.0, dt, profile[t]), market.volume_noise),
+        )
+        price, sooner = _trade(price, x, now, n // 2)
         tables.append(sooner)
     value = linear.bound_bps + float(lq.stationary(u) @ price[:, -1, -1]) * bps(order.shares * market.arrival_price)
     return linear, value, np.array(tables[::-1])
 
 
-def _trade(
-    after: np.ndarray,
-    x: np.ndarray,
-    load: np.ndarray,
-    held: np.ndarray,
-    q: np.ndarray,
-    wanted: np.ndarray,
-    spread: "_Lognormal",
-    cap: Callable[[float], Any],
-    volume_noise: float,
-    gauss: tuple[np.ndarray, np.ndarray],
-) -> tuple[np.ndarray, np.ndarray]:
-    """One step: from the price of the constraints after the trade to that before spread and volume are seen.
+def _trade(after: np.ndarray, x: np.ndarray, now: _Slice, n_nodes: int) -> tuple[np.ndarray, np.ndarray]:
+    """From the price of the constraints after a trade to that before spread and volume are seen, and the rule."""
+    q, wanted, spread = now.q, now.wanted, now.spread
+    spline = CubicSpline(x, after, axis=-1).derivative()
 
-    Shape: arrays (liquidity, load, held), or what broadcasts to that.
-    """
-    spline = CubicSpline(held, after, axis=-1)
-    to_shares = 2 * q * load[:, None]
-    sooner = spline(held, 1) / to_shares
-    # Nothing is gained by trading more than the first two, and the third is never allowed.
-    most = np.maximum(wanted, 0.0) + np.maximum(sooner, 0.0)
-    most = np.minimum(np.minimum(x, most), cap(_TAIL))
-    ends = np.minimum(most, cap(-_TAIL))  # up to here the cap never binds
-    nodes, weights = (gauss[0] + 1) / 2, gauss[1] / 2
-    v = np.concatenate([ends[..., None] * nodes, ends[..., None] + (most - ends)[..., None] * nodes], -1)
-    dv = np.concatenate([ends[..., None] * weights, (most - ends)[..., None] * weights], -1)
-    tail = ndtr(np.log(cap(0.0)[..., None] / np.maximum(v, _TINY)) / volume_noise) if volume_noise > 0 else 1.0
+    def slope(left: np.ndarray, u: np.ndarray, j: np.ndarray) -> np.ndarray:
+        """Derivative of ``after`` in the shares held, at points of the other two axes."""
+        cell = np.minimum((np.sqrt(left / x[-1]) * (len(x) - 1)).astype(int), len(x) - 2)
+        c2, c1, c0 = spline.c[:, cell, u, j]
+        d = left - x[cell]
+        return (c2 * d + c1) * d + c0
 
-    part = np.clip((x[..., None] - v) / load[:, None, None], 0.0, 1.0)
-    cell = np.minimum((np.sqrt(part) * (len(held) - 1)).astype(int), len(held) - 2)
-    n_liquidity, n_load = after.shape[:2]
-    at = (cell * n_liquidity + np.arange(n_liquidity)[:, None, None, None]) * n_load + np.arange(n_load)[:, None, None]
-    c3, c2, c1 = (c.reshape(-1)[at] for c in spline.c[:3])
-    d = part - held[cell]
-    slope = (3 * c3 * d + 2 * c2) * d + c1
-    gain = 2 * q[..., None] * (wanted[..., None] - v)
-    wide = spread[..., None]
-    integral = (dv * (wide.put(gain) - wide.put(gain + slope / load[:, None, None]) * tail)).sum(-1)
+    # Most that pays where the spread is zero, if not impossible: the root of v − wanted − slope / 2q.
+    u, j, _ = np.ogrid[tuple(map(slice, after.shape))]
+    low, most = np.zeros_like(after), np.minimum(x, now.cap.quantile(_TAIL)) + np.zeros_like(after)
+    for _ in range(_HALVINGS):
+        v = (low + most) / 2
+        beyond = v > wanted + slope(x - v, u, j) / (2 * q)
+        low, most = np.where(beyond, low, v), np.where(beyond, v, most)
 
     # q E (v − v*)² at v = 0, less what the unconstrained trade up to ``most`` gains, which the integral gives back.
     k = 2 * q * wanted
-    missed = spread.square(k) - spread.square_put(k) + spread.square_put(k - 2 * q * most)
-    return missed / (4 * q) + after + integral, sooner
+    missed = (spread.square(k) - spread.square_put(k) + spread.square_put(k - 2 * q * most)) / (4 * q)
+
+    # Gauss-Legendre between the kinks: the cap begins to bind, the unconstrained trade ends, the trade ends.
+    nodes, weights = np.polynomial.legendre.leggauss(n_nodes)
+    kinks = np.sort(np.minimum([0 * most, now.cap.quantile(-_TAIL) + 0 * most, np.maximum(wanted, 0.0), most], most), 0)
+    for start, end in pairwise(kinks):
+        u, j, i = np.nonzero(end > start)
+        width = (end - start)[u, j, i][:, None] / 2
+        v = start[u, j, i][:, None] + width * (nodes + 1)
+        left = np.clip(x[i][:, None] - v, 0.0, x[-1])
+        k = 2 * q[u, 0] * (wanted[u, j, i][:, None] - v)
+        h = spread[u, 0]
+        gained = h.put(k) - h.put(k + slope(left, u[:, None], j[:, None])) * now.cap[u, 0].tail(v)
+        missed[u, j, i] += (width * weights * gained).sum(-1)
+    return missed + after, spline(x) / (2 * q)
 
 
-def _decay(market: Market, order: Order, load: np.ndarray, held: np.ndarray) -> np.ndarray:
-    """Weights of prices after the decay in their mean before it. Shape: (load, held, load, held), before last."""
+def _decay(market: Market, order: Order, load: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Weights of the loads after the decay in a mean before it. Shape: (x, load before, load after)."""
     if len(load) == 1:
-        return np.eye(len(held))[None, :, None]
+        return np.ones((len(x), 1, 1))
     z, weights = lq.gauss_hermite(_DECAY_NODES)
-    x = load[:, None] * held
-    in_held, in_load = CubicSpline(held, np.eye(len(held))), CubicSpline(load, np.eye(len(load)))
-    total = np.zeros((*x.shape, *x.shape))
-    for decay, weight in zip(market.decay_at(z, order.slice_length), weights, strict=True):
-        then = np.maximum(x + decay * (load[:, None] - x), load[0])
-        total += weight * in_load(then)[..., :, None] * in_held(np.minimum(x / then, 1.0))[..., None, :]
-    return total.transpose(2, 3, 0, 1)
-
-
-@dataclass(frozen=True)
-class _Lognormal:
-    """A random spread h, and how far it stays below a strike k."""
-
-    median: np.ndarray
-    noise: float
-
-    def __getitem__(self, index: Any) -> "_Lognormal":
-        return _Lognormal(self.median[index], self.noise)
-
-    def _moment(self, n: int) -> Any:
-        return self.median**n * np.exp((n * self.noise) ** 2 / 2)
-
-    def _d(self, k: Any) -> Any:
-        distance = np.log(np.maximum(k, _TINY) / np.maximum(self.median, _TINY))
-        return distance / max(self.noise, 1e-9)
-
-    def square(self, k: Any) -> Any:
-        """E (k − h)²."""
-        return k**2 - 2 * k * self._moment(1) + self._moment(2)
-
-    def put(self, k: Any) -> Any:
-        """E (k − h)⁺: Black & Scholes (1973)."""
-        d = self._d(k)
-        return np.maximum(k, 0.0) * ndtr(d) - self._moment(1) * ndtr(d - self.noise)
-
-    def square_put(self, k: Any) -> Any:
-        """E ((k − h)⁺)²."""
-        d, positive = self._d(k), np.maximum(k, 0.0)
-        first, second = ndtr(d - self.noise), ndtr(d - 2 * self.noise)
-        return positive**2 * ndtr(d) - 2 * positive * self._moment(1) * first + self._moment(2) * second
+    then = x + market.decay_at(z[:, None, None], order.slice_length) * (load - x)
+    return np.einsum("z,zjxk->xjk", weights, CubicSpline(load[:, 0], np.eye(len(load)))(then))

@@ -53,8 +53,8 @@ class Solution:
     gain: Any
     """Trade per unit of (x, I, α, half spread, 1). Shape: (n_steps, n_grid, 5)."""
     curvature: Any
-    """What a trade that is one share off costs more than the optimal one, n² of it n shares off. Shape: (n_steps, n_grid).
-    [$/share²]"""
+    """What a trade costs more than the optimal one, per square of their difference: J of any policy is the bound plus
+    the expected sum of that. Shape: (n_steps, n_grid). [$/share²]"""
 
     @cached_property
     def bound(self) -> Any:
@@ -70,11 +70,6 @@ class Solution:
         bound = self.bound * bps(self.order.shares * self.market.arrival_price)
         return float(bound) if isinstance(bound, np.generic) else bound
 
-    @cached_property
-    def _rules(self) -> list[CubicSpline | None]:
-        gains = np.asarray(self.gain.detach()) if hasattr(self.gain, "detach") else self.gain
-        return [CubicSpline(self.grid, g) if len(self.grid) > 1 else None for g in gains]
-
     def policy(self, step: int, remaining: Any, transient: Any, signal: Any, half_spread: Any, liquidity: Any) -> Any:
         """Optimal trade of slice ``step``, unconstrained. [shares]
 
@@ -89,11 +84,30 @@ class Solution:
         Shape:
             Whatever the arguments broadcast to.
         """
-        rule, s = self._rules[step], self.market.liquidity_volatility
-        shift = np.log(self.market.stress_factors(self.order.n_steps).liquidity[step])
-        u = (liquidity - shift) / s if rule else liquidity
-        k = np.moveaxis(rule(np.clip(u, self.grid[0], self.grid[-1])), -1, 0) if rule else self.gain[step, 0]
+        k = self._at(step, liquidity)
         return k[_X] * remaining + k[_I] * transient + k[_A] * signal + k[_H] * half_spread + k[_1]
+
+    def excess(self, step: int, shares: Any, *state: Any) -> Any:
+        """What trading ``shares`` in slice ``step`` adds to the bound; ``state`` as of ``policy``. [$]
+
+        In expectation, the sum of it over an episode is what any policy's J has above the bound. It varies much less
+        than J itself.
+        """
+        return self._at(step, state[-1])[-1] * (shares - self.policy(step, *state)) ** 2
+
+    @cached_property
+    def _splines(self) -> list[CubicSpline]:
+        """Gains and curvature of each slice, as functions of ℓ / s."""
+        parts = [np.asarray(a.detach() if hasattr(a, "detach") else a) for a in (self.gain, self.curvature[..., None])]
+        return [CubicSpline(self.grid, values) for values in np.concatenate(parts, -1)]
+
+    def _at(self, step: int, liquidity: Any) -> Any:
+        """Gains and curvature of a slice where its log liquidity, a stress included, is ``liquidity``."""
+        if len(self.grid) == 1:
+            return *self.gain[step, 0], self.curvature[step, 0]
+        shift = np.log(self.market.stress_factors(self.order.n_steps).liquidity[step])
+        u = np.clip((liquidity - shift) / self.market.liquidity_volatility, self.grid[0], self.grid[-1])
+        return np.moveaxis(self._splines[step](u), -1, 0)
 
 
 def minimise(q: Any) -> tuple[Any, Any]:
