@@ -26,7 +26,7 @@ only as the push decays: on a grid of x and y trades move along one axis, and de
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from scipy.interpolate import CubicSpline
@@ -56,7 +56,9 @@ class Solution:
     value_bps: float
     """The least J of any policy, in basis points of the arrival notional."""
     error_bps: float
-    """Estimated numerical error of the value: its change from half of the resolution to the full one."""
+    """Estimated numerical error of the value: its largest change from half, or three quarters, of the resolution."""
+    prices: np.ndarray
+    """C_t, before spread and volume of slice t are seen. Shape: (n_steps, liquidity, load, held). [$]"""
     sooner: np.ndarray
     """What is traded beyond v* as the constraints may bind later, given what is held after the trade.
     Shape: (n_steps, liquidity, load, held). [shares]"""
@@ -79,21 +81,37 @@ class Solution:
         """
         target = self.linear.policy(step, remaining, transient, signal, half_spread, liquidity)
         target, x, transient, liquidity = np.broadcast_arrays(target, remaining, transient, liquidity)
-        x, kappa, s = np.maximum(x, 0.0), self.market.transient_impact, self.market.liquidity_volatility
-        table = self.sooner[step]
-        n_liquidity, n_load, n_held = (n - 1 for n in table.shape)
-        load = x + transient / kappa if kappa > 0 else 0.0 * x
-        shift = np.log(self.market.stress_factors(self.order.n_steps).liquidity[step])
-        u = (liquidity - shift) / s if s > 0 else 0.0 * x
-        across = n_liquidity * (u - self.linear.grid[0]) / max(np.ptp(self.linear.grid), _TINY)
-        along = n_load * load / self.order.shares
+        x = np.maximum(x, 0.0)
+        load = x + transient / self.market.transient_impact if self.market.transient_impact > 0 else x
         low, high = np.zeros_like(x), x
         for _ in range(_HALVINGS):  # towards the root of v − v* − sooner(x − v), which grows with v
             v = (low + high) / 2
-            held = n_held * np.sqrt((x - v) / self.order.shares)
-            beyond = v > target + map_coordinates(table, [across, along, held], order=1, mode="nearest")
+            beyond = v > target + self._interpolate(self.sooner[step], step, liquidity, load, x - v, order=1)
             low, high = np.where(beyond, low, v), np.where(beyond, v, high)
         return high
+
+    def price(self, step: int, remaining: Any, transient: Any, liquidity: Any) -> Any:
+        """C_t: what the constraints will still cost, before spread and volume of slice ``step`` are seen. [$]
+
+        Args:
+            step: as of ``policy``, like the rest.
+            remaining: likewise.
+            transient: likewise.
+            liquidity: likewise.
+        """
+        load = remaining + transient / self.market.transient_impact if self.market.transient_impact > 0 else remaining
+        liquidity, load, held = np.broadcast_arrays(liquidity, load, np.maximum(remaining, 0.0))
+        return self._interpolate(self.prices[step], step, liquidity, load, held, order=3)
+
+    def _interpolate(
+        self, table: np.ndarray, step: int, liquidity: Any, load: Any, held: Any, order: Literal[1, 3]
+    ) -> Any:
+        s, last = self.market.liquidity_volatility, np.array(table.shape) - 1
+        shift = np.log(self.market.stress_factors(self.order.n_steps).liquidity[step])
+        u = (liquidity - shift) / s if s > 0 else 0.0 * held
+        across = (u - self.linear.grid[0]) / max(np.ptp(self.linear.grid), _TINY)
+        at = np.array([across, load / self.order.shares, np.sqrt(held / self.order.shares)])
+        return map_coordinates(table, (at.T * last).T, order=order, mode="nearest")
 
 
 @lru_cache(maxsize=16)
@@ -103,7 +121,7 @@ def solve(market: Market, order: Order, resolution: int = _RESOLUTION) -> Soluti
     Args:
         market: as of ``lq.solve``; a signal must decay without noise.
         order: the order, its cap included.
-        resolution: steps of the grid in the shares held; the other axes follow. A multiple of 8, 16 at least.
+        resolution: steps of the grid in the shares held; the other axes follow. A multiple of 16.
 
     Raises:
         ValueError: for problems that are not solved here, and those that ``lq.solve`` refuses.
@@ -125,11 +143,11 @@ def solve(market: Market, order: Order, resolution: int = _RESOLUTION) -> Soluti
             f"Market.shock_rate = {market.shock_rate!r}: must be 0 for the constrained optimum where "
             "liquidity_volatility is 0"
         )
-    if resolution < 16 or resolution % 8:
-        raise ValueError(f"resolution = {resolution!r}: must be a multiple of 8, 16 at least")
-    linear, value, sooner = _recursion(market, order, resolution)
-    _, coarse, _ = _recursion(market, order, resolution // 2)
-    return Solution(market, order, linear, value, abs(value - coarse), sooner)
+    if resolution < 16 or resolution % 16:
+        raise ValueError(f"resolution = {resolution!r}: must be a multiple of 16")
+    linear, value, *tables = _recursion(market, order, resolution)
+    coarser = (_recursion(market, order, n)[1] for n in (resolution // 2, 3 * resolution // 4))
+    return Solution(market, order, linear, value, max(abs(value - other) for other in coarser), *tables)
 
 
 @dataclass(frozen=True)
@@ -187,8 +205,8 @@ class _Slice:
     """Most that may be traded. [shares]"""
 
 
-def _recursion(market: Market, order: Order, n: int) -> tuple[lq.Solution, float, np.ndarray]:
-    """Unconstrained solution, value [bps] and table of the rule, at one resolution."""
+def _recursion(market: Market, order: Order, n: int) -> tuple[lq.Solution, float, np.ndarray, np.ndarray]:
+    """Unconstrained solution, value [bps], and tables of prices and of the rule, at one resolution."""
     linear = lq.solve(market, order, n_grid=2 * n + 1)
     every = slice(None, None, 2 if len(linear.grid) > 1 else 1)
     u, dt, kappa = linear.grid[every], order.slice_length, market.transient_impact
@@ -198,7 +216,7 @@ def _recursion(market: Market, order: Order, n: int) -> tuple[lq.Solution, float
     part = np.inf if order.max_participation is None else order.max_participation
     stress, profile = market.stress_factors(order.n_steps), market.profile(order.n_steps)
 
-    price, tables = np.zeros((len(u), len(load), len(x))), []
+    price, prices, tables = np.zeros((len(u), len(load), len(x))), [], []
     for t in reversed(range(order.n_steps)):
         if t < order.n_steps - 1:
             price = np.einsum("lm,mjx->ljx", onward, np.einsum("xjk,lkx->ljx", decay, price))
@@ -214,9 +232,10 @@ def _recursion(market: Market, order: Order, n: int) -> tuple[lq.Solution, float
             _Lognormal(part * market.volume_at(liquidity, 0.0, dt, profile[t]), market.volume_noise),
         )
         price, sooner = _trade(price, x, now, n // 2)
+        prices.append(price)
         tables.append(sooner)
     value = linear.bound_bps + float(lq.stationary(u) @ price[:, -1, -1]) * bps(order.shares * market.arrival_price)
-    return linear, value, np.array(tables[::-1])
+    return linear, value, np.array(prices[::-1]), np.array(tables[::-1])
 
 
 def _trade(after: np.ndarray, x: np.ndarray, now: _Slice, n_nodes: int) -> tuple[np.ndarray, np.ndarray]:
