@@ -93,8 +93,9 @@ class Evaluation:
         bound = f"no bound: {self.no_bound}" if self.bound_bps is None else f"lower bound {self.bound_bps:.3f}"
         lines = [f"bps of the arrival notional; ± is one standard error; {bound}"]
         if best := self.optimum:
-            above = f", {100 * (best.value_bps / self.bound_bps - 1):+.2f} % above the bound" if self.bound_bps else ""
-            lines.append(f"best achievable {best.value_bps:.3f} ± {best.error_bps:.3f} (dynamic programming){above}")
+            lines.append(f"best achievable {best.value_bps:.3f} ± {best.error_bps:.3f} (dynamic programming)")
+            if self.bound_bps and self.bound_bps > 0:
+                lines[-1] += f", {100 * (best.value_bps / self.bound_bps - 1):+.2f} % above the bound"
         lines += self.remarks
         text = shown.map(lambda cell: "-" if "nan" in cell and "±" not in cell else cell.replace("± nan", ""))
         return "\n".join([text.to_string(), *lines])
