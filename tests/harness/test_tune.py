@@ -11,6 +11,7 @@ import yaml
 from optuna.trial import TrialState
 from tqdm import tqdm
 
+from agents.dqn import DQNConfig
 from exec_env.harness import tune as module
 from exec_env.harness.hyperparameters import TrainConfig
 from exec_env.harness.tasks import Failure, Result, Run, workers
@@ -100,7 +101,12 @@ def test_real_training_gives_the_same_study_on_ray_and_in_one_process(
 
 def test_the_first_trial_is_the_settings_as_they_are_and_later_ones_get_better(tmp_path: Path) -> None:
     found = study(tmp_path / "study", quick, trials=30)
-    assert found[0][3] == {"learning_rate": 1e-3, "hidden": "[8, 8]", "batch_size": 16, "num_envs": 16}
+    assert found[0][3] == {
+        "learning_rate": DQNConfig.learning_rate,
+        "hidden": "[8, 8]",
+        "batch_size": 16,
+        "num_envs": 16,
+    }
     values = [value for _, _, value, _ in found]
     assert min(values[15:]) < min(values[1:15])
     assert len({str(params) for *_, params in found}) > 25
