@@ -114,7 +114,7 @@ def _problem(config: TrainConfig, options: dict[str, Any]) -> Problem:
 
 def _build(cls: Any, agent_config: Any, problem: Problem, config: TrainConfig) -> Learner:
     total = config.intervals * config.per_interval
-    setup = Setup(total, config.num_envs, config.seed, config.device)
+    setup = Setup(total, config.per_interval, config.num_envs, config.seed, config.device)
     return cls.build(agent_config, Head.of(problem.action, problem.order), setup)
 
 

@@ -178,7 +178,7 @@ KEPT: dict[str, Any] = {
 
 def keep(name: str, folder: Path) -> Any:
     cls, config, action = KEPT[name]
-    agent = cls.build(config, Head.of(ActionMode(action), Order()), Setup(1000, 1, 0, "cpu"))
+    agent = cls.build(config, Head.of(ActionMode(action), Order()), Setup(1000, 1000, 1, 0, "cpu"))
     agent.save(folder)
     return agent
 
