@@ -119,6 +119,9 @@ def load_run(folder: str | Path) -> Learner:
     folder = Path(folder)
     if not (folder / "agent.yaml").exists() and (folder / BEST).is_dir():
         folder = folder / BEST
+    elif not (folder / "agent.yaml").exists() and (folder / "config.yaml").exists():
+        hint = f"; {folder / LAST} can be named instead" if (folder / LAST).is_dir() else ""
+        raise ValueError(f"{folder}: has no {BEST}/, the agent at its best check{hint}")
     described = read_yaml(folder / "agent.yaml")
     name = described.get("agent")
     if not isinstance(name, str):

@@ -175,6 +175,64 @@ def test_other_settings_are_refused_by_name(tmp_path: Path, changed: dict[str, A
 
 
 @pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"options": {"action": "foo"}}, "unknown action 'foo'"),
+        ({"options": {"num_envs": 3}}, "unknown option 'num_envs'"),
+        ({"agent_fields": {"warm_up": 20_000}}, "warm_up = 20000: must be below the 640 steps of training"),
+        ({"train": TINY["train"] | {"stop_gap": 1.0}, "options": {"liquidity_volatility": 1.0}}, "there is no bound"),
+    ],
+)
+def test_settings_that_let_every_trial_fail_are_refused_and_leave_no_folder(
+    tmp_path: Path, changed: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        open_study(tmp_path / "study", settings(**changed), 5)
+    assert not (tmp_path / "study").exists()
+
+
+def test_settings_are_kept_where_the_search_leads_away_from_what_is_refused(tmp_path: Path) -> None:
+    search = {"warm_up": {"choices": [16, 32]}}
+    assert open_study(tmp_path / "study", settings(agent_fields={"warm_up": 20_000}, search=search)) == 20
+
+
+def test_a_study_never_gets_fewer_trials(tmp_path: Path) -> None:
+    for trials, now in ((3, 3), (1, 3), (None, 3), (4, 4)):
+        assert open_study(tmp_path / "study", settings(), trials) == now
+        assert read_study(tmp_path / "study")[1] == now
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s.pop("settings"), r"study\.yaml: has no field 'settings'"),
+        (lambda s: s.update(trials="abc"), r"study\.yaml: trials = 'abc': must be a whole number >= 1"),
+        (lambda s: s.update(settings=3), r"study\.yaml: expected fields of Settings, found int"),
+        (lambda s: s["settings"].update(options=3), r"study\.yaml: options = 3: must be a mapping"),
+        (lambda s: s["settings"].update(agent="twap"), r"study\.yaml: agent 'twap' does not learn"),
+    ],
+)
+def test_a_spoilt_study_is_refused_in_one_sentence(tmp_path: Path, change: Any, message: str) -> None:
+    open_study(tmp_path / "study", settings())
+    path = tmp_path / "study" / "study.yaml"
+    described = yaml.safe_load(path.read_text())
+    change(described)
+    path.write_text(yaml.safe_dump(described))
+    for attempt in (lambda: read_study(path.parent), lambda: open_study(path.parent, settings())):
+        with pytest.raises(ValueError, match=message) as error:
+            attempt()
+        assert "\n" not in str(error.value)
+
+
+def test_a_spoilt_database_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    open_study(tmp_path / "study", settings())
+    (tmp_path / "study" / "study.db").write_text("garbage " * 1000)
+    with pytest.raises(ValueError, match=r"study\.db: spoilt, or no database of a study") as error:
+        study(tmp_path / "study", quick)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
     ("search", "message"),
     [
         ({"learning_rat": {"low": 0.1, "high": 1}}, "unknown field of dqn or TrainConfig 'learning_rat'; did you mean"),
