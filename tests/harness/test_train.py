@@ -273,7 +273,7 @@ def test_an_existing_folder_is_refused_and_left_as_it_was(copied: Path) -> None:
         ),
         (
             "dqn",
-            {"config": TrainConfig(**CONFIG, stop_gap=1.0), "drift": 10.0},
+            {"config": TrainConfig(**CONFIG, stop_gap=1.0), "signal": 10.0},
             r"TrainConfig\.stop_gap = 1\.0: needs a bound above 0, not -.* bps",
         ),
     ],
@@ -343,6 +343,7 @@ def edit(path: Path, change: Callable[[dict], Any]) -> None:
         (lambda c: c["options"].update(wrappers=[1]), "unknown option 'wrappers'"),
         (lambda c: c["options"].update(max_episode_steps=3), "unknown option 'max_episode_steps'"),
         (lambda c: c["options"].update({3: 4}), "unknown option 3"),
+        (lambda c: c["options"].update(action=["pace"]), r"unknown action \['pace'\]"),
         (lambda c: c.update(agent="dqnn"), "unknown agent 'dqnn'"),
         (lambda c: c.update(agent="twap"), "agent 'twap' does not learn"),
         (lambda c: c["agent_config"].update(hidden=[17]), r"checkpoint\.pt: does not fit this run"),
