@@ -115,7 +115,17 @@ class Pathwise:
 
     @classmethod
     def build(cls, config: PathwiseConfig, head: Head, setup: Setup) -> "Pathwise":
-        """A fresh agent for an environment."""
+        """A fresh agent for an environment.
+
+        Raises:
+            ValueError: when an interval is shorter than a batch.
+        """
+        if config.paths * head.n_steps > setup.interval:
+            raise ValueError(
+                f"PathwiseConfig.paths = {config.paths}: of {head.n_steps} slices each that is "
+                f"{config.paths * head.n_steps} steps, more than the {setup.interval} of an interval; "
+                "take fewer intervals, fewer paths or more steps"
+            )
         return cls(config, head, setup.total_steps, setup.seed, setup.device)
 
     def act(self, observations: np.ndarray) -> np.ndarray:

@@ -97,7 +97,7 @@ class ActionMode:
     levels: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.name not in _MODES:
+        if not isinstance(self.name, str) or self.name not in _MODES:
             raise ValueError(unknown("action", self.name, _MODES))
         if self.levels is None:
             return

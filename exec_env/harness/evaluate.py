@@ -13,7 +13,7 @@ from tqdm import tqdm
 from exec_env import dynamic_programming, lq
 from exec_env.actions import get_action_mode
 from exec_env.execution import COMPONENTS, Slice, bps
-from exec_env.harness.agent import BEST, LAST, Agent, resolve_all
+from exec_env.harness.agent import Agent, resolve_all, run_of
 from exec_env.harness.metrics import REFERENCE, summarise
 from exec_env.harness.storage import new_folder, read_yaml, write_yaml
 from exec_env.problem import Problem, make_problem
@@ -210,8 +210,7 @@ def _trained_elsewhere(agent: Any, env_id: str, overrides: dict[str, Any]) -> li
     """A note where a run folder's agent was trained on another problem than it is evaluated on."""
     if not isinstance(agent, str | Path):
         return []
-    run = Path(agent).resolve()
-    run = run.parent if run.name in (BEST, LAST) else run
+    run = run_of(agent)
     config = run / "config.yaml"
     if not config.is_file():
         return []

@@ -72,7 +72,7 @@ def tape_csv(tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Untrained agents as run folders keep them."""
-    head, setup = Head.of(ActionMode("pace"), Order()), Setup(1000, 1, 0, "cpu")
+    head, setup = Head.of(ActionMode("pace"), Order()), Setup(1000, 1000, 1, 0, "cpu")
     folders = {}
     for cls, config in ((DQN, DQNConfig(hidden=(4,), warm_up=1)), (PPO, PPOConfig(hidden=(4,)))):
         name = cls.__name__.lower()
