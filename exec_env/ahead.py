@@ -15,7 +15,7 @@ _BATCH = 4
 """Paths drawn at once for a sub-environment: long enough for NumPy to work without Python's lock."""
 
 
-_CHUNK = 1024
+_CHUNK = 256
 """Sub-environments whose batches are shaped at once, at most."""
 
 
@@ -84,7 +84,8 @@ class PathsAhead:
     def at(self, t: np.ndarray, which: np.ndarray | None = None) -> Slice:
         """Slice ``t`` of the path that is played, everywhere or in ``which``; columns of the shape of ``t``."""
         index = t + (self._first if which is None else self._first[which])
-        columns = iter(self._records.reshape(-1, self._records.shape[-1]).take(index, axis=0).T)
+        # Copied once, because every use of columns that do not lie side by side would take twice the time.
+        columns = iter(self._records.reshape(-1, self._records.shape[-1]).take(index, axis=0).T.copy())
         return Slice(*(next(columns) if c is None else c for c in self._constants))
 
     def _make_batches(self) -> None:

@@ -80,6 +80,9 @@ COMPONENTS = ("spread", "temporary", "transient", "permanent", "price", "slippag
 """The fields of Fill that add up, over an episode, to the implementation shortfall."""
 
 
+_new = tuple.__new__
+
+
 def terms(market: Market, order: Order) -> Terms:
     """The constants of an episode."""
     return Terms(market.transient_impact, order.risk_aversion, order.max_participation, order.terminal_penalty)
@@ -155,15 +158,16 @@ def trade(book: Book, now: Slice, asked: Any, terms: Terms, last: Any) -> tuple[
     drift = -expected_move * held
     price = drift - held * shock
     objective = spread + temporary + transient + permanent + slippage + drift + risk
-    fill = Fill(
+    # Tuples made as NamedTuple makes them, in half its time.
+    fill = _new(Fill, (
         shares, block, beyond_cap, asked > v, touch, shortfall,
         spread, temporary, transient, permanent, price, slippage, risk, drift, objective,
-    )  # fmt: skip
-    after = Book(
+    ))  # fmt: skip
+    after = _new(Book, (
         held,
         decay * pushed_on,
         move + shock + expected_move - permanent_push,
         # The tiny number is for recorded slices without any volume.
         v / (volume + 1e-300),
-    )
+    ))  # fmt: skip
     return after, fill

@@ -44,6 +44,8 @@ class Observation(NamedTuple):
 
 MarketEntries = tuple[Any, Any, Any, Any, Any]
 """Log liquidity, relative spread, volume and volatility, and signal."""
+OwnEntries = tuple[Any, Any, Any, Any]
+"""Inventory left, transient impact, price move and last participation."""
 
 LOW = Observation(0, 0, -10, 0, 0, 0, 0, -100, 0, -100)
 """Smallest value of each entry."""
@@ -109,23 +111,44 @@ class Observer:
             low(high(now.drift * per.drift, 100.0), -100.0),
         )
 
-    def __call__(self, book: Book, market: MarketEntries, slices_left: Any) -> tuple[Any, ...]:
-        """The entries of ``Observation``, in its order; each has the shape of its arguments."""
+    def own(self, book: Book) -> OwnEntries:
+        """Entries that depend on what we did."""
         per = self._inverse
         xp = namespace(book.remaining)
-        liquidity, spread, volume, volatility, signal = market
         return (
-            slices_left * per.n_steps,
             book.remaining * per.shares,
+            xp.minimum(book.transient * per.transient, 1000.0),
+            xp.maximum(xp.minimum(book.price_move * per.price, 100.0), -100.0),
+            xp.minimum(book.participation * per.participation, 1000.0),
+        )
+
+    def __call__(self, book: Book, market: MarketEntries, slices_left: Any) -> Observation:
+        """The entries of ``Observation``, in its order; each has the shape of its arguments."""
+        inventory, transient, move, participation = self.own(book)
+        liquidity, spread, volume, volatility, signal = market
+        return Observation(
+            slices_left * self._inverse.n_steps,
+            inventory,
             liquidity,
             spread,
             volume,
             volatility,
-            xp.minimum(book.transient * per.transient, 1000.0),
-            xp.maximum(xp.minimum(book.price_move * per.price, 100.0), -100.0),
-            xp.minimum(book.participation * per.participation, 1000.0),
+            transient,
+            move,
+            participation,
             signal,
         )
+
+    def renewed(self, observation: np.ndarray, book: Book) -> np.ndarray:
+        """An observation that was made for another book, with the entries of this one. Shape: (10,)."""
+        own = self.own(book)
+        observation[_INVENTORY], observation[_TRANSIENT], observation[_MOVE], observation[_PARTICIPATION] = own
+        return observation
+
+
+_INVENTORY, _TRANSIENT, _MOVE, _PARTICIPATION = map(
+    Observation._fields.index, ("inventory_left", "transient_impact", "price_move", "last_participation")
+)
 
 
 def stack(observation: tuple[Any, ...], n: int) -> Any:

@@ -102,19 +102,21 @@ class ExecutionVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray
         if not self._rngs:
             raise gym.error.ResetNeeded("call reset() before the first step()")
         order, book, now, was_done = self.order, self._book, self._now, self._done
-        left = np.maximum(self._left, 1.0)
+        some_done = was_done.any()
+        left = np.maximum(self._left, 1.0) if some_done else self._left
         last = left == 1.0
         values = self._decode(actions, self.num_envs)
         asked = self.mode.shares(values, book.remaining, left, now.volume)
         self._book, fill = trade(book, now, asked, self._terms, last if last.any() else False)
-        self._t = self._t + ~was_done
-        self._left -= ~was_done
+        going = ~was_done if some_done else 1
+        self._t += going
+        self._left -= going
         self._shortfall += fill.shortfall
         self._objective += fill.objective
         self._done = self._book.remaining <= 0.0
         terminated = self._done & ~was_done if self._autoreset == AutoresetMode.NEXT_STEP else self._done.copy()
         rewards = self.reward(fill, book, self._book, order.shares, self._to_bps)
-        if was_done.any():  # what is over stands still
+        if some_done:  # what is over stands still
             rewards = np.where(was_done, 0.0, rewards)
             self._book = Book(*(np.where(was_done, old, new) for old, new in zip(book, self._book, strict=True)))
         infos = self._infos(step_info(book, fill, self._arrival_price, order.sign, self._to_bps), was_done)

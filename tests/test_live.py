@@ -16,6 +16,7 @@ from baselines.twap import TWAP
 from exec_env.live import LiveExecutor, Snapshot
 from exec_env.market import Market
 from exec_env.order import Order
+from exec_env.tape import Tape
 from tests.conftest import play
 
 START = datetime(2026, 1, 5, 9, 30)
@@ -33,8 +34,8 @@ def test_decisions_on_the_snapshots_of_a_path_are_those_of_the_environment(basel
     agent = baseline(env.market, env.order)
     live = LiveExecutor(agent, env.order, env.market)
     steps = play(env, lambda o: agent.act(o[None])[0], seed=5)
-    tape = env._slices
-    for t, (now, step) in enumerate(zip(tape, steps, strict=True)):
+    path = Tape.simulate(env.market, env.order, 1, seed=5).path(0)
+    for t, (now, step) in enumerate(zip(path, steps, strict=True)):
         seen = snapshot(
             t, mid=step["mid"], spread=2 * now.half_spread, volume=now.volume, log_liquidity=now.log_liquidity
         )
