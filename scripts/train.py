@@ -1,7 +1,7 @@
 """Train an agent; everything is kept in a run folder.
 
 Examples:
-  python scripts/train.py dqn                                  default problem, about a minute
+  python scripts/train.py dqn                                  default problem, about two minutes
   python scripts/train.py dqn --run runs/fast --steps 1000000  a shorter run, in a folder of your choice
   python scripts/train.py dqn --side buy --shares 400000       any field of Market and Order is an option
   python scripts/train.py dqn --tape market.csv --shares 5000  on a recorded market
