@@ -14,7 +14,7 @@ $(BIN)/.installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-demo: $(BIN)/.installed  ## Train a DQN for a minute and compare it with the baselines: table, CSV, pictures
+demo: $(BIN)/.installed  ## Train a DQN for two minutes and compare it with the baselines: table, CSV, pictures
 	$(BIN)/python scripts/train.py dqn --run $(RUN)/dqn
 	$(BIN)/python scripts/evaluate.py twap pov almgren-chriss adaptive $(RUN)/dqn --episodes 20000 --out $(RUN)/evaluation
 

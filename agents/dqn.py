@@ -15,10 +15,11 @@ import torch
 from gymnasium.vector import VectorEnv
 from torch import nn
 
-from agents.replay import Batch, MultiStep, Replay, half_cosine, torch_device
+from agents.replay import Batch, MultiStep, Replay, half_cosine
 from exec_env.harness.agent import Setup
 from exec_env.harness.weights import Head, load_weights, save_weights, weights_must_fit
 from exec_env.observation import Observation
+from exec_env.torch_market import torch_device
 from exec_env.validation import Count, Positive, Probability, check_fields
 
 

@@ -13,6 +13,7 @@ from torch import nn
 from agents.replay import half_cosine
 from agents.sb3 import SB3Learner, WholeRun
 from exec_env.harness.agent import Setup
+from exec_env.harness.weights import Head
 from exec_env.observation import Observation
 from exec_env.validation import Bounds, Count, Finite, NonNegative, Positive, Probability, check_fields
 
@@ -127,6 +128,21 @@ class PPO(SB3Learner):
     """PPO for any action mode. See ``SB3Learner`` for arguments."""
 
     name, Config = "ppo", PPOConfig
+
+    @classmethod
+    def build(cls, config: PPOConfig, head: Head, setup: Setup) -> "PPO":
+        """See ``SB3Learner``.
+
+        Raises:
+            ValueError: when an interval is shorter than what is collected between two updates.
+        """
+        collected = config.rollout * setup.num_envs
+        if collected > setup.interval:
+            raise ValueError(
+                f"PPOConfig.rollout = {config.rollout}: in {setup.num_envs} environments that is {collected} steps, "
+                f"more than the {setup.interval} of an interval; take fewer intervals, fewer environments or more steps"
+            )
+        return super().build(config, head, setup)
 
     def algorithm(self, setup: Setup, device: str) -> _PPO:
         """See ``SB3Learner``."""

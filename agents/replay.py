@@ -1,4 +1,4 @@
-"""What learners in torch share: replay memory, schedules, and where tensors live."""
+"""What learners in torch share: replay memory, returns of several slices, and schedules."""
 
 import math
 from collections import deque
@@ -7,20 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-
-
-def torch_device(name: str) -> torch.device:
-    """The device of that name.
-
-    Raises:
-        ValueError: when torch does not know it, or this machine lacks it.
-    """
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError(f"device = {name!r}: not to be had here: {str(error).splitlines()[0][:120]}") from None
-    return device
 
 
 def half_cosine(start: float) -> Callable[[float], float]:

@@ -13,11 +13,11 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter, Logger
 
-from agents.replay import torch_device
 from exec_env import observation
 from exec_env.harness.agent import Setup
 from exec_env.harness.weights import Head, load_weights, save_weights, weights_must_fit
 from exec_env.sb3 import SB3VecEnv
+from exec_env.torch_market import torch_device
 
 Report = Callable[[int, dict[str, float]], None]
 
@@ -138,7 +138,7 @@ class SB3Learner:
             ValueError: naming the file and what is wrong with it.
         """
         config, head, weights = load_weights(folder, cls.Config)
-        agent = cls(config, head, Setup(total_steps=1, num_envs=1, seed=0, device="cpu"))
+        agent = cls(config, head, Setup(total_steps=1, interval=1, num_envs=1, seed=0, device="cpu"))
         with weights_must_fit(folder):
             agent.model.policy.load_state_dict(weights)
         return agent
@@ -181,6 +181,8 @@ class SB3Learner:
             ValueError: when the file exists, or its folder does not.
         """
         path = Path(path)
+        if path.is_dir():
+            raise ValueError(f"{path}: is a folder; name a file")
         path = path if path.suffix else path.with_name(path.name + ".zip")
         if path.exists():
             raise ValueError(f"{path} exists: choose another file, so that nothing is overwritten")

@@ -97,7 +97,7 @@ class ActionMode:
     levels: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.name not in _MODES:
+        if not isinstance(self.name, str) or self.name not in _MODES:
             raise ValueError(unknown("action", self.name, _MODES))
         if self.levels is None:
             return
@@ -201,8 +201,15 @@ class Decoder:
             pass
         raise ValueError(f"{self._what}: {action!r} is outside the space, an integer in 0 .. {len(self._levels) - 1}")
 
-    def many(self, actions: Any, n: int) -> np.ndarray:
-        """The numbers behind a batch of actions, of shape (n,) or, if continuous, (n, 1). Shape: (n,)."""
+    def many(self, actions: Any, n: int) -> Any:
+        """The numbers behind a batch of actions, of shape (n,) or, if continuous, (n, 1). Shape: (n,).
+
+        Tensors are not checked, because a device would have to wait for that: continuous ones are clipped to the space.
+        """
+        if hasattr(actions, "new_tensor"):
+            if self._values is None:
+                return actions.reshape(n).clamp(0.0, self._high)
+            return actions.new_tensor(self._values, dtype=None)[actions]
         array = np.asarray(actions)
         allowed = ((n,),) if self._values is not None else ((n,), (n, 1))
         if array.shape not in allowed:

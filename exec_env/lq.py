@@ -52,14 +52,14 @@ class Solution:
     """P_t(ℓ) before the spread of slice t is seen. Shape: (n_steps, n_grid, 4, 4). [$]"""
     gain: Any
     """Trade per unit of (x, I, α, half spread, 1). Shape: (n_steps, n_grid, 5)."""
+    curvature: Any
+    """What a trade costs more than the optimal one, per square of their difference: J of any policy is the bound plus
+    the expected sum of that. Shape: (n_steps, n_grid). [$/share²]"""
 
     @cached_property
     def bound(self) -> Any:
         """Lower bound on J = E[shortfall] + E[risk] of any policy. [$]"""
-        u, weights = _gauss_hermite(4 * _NODES)
-        # E over ℓ_0 as weights of the grid points: linear in the value, so tensors pass.
-        mix = weights @ CubicSpline(self.grid, np.eye(len(self.grid)))(u) if len(self.grid) > 1 else np.ones(1)
-        p = (_like(mix, self.value)[:, None, None] * self.value[0]).sum(0)
+        p = (_like(stationary(self.grid), self.value)[:, None, None] * self.value[0]).sum(0)
         shares, alpha = self.order.shares, self.market.signal
         quadratic = shares**2 * p[0, 0] + alpha**2 * p[2, 2] + p[3, 3] + self.market.signal_volatility**2 * p[2, 2]
         return quadratic + 2 * (shares * alpha * p[0, 2] + shares * p[0, 3] + alpha * p[2, 3])
@@ -69,11 +69,6 @@ class Solution:
         """The bound in basis points of the arrival notional: a float, or a tensor with its gradient."""
         bound = self.bound * bps(self.order.shares * self.market.arrival_price)
         return float(bound) if isinstance(bound, np.generic) else bound
-
-    @cached_property
-    def _rules(self) -> list[CubicSpline | None]:
-        gains = np.asarray(self.gain.detach()) if hasattr(self.gain, "detach") else self.gain
-        return [CubicSpline(self.grid, g) if len(self.grid) > 1 else None for g in gains]
 
     def policy(self, step: int, remaining: Any, transient: Any, signal: Any, half_spread: Any, liquidity: Any) -> Any:
         """Optimal trade of slice ``step``, unconstrained. [shares]
@@ -89,11 +84,30 @@ class Solution:
         Shape:
             Whatever the arguments broadcast to.
         """
-        rule, s = self._rules[step], self.market.liquidity_volatility
-        shift = np.log(self.market.stress_factors(self.order.n_steps).liquidity[step])
-        u = (liquidity - shift) / s if rule else liquidity
-        k = np.moveaxis(rule(np.clip(u, self.grid[0], self.grid[-1])), -1, 0) if rule else self.gain[step, 0]
+        k = self._at(step, liquidity)
         return k[_X] * remaining + k[_I] * transient + k[_A] * signal + k[_H] * half_spread + k[_1]
+
+    def excess(self, step: int, shares: Any, *state: Any) -> Any:
+        """What trading ``shares`` in slice ``step`` adds to the bound; ``state`` as of ``policy``. [$]
+
+        In expectation, the sum of it over an episode is what any policy's J has above the bound. It varies much less
+        than J itself.
+        """
+        return self._at(step, state[-1])[-1] * (shares - self.policy(step, *state)) ** 2
+
+    @cached_property
+    def _splines(self) -> list[CubicSpline]:
+        """Gains and curvature of each slice, as functions of ℓ / s."""
+        parts = [np.asarray(a.detach() if hasattr(a, "detach") else a) for a in (self.gain, self.curvature[..., None])]
+        return [CubicSpline(self.grid, values) for values in np.concatenate(parts, -1)]
+
+    def _at(self, step: int, liquidity: Any) -> Any:
+        """Gains and curvature of a slice where its log liquidity, a stress included, is ``liquidity``."""
+        if len(self.grid) == 1:
+            return *self.gain[step, 0], self.curvature[step, 0]
+        shift = np.log(self.market.stress_factors(self.order.n_steps).liquidity[step])
+        u = np.clip((liquidity - shift) / self.market.liquidity_volatility, self.grid[0], self.grid[-1])
+        return np.moveaxis(self._splines[step](u), -1, 0)
 
 
 def minimise(q: Any) -> tuple[Any, Any]:
@@ -130,7 +144,7 @@ def solve(market: Market, order: Order, n_grid: int = _GRID, n_nodes: int = _NOD
     u = np.linspace(-_WIDTH, _WIDTH, n_grid) if random else np.zeros(1)
     like = next((f for f in (*vars(market).values(), *vars(order).values()) if hasattr(f, "detach")), None)
     grid = _like(u, like) * s
-    transition = _like(_transition(market, order, u, n_nodes) if random else np.ones((1, 1)), like)
+    onward = _like(transition(market, order, u, n_nodes), like)
 
     stress = market.stress_factors(order.n_steps)
 
@@ -153,13 +167,13 @@ def solve(market: Market, order: Order, n_grid: int = _GRID, n_nodes: int = _NOD
     moments = _symmetric({(0, 1): decay, (1, 1): decay_squared, (1, 2): decay, (1, 3): decay}, 4, slope[:1], 1.0)[0]
     noise = market.signal_volatility**2 * (1 - b**2)
 
-    values, gains, ahead = [], [], None
+    values, gains, curvatures, ahead = [], [], [], None
     for t in reversed(range(order.n_steps)):
         spread, slope, risk, permanent = coefficients(t)
         if ahead is None:
             q = _last_cost(market, order, slope, permanent)
         else:
-            expected = (transition @ ahead.reshape(len(u), 16)).reshape(len(u), 4, 4)
+            expected = (onward @ ahead.reshape(len(u), 16)).reshape(len(u), 4, 4)
             q = _cost(market, order, slope, risk, permanent) + step.T @ (expected * moments) @ step
             q = q + _form({(_1, _1): noise * expected[:, 2, 2]}, (6, 6), slope)
         if bool((q[:, _V, _V] <= 0).any()):
@@ -182,8 +196,8 @@ def solve(market: Market, order: Order, n_grid: int = _GRID, n_nodes: int = _NOD
         ahead = ahead + (spread_squared * after[:, _H, _H])[:, None, None] * to_one * to_one[:, None]
         values.append(ahead)
         gains.append(gain)
-    stack = namespace(slope).stack
-    return Solution(market, order, u, stack(values[::-1], 0), stack(gains[::-1], 0))
+        curvatures.append(q[:, _V, _V])
+    return Solution(market, order, u, *(namespace(slope).stack(a[::-1], 0) for a in (values, gains, curvatures)))
 
 
 def static(market: Market, order: Order) -> Market:
@@ -215,6 +229,36 @@ def schedule(market: Market, order: Order) -> np.ndarray:
         signal *= np.exp(-market.signal_reversion * order.slice_length)
     trades[-1] += remaining
     return np.array(trades)
+
+
+def gauss_hermite(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes and weights of an expectation over a standard normal."""
+    nodes, weights = hermegauss(n)
+    return nodes, weights / weights.sum()
+
+
+def transition(market: Market, order: Order, u: np.ndarray, n_nodes: int) -> np.ndarray:
+    """Matrix of E[f(ℓ') | ℓ] for f on the grid ``u`` of ℓ / s, one point if ℓ is constant. Shape: (n_grid, n_grid)."""
+    if len(u) == 1:
+        return np.ones((1, 1))
+    z, weights = gauss_hermite(n_nodes)
+    interpolate = CubicSpline(u, np.eye(len(u)))
+    unit = replace(market, liquidity_volatility=1.0)
+    p = market.shock_probability(order.slice_length)
+
+    def expectation(jump: float) -> np.ndarray:
+        ahead = unit.next_liquidity(u[:, None], z, jump, order.slice_length)
+        return np.tensordot(interpolate(np.clip(ahead, u[0], u[-1])), weights, axes=(1, 0))
+
+    if p == 0:
+        return expectation(0.0)
+    return (1 - p) * expectation(0.0) + p * expectation(float(market.shock_size) / float(market.liquidity_volatility))
+
+
+def stationary(u: np.ndarray) -> np.ndarray:
+    """Weights of E[f(ℓ)] before the first slice, for f on the grid ``u`` of ℓ / s. Shape: (n_grid,)."""
+    z, weights = gauss_hermite(4 * _NODES)
+    return weights @ CubicSpline(u, np.eye(len(u)))(z) if len(u) > 1 else np.ones(1)
 
 
 def _cost(market: Market, order: Order, slope: Any, risk: Any, permanent: Any) -> Any:
@@ -267,30 +311,9 @@ def _square_mean(noise: Any) -> Any:
     return namespace(noise).exp(noise**2)
 
 
-def _gauss_hermite(n: int) -> tuple[np.ndarray, np.ndarray]:
-    nodes, weights = hermegauss(n)
-    return nodes, weights / weights.sum()
-
-
 def _decay_moments(market: Market, slice_length: float) -> tuple[Any, Any]:
     """Mean and mean square of the decay of transient impact over a slice."""
-    z, weights = _gauss_hermite(60)
+    z, weights = gauss_hermite(60)
     like = next((f for f in (market.resilience, market.decay_noise) if hasattr(f, "detach")), None)
     decay, weights = market.decay_at(_like(z, like), slice_length), _like(weights, like)
     return (weights * decay).sum(), (weights * decay**2).sum()
-
-
-def _transition(market: Market, order: Order, u: np.ndarray, n_nodes: int) -> np.ndarray:
-    """Matrix of E[f(ℓ') | ℓ] for f on the grid ``u`` of ℓ / s. Shape: (n_grid, n_grid)."""
-    z, weights = _gauss_hermite(n_nodes)
-    interpolate = CubicSpline(u, np.eye(len(u)))
-    unit = replace(market, liquidity_volatility=1.0)
-    p = market.shock_probability(order.slice_length)
-
-    def expectation(jump: float) -> np.ndarray:
-        ahead = unit.next_liquidity(u[:, None], z, jump, order.slice_length)
-        return np.tensordot(interpolate(np.clip(ahead, u[0], u[-1])), weights, axes=(1, 0))
-
-    if p == 0:
-        return expectation(0.0)
-    return (1 - p) * expectation(0.0) + p * expectation(float(market.shock_size) / float(market.liquidity_volatility))

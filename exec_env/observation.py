@@ -76,14 +76,14 @@ def units(market: Market, order: Order) -> Units:
     """The units of the observation, from the problem's parameters."""
     horizon, price_unit = order.horizon, market.volatility * market.arrival_price * order.horizon**0.5
     decayed = market.resilience * horizon
-    survival = (1 - np.exp(-decayed)) / decayed if decayed > 0 else 1.0
+    survival = (1 - namespace(decayed).exp(-decayed)) / decayed if decayed > 0 else 1.0
     return Units(
         n_steps=order.n_steps,
         shares=order.shares,
         half_spread=market.half_spread * BPS * market.arrival_price,
         volume=market.daily_volume * order.slice_length,
         deviation=market.volatility * market.arrival_price * order.slice_length**0.5,
-        transient=market.transient_impact * order.shares * float(survival),
+        transient=market.transient_impact * order.shares * survival,
         price=price_unit,
         participation=order.shares / (market.daily_volume * horizon),
         drift=price_unit / order.n_steps,
@@ -151,8 +151,12 @@ _INVENTORY, _TRANSIENT, _MOVE, _PARTICIPATION = map(
 )
 
 
-def stack(observation: tuple[Any, ...], n: int) -> np.ndarray:
-    """Observations of ``n`` environments as one fresh array. Shape: (n, 10), float32."""
+def stack(observation: tuple[Any, ...], n: int) -> Any:
+    """Observations of ``n`` environments as one fresh array or tensor. Shape: (n, 10), float32 if an array."""
+    inventory = observation[1]
+    if hasattr(inventory, "new_full"):
+        columns = [e if hasattr(e, "expand") else inventory.new_full((), e) for e in observation]
+        return namespace(inventory).stack([c.expand(n) for c in columns], 1)
     out = np.empty((len(observation), n), np.float32)
     for row, entry in zip(out, observation, strict=True):
         row[...] = entry

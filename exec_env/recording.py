@@ -1,9 +1,12 @@
 """Recorded markets: slices read from a file, cut into episodes."""
 
-import re
+import ast
+import operator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -311,8 +314,14 @@ class RecordedSource(Source):
         return self.recording.tape(self.market, self.order, drawn)
 
 
-_NUMBER = re.compile(r"(?<!\w)\d+\.?\d*([eE][+-]?\d+)?")
-_ARITHMETIC = re.compile(r"[\w\s.+\-*/()]+")
+_OPERATORS: dict[type, Callable[..., Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.USub: operator.neg,
+    ast.UAdd: operator.pos,
+}
 
 
 def _evaluate(frame: pd.DataFrame, ours: str, text: str, name: str) -> pd.Series:
@@ -321,15 +330,33 @@ def _evaluate(frame: pd.DataFrame, ours: str, text: str, name: str) -> pd.Series
         if isinstance(frame[text], pd.DataFrame):
             raise ValueError(f"{name}: column {ours!r}: the data has more than one column {text!r}")
         return frame[text]
-    names = re.findall(r"[^\W\d]\w*", _NUMBER.sub(" ", text))
-    missing = [n for n in names if n not in frame]
-    if not names or missing or "**" in text or not _ARITHMETIC.fullmatch(text):
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+        if not any(isinstance(node, ast.Name) for node in ast.walk(tree)):
+            raise KeyError(text)
+        return _arithmetic(tree, frame)
+    except (KeyError, SyntaxError, RecursionError, MemoryError):
         what = f"column {ours!r}" if text == ours else f"column {ours!r} as {text!r}"
         raise ValueError(
             f"{name}: {what} is missing; it needs {', '.join(REQUIRED)} and, if known, depth. "
             f"Its columns: {', '.join(map(str, list(frame)[:12]))}{' ...' if frame.shape[1] > 12 else ''}"
-        )
-    try:
-        return pd.Series(frame.eval(text))
-    except Exception as error:  # whatever a parser may raise, it is the text that is wrong
+        ) from None
+    except (TypeError, ValueError, ArithmeticError) as error:
         raise ValueError(f"{name}: column {ours!r} as {text!r}: {error}") from None
+
+
+def _arithmetic(node: ast.AST, frame: pd.DataFrame) -> Any:
+    """Columns, numbers, + - * / and brackets; nothing that could call anything.
+
+    Raises:
+        KeyError: for whatever else there is.
+    """
+    if isinstance(node, ast.Name):
+        return frame[node.id]
+    if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
+        return float(node.value)
+    if isinstance(node, ast.UnaryOp) and type(node.op) in _OPERATORS:
+        return _OPERATORS[type(node.op)](_arithmetic(node.operand, frame))
+    if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
+        return _OPERATORS[type(node.op)](_arithmetic(node.left, frame), _arithmetic(node.right, frame))
+    raise KeyError(type(node).__name__)

@@ -1,9 +1,7 @@
-"""Many executions in lockstep over a tape: how agents are compared on the same paths."""
+"""Many executions in lockstep over a tape, of arrays or of tensors: how agents are compared on the same paths."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from exec_env.actions import ActionMode, Decoder
 from exec_env.execution import Book, Fill, Slice, opening, terms, trade
@@ -23,35 +21,40 @@ class Step(NamedTuple):
 
 
 def executor(
-    act: Callable[[np.ndarray], Any], market: Market, order: Order, mode: ActionMode
-) -> Callable[[Book, Slice, int], Step]:
+    act: Callable[[Any], Any], market: Market, order: Order, mode: ActionMode
+) -> Callable[[Book, Slice, Any, bool], Step]:
     """One slice, whatever came before it: what the agent sees, does and gets.
 
     Args:
-        act: from observations (n_paths, 10) to actions (n_paths,) or (n_paths, 1).
+        act: from observations (n_paths, 10) to actions (n_paths,) or (n_paths, 1); tensors where the tape is.
         market: gives the constants of execution and the units of observations.
         order: the order.
         mode: meaning of the actions.
 
     Returns:
-        A function of the books, the slice, and how many slices are left with this one.
+        A function of the books, the slice, how many slices are left with this one, and whether it is the last.
     """
     observe, constants = Observer(market, order), terms(market, order)
     decode = Decoder(mode, order).many
 
-    def step(book: Book, now: Slice, left: int) -> Step:
+    def step(book: Book, now: Slice, left: Any, last: bool) -> Step:
         n = len(now.volume)
         observations = stack(observe(book, observe.market(now), left), n)
         values = decode(act(observations), n)
         asked = mode.shares(values, book.remaining, left, now.volume)
-        after, fill = trade(book, now, asked, constants, left == 1)
+        after, fill = trade(book, now, asked, constants, last)
         return Step(book, now, fill, after)
 
     return step
 
 
 def rollout(
-    act: Callable[[np.ndarray], Any], tape: Tape, market: Market, order: Order, mode: ActionMode
+    act: Callable[[Any], Any],
+    tape: Tape,
+    market: Market,
+    order: Order,
+    mode: ActionMode,
+    prepare: Callable[[Any], Any] = lambda step: step,
 ) -> Iterator[Step]:
     """Execute ``order`` on every path of ``tape``: slice by slice what the environments do, path by path the same.
 
@@ -61,10 +64,13 @@ def rollout(
         market: likewise.
         order: likewise.
         mode: likewise.
+        prepare: applied to the function of one slice before it is used, such as ``torch.compile``.
     """
-    execute = executor(act, market, order, mode)
-    book = opening(np.full(tape.n_paths, order.shares), np.zeros(tape.n_paths))
+    execute = prepare(executor(act, market, order, mode))
+    zero = 0.0 * tape.slices.volume[:, 0]
+    book = opening(order.shares + zero, zero)
     for t in range(order.n_steps):
-        step = execute(book, tape.at(t), order.n_steps - t)
+        left = order.n_steps - t
+        step = execute(book, tape.at(t), left, left == 1)
         yield step
         book = step.after

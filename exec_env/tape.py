@@ -63,8 +63,8 @@ class Tape:
         return Tape(Slice(*map(np.asfortranarray, self.slices)), self.arrival_price)
 
     def at(self, step: int) -> Slice:
-        """One slice of every path; columns of shape (n_paths,)."""
-        return Slice(*(column[:, step] for column in self.slices))
+        """One slice of every path; columns of shape (n_paths,), or numbers where they are the same all over."""
+        return Slice(*(column[:, step] if getattr(column, "ndim", 0) == 2 else column for column in self.slices))
 
     def path(self, index: int) -> list[Slice]:
         """One path as a list of slices of plain floats, which step ten times faster than NumPy scalars."""

@@ -131,7 +131,7 @@ def learning(steps: int, repeats: int) -> pd.DataFrame:
         return 1e9 / median_ns(work, repeats)
 
     rows = {}
-    for what, epochs in {"collecting alone": 0, "4 epochs": 4, f"{settings.epochs} epochs": settings.epochs}.items():
+    for what, epochs in {"collecting alone": 0, f"{settings.epochs} epochs": settings.epochs, "10 epochs": 10}.items():
         rows[f"PPO, {what}"] = frames(native, epochs), frames(singles, epochs)
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["native 256", "DummyVecEnv 8"])
     return table.assign(ratio=table["native 256"] / table["DummyVecEnv 8"])

@@ -6,6 +6,7 @@ module:Class of your own, built from (market, order).
 Examples:
   python scripts/evaluate.py twap pov almgren-chriss runs/dqn-1
   python scripts/evaluate.py twap almgren-chriss --risk-aversion 1e-5 --side buy --episodes 100000
+  python scripts/evaluate.py adaptive optimal --optimum
   python scripts/evaluate.py twap almgren-chriss --env AlmgrenChrissClassic-v0
   python scripts/evaluate.py twap pov --tape market.csv --tape-columns mid=price volume="buys + sells" --shares 5000
 """
@@ -40,6 +41,8 @@ class Options:
     """Where episodes of a recorded tape begin: at random rows, or evenly spread over all that fit."""
     out: Path | None = None
     """Folder to create; by default runs/evaluation-1, or the first number that is free."""
+    optimum: bool = False
+    """Compute the best achievable value within the cap too, by dynamic programming; it takes seconds."""
     quiet: bool = False
     """Show no progress bar."""
 
@@ -72,6 +75,7 @@ def main(argv: Sequence[str]) -> None:
         seed=options.seed,
         starts=options.starts,
         progress=not options.quiet,
+        optimum=options.optimum,
         **overrides,
     )
     print(evaluation.table())

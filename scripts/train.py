@@ -1,7 +1,7 @@
 """Train an agent; everything is kept in a run folder.
 
 Examples:
-  python scripts/train.py dqn                                  default problem, about a minute
+  python scripts/train.py dqn                                  default problem, about two minutes
   python scripts/train.py dqn --run runs/fast --steps 1000000  a shorter run, in a folder of your choice
   python scripts/train.py dqn --side buy --shares 400000       any field of Market and Order is an option
   python scripts/train.py dqn --tape market.csv --shares 5000  on a recorded market
@@ -78,6 +78,8 @@ def main(argv: Sequence[str]) -> None:
         ],
     )
     args: Any = parse(arguments, argv, __doc__)
+    if args.agent and not name:
+        raise ValueError(f"name the agent first: train.py {args.agent} ..., because the other options depend on it")
     if args.options.resume is not None:
         others = [a for a in argv if a.startswith("--") and a.partition("=")[0] not in ("--resume", "--quiet")]
         if name or others:
@@ -100,7 +102,8 @@ def main(argv: Sequence[str]) -> None:
     try:
         work(progress=not args.options.quiet)
     except KeyboardInterrupt:
-        print(f"go on with: python scripts/train.py --resume {folder}", file=sys.stderr)
+        if folder.exists():
+            print(f"go on with: python scripts/train.py --resume {folder}", file=sys.stderr)
         raise
     print(f"run folder: {folder}\ncompare it: python scripts/evaluate.py twap pov almgren-chriss {folder}")
 

@@ -28,8 +28,6 @@ from exec_env.harness.train import TrainConfig
 from exec_env.validation import require_count
 from scripts.cli import ProblemOptions, WorkerOptions, parse, require_package, run
 
-_TRIALS = 20
-
 
 @dataclass(frozen=True)
 class Options:
@@ -40,7 +38,7 @@ class Options:
     env: str = TrainConfig.env
     """Environment id."""
     trials: int | None = None
-    """Trials in all; 20 by default. An old study can go on to more."""
+    """Trials in all; 20 by default. An old study can go on to more, never to fewer."""
     study: Path | None = None
     """Folder of the study; by default runs/tune-AGENT-1, or the first number that is free."""
     resume: Path | None = None
@@ -89,7 +87,7 @@ def main(argv: Sequence[str]) -> None:
                 f"--resume goes with {', '.join(free[1:])} only, not with {given}: the study keeps its own"
             )
         folder = options.resume
-        wanted, trials = read_study(folder)
+        wanted, _ = read_study(folder)
     elif not options.agent:
         raise ValueError("name an agent to tune, or --resume a study")
     else:
@@ -106,9 +104,8 @@ def main(argv: Sequence[str]) -> None:
             batch=options.batch,
             seed=options.seed,
         )
-        folder, trials = options.study or free_folder(Path("runs") / f"tune-{wanted.agent}"), _TRIALS
-    trials = options.trials or trials
-    open_study(folder, wanted, trials)
+        folder = options.study or free_folder(Path("runs") / f"tune-{wanted.agent}")
+    trials = open_study(folder, wanted, options.trials)
     with (
         workers(args.workers.ray, args.workers.memory) as run_on,
         tqdm(total=trials * wanted.seeds, unit=" runs", desc="tune", disable=options.quiet) as bar,

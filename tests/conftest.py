@@ -7,6 +7,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import pandas as pd
 import pytest
 
 import exec_env  # noqa: F401
@@ -33,6 +34,24 @@ def play(env: gym.Env, policy: Callable[[np.ndarray], Any], seed: int | None = N
         over = terminated or truncated
         steps.append(info | {"observation": observation, "reward": reward, "terminated": terminated})
     return steps
+
+
+@pytest.fixture
+def tape_csv(tmp_path: Path) -> Path:
+    """A CSV file of two recorded sessions of 60 slices."""
+    rng = np.random.default_rng(0)
+    times = [pd.date_range(f"2024-01-0{day} 09:30", periods=60, freq="5min") for day in (2, 3)]
+    frame = pd.DataFrame(
+        {
+            "time": times[0].append(times[1]),
+            "mid": 50.0 + 0.05 * np.cumsum(rng.standard_normal(120)),
+            "spread": rng.uniform(0.01, 0.03, 120),
+            "volume": rng.uniform(50_000.0, 150_000.0, 120),
+            "depth": rng.uniform(500.0, 1500.0, 120),
+        }
+    )
+    frame.to_csv(tmp_path / "market.csv", index=False)
+    return tmp_path / "market.csv"
 
 
 @pytest.fixture

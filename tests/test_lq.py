@@ -9,8 +9,9 @@ import torch
 
 from baselines.adaptive import Adaptive
 from baselines.schedule import Schedule
+from baselines.twap import TWAP
 from exec_env import ENVIRONMENTS, lq
-from exec_env.actions import ActionMode
+from exec_env.actions import ActionMode, get_action_mode
 from exec_env.execution import Book, Slice, bps, terms, trade
 from exec_env.harness import evaluate
 from exec_env.harness.agent import known_agents
@@ -175,6 +176,21 @@ def test_without_a_cap_the_optimum_attains_the_bound_in_monte_carlo(features: di
     objective = sum(s.fill.objective for s in steps) * bps(order.shares * tape.arrival_price)
     bound, standard_error = lq.solve(market, order).bound_bps, objective.std(ddof=1) / 20_000**0.5
     assert bound - 3 * standard_error < objective.mean() < bound * (1 + slack) + 3 * standard_error
+
+
+@pytest.mark.parametrize("stress", ["none", "impact-regime-shift"])
+def test_what_a_policy_has_above_the_bound_is_its_expected_excess(stress: Any) -> None:
+    market, order = Market(stress=stress, signal=0.01), Order(n_steps=10, shares=50_000.0)
+    solution, tape = lq.solve(market, order), Tape.simulate(market, order, 20_000, seed=9)
+    objective, excess = 0.0, 0.0
+    for t, step in enumerate(rollout(TWAP(market, order).act, tape, market, order, get_action_mode(TWAP.action_mode))):
+        book, now, fill, _ = step
+        signal = now.drift / (market.arrival_price * order.slice_length)
+        state = book.remaining, book.transient, signal, now.half_spread, now.log_liquidity
+        objective, excess = objective + fill.objective, excess + solution.excess(t, fill.shares - fill.block, *state)
+    rest = (objective - excess) * bps(order.shares * market.arrival_price)
+    assert excess.min() > 0
+    assert abs(rest.mean() - solution.bound_bps) < 3 * rest.std(ddof=1) / 20_000**0.5
 
 
 def test_gradients_of_the_bound_equal_finite_differences() -> None:

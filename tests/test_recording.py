@@ -206,6 +206,14 @@ def test_what_is_no_arithmetic_of_columns_is_refused_and_not_run(text: str, tmp_
     assert not marker.exists()
 
 
+def test_columns_named_like_methods_are_columns_and_call_nothing(tmp_path: Path) -> None:
+    marker = tmp_path / "marker"
+    data = frame().assign(note=str(marker), str=1.0, cat=1.0, to_csv=1.0)
+    with pytest.raises(ValueError, match="recording: column 'volume'"):
+        recording(data, columns={"volume": "volume + volume.to_csv(note.str.cat())"})
+    assert not marker.exists()
+
+
 def test_arithmetic_that_runs_out_of_range_is_refused() -> None:
     with pytest.raises(ValueError, match="recording: column 'volume'"):
         recording(columns={"volume": "9**99999 * volume"})

@@ -42,6 +42,8 @@ class Setup:
 
     total_steps: int
     """Environment steps in all."""
+    interval: int
+    """Of these, steps between two checks."""
     num_envs: int
     """Environments side by side."""
     seed: int
@@ -52,7 +54,11 @@ class Setup:
 
 @runtime_checkable
 class Learner(Agent, Protocol):
-    """An agent that learns, and that a run folder can keep."""
+    """An agent that learns, and that a run folder can keep.
+
+    Where what it minimises is not J, a method ``score(objective, shortfall) -> float`` ranks its checks: of arrays
+    of shape (n_paths,), lower is better.
+    """
 
     Config: type
     """Frozen dataclass of its hyper-parameters."""
@@ -102,6 +108,12 @@ def agent_class(name: str) -> type[Any]:
     return known[normalise(name)].load()
 
 
+def run_of(folder: str | Path) -> Path:
+    """The run folder, of which ``folder`` may also be the part ``best`` or ``last``."""
+    folder = Path(folder).resolve()
+    return folder.parent if folder.name in (BEST, LAST) else folder
+
+
 def load_run(folder: str | Path) -> Learner:
     """The agent that a run folder holds: the best of its checks; ``RUN/last`` is the one that training ended with.
 
@@ -111,6 +123,9 @@ def load_run(folder: str | Path) -> Learner:
     folder = Path(folder)
     if not (folder / "agent.yaml").exists() and (folder / BEST).is_dir():
         folder = folder / BEST
+    elif not (folder / "agent.yaml").exists() and (folder / "config.yaml").exists():
+        hint = f"; {folder / LAST} can be named instead" if (folder / LAST).is_dir() else ""
+        raise ValueError(f"{folder}: has no {BEST}/, the agent at its best check{hint}")
     described = read_yaml(folder / "agent.yaml")
     name = described.get("agent")
     if not isinstance(name, str):
@@ -142,8 +157,8 @@ def resolve(agent: str | Path | Agent, market: Market, order: Order) -> tuple[st
     text = str(agent)
     named = normalise(text) in known_agents()
     if not named and Path(text).is_dir():
-        folder = Path(text).resolve()
-        return f"{folder.parent.name}/{folder.name}" if folder.name in (BEST, LAST) else folder.name, load_run(folder)
+        run, folder = run_of(text), Path(text).resolve()
+        return run.name if run == folder else f"{run.name}/{folder.name}", load_run(folder)
     if ":" in text:
         module, _, attribute = text.partition(":")
         try:

@@ -81,7 +81,7 @@ def pace_map(agent: Agent, at: States) -> np.ndarray:
     execute = executor(agent.act, at.market, at.order, get_action_mode(agent.action_mode))
     paces = []
     for t, book in enumerate(at.books):
-        fill = execute(book, at.tape.at(t), n_steps - t).fill
+        fill = execute(book, at.tape.at(t), n_steps - t, t == n_steps - 1).fill
         paces.append(pace(fill.shares - fill.block, book.remaining, n_steps - t))
     return np.stack(paces, axis=-1)
 

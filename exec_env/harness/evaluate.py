@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from exec_env import lq
+from exec_env import dynamic_programming, lq
 from exec_env.actions import get_action_mode
 from exec_env.execution import COMPONENTS, Slice, bps
-from exec_env.harness.agent import BEST, LAST, Agent, resolve_all
+from exec_env.harness.agent import Agent, resolve_all, run_of
 from exec_env.harness.metrics import REFERENCE, summarise
 from exec_env.harness.storage import new_folder, read_yaml, write_yaml
 from exec_env.problem import Problem, make_problem
@@ -47,6 +47,8 @@ class Evaluation:
     """Why there is none."""
     notes: tuple[str, ...] = ()
     """What a reader of the table should know: agents that were trained on something else."""
+    optimum: dynamic_programming.Solution | None = None
+    """The best achievable value within the cap, where it was asked for and can be computed."""
     settings: dict[str, Any] = field(default_factory=dict)
     """What was evaluated: environment, episodes, seed, overrides."""
 
@@ -93,7 +95,12 @@ class Evaluation:
             index=t.index,
         )
         bound = f"no bound: {self.no_bound}" if self.bound_bps is None else f"lower bound {self.bound_bps:.3f}"
-        lines = [f"bps of the arrival notional; ± is one standard error; {bound}", *self.remarks]
+        lines = [f"bps of the arrival notional; ± is one standard error; {bound}"]
+        if best := self.optimum:
+            lines.append(f"best achievable {best.value_bps:.3f} ± {best.error_bps:.3f} (dynamic programming)")
+            if self.bound_bps and self.bound_bps > 0:
+                lines[-1] += f", {100 * (best.value_bps / self.bound_bps - 1):+.2f} % above the bound"
+        lines += self.remarks
         text = shown.map(lambda cell: "-" if "nan" in cell and "±" not in cell else cell.replace("± nan", ""))
         return "\n".join([text.to_string(), *lines])
 
@@ -104,7 +111,8 @@ class Evaluation:
             ValueError: when the folder exists.
         """
         folder = new_folder(folder)
-        write_yaml(folder / "evaluation.yaml", self.settings | {"bound_bps": self.bound_bps})
+        best = {"best_bps": self.optimum.value_bps, "best_error_bps": self.optimum.error_bps} if self.optimum else {}
+        write_yaml(folder / "evaluation.yaml", self.settings | {"bound_bps": self.bound_bps} | best)
         self.per_agent.to_csv(folder / "per_agent.csv")
         self.per_path.to_csv(folder / "per_path.csv", index=False, float_format="%.8g")
         self.examples.to_csv(folder / "examples.csv", index=False, float_format="%.8g")
@@ -123,6 +131,7 @@ def evaluate(
     starts: Literal["random", "rolling"] = "random",
     n_examples: int = 3,
     progress: bool = False,
+    optimum: bool = False,
     **overrides: Any,
 ) -> Evaluation:
     """Run every agent on the same ``episodes`` paths.
@@ -139,6 +148,7 @@ def evaluate(
             there are more of these than episodes.
         n_examples: paths kept slice by slice.
         progress: whether to show a progress bar.
+        optimum: whether to compute the best achievable value too; it takes seconds.
         **overrides: fields of Market and Order, ``preset``, ``tape``.
 
     Raises:
@@ -154,6 +164,7 @@ def evaluate(
             raise ValueError(f"{name} = {overrides[name]!r}: each agent acts in its own action mode")
     problem = make_problem(**({"preset": get_spec(env_id).preset} | overrides))
     bound, why = find_bound(problem)
+    best, why_not = find_optimum(problem) if optimum else (None, ())
     agents = [agents] if isinstance(agents, str | Path) else list(agents)
     resolved = resolve_all(agents, problem.market, problem.order)
     rows = _rows(problem, episodes, starts)
@@ -182,7 +193,8 @@ def evaluate(
     settings: dict[str, Any] = {"env": env_id, "episodes": first, "seed": int(seed), "agents": list(resolved)}
     settings |= {"overrides": {k: _plain(v) for k, v in overrides.items()}}
     notes = tuple(note for agent in agents for note in _trained_elsewhere(agent, env_id, settings["overrides"]))
-    return Evaluation(per_path, pd.concat(examples, ignore_index=True), problem, bound, why, notes, settings)
+    examples_frame = pd.concat(examples, ignore_index=True)
+    return Evaluation(per_path, examples_frame, problem, bound, why, (*notes, *why_not), best, settings)
 
 
 @contextmanager
@@ -210,12 +222,21 @@ def find_bound(problem: Problem) -> tuple[float | None, str]:
         return None, str(error)
 
 
+def find_optimum(problem: Problem) -> tuple[dynamic_programming.Solution | None, tuple[str, ...]]:
+    """The constrained optimum, or None and a note on why there is none."""
+    if problem.recording:
+        return None, ("no best achievable value: the paths are recorded",)
+    try:
+        return dynamic_programming.solve(problem.market, problem.order), ()
+    except ValueError as error:
+        return None, (f"no best achievable value: {error}",)
+
+
 def _trained_elsewhere(agent: Any, env_id: str, overrides: dict[str, Any]) -> list[str]:
     """A note where a run folder's agent was trained on another problem than it is evaluated on."""
     if not isinstance(agent, str | Path):
         return []
-    run = Path(agent).resolve()
-    run = run.parent if run.name in (BEST, LAST) else run
+    run = run_of(agent)
     config = run / "config.yaml"
     if not config.is_file():
         return []

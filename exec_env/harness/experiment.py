@@ -60,8 +60,8 @@ class Cell:
         for agent in self.agents:
             if agent not in learners:
                 raise ValueError(f"Cell {self.label!r}: {unknown('learning agent', agent, learners)}")
-        if "/" in self.label:
-            raise ValueError(f"Cell.label = {self.label!r}: must have no '/'")
+        if "/" in self.label or self.label.startswith("."):
+            raise ValueError(f"Cell.label = {self.label!r}: must have no '/', nor begin with '.': it names a folder")
         gym.make(self.env, **self.options).close()  # the environment itself says what it refuses
 
     @property
@@ -83,6 +83,9 @@ class Experiment:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        object.__setattr__(self, "baselines", tuple(map(normalise, self.baselines)))
+        if len(set(self.baselines)) < len(self.baselines):
+            raise ValueError(f"Experiment.baselines = {self.baselines!r}: must all be different")
         if REFERENCE not in self.baselines:
             raise ValueError(f"Experiment.baselines = {self.baselines!r}: must hold {REFERENCE!r}, the reference")
         for name in self.baselines:

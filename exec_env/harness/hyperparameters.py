@@ -67,6 +67,7 @@ def read(agent: str) -> dict[str, Any]:
     values = read_yaml(path)
     parts = {"train": TrainConfig, "agent": agent_class(agent).Config}
     for section, content in values.items():
+        _require_mapping(content, f"{path}: {section}")
         if section == "search":
             continue
         if section not in ("default", *ENVIRONMENTS):
@@ -74,7 +75,8 @@ def read(agent: str) -> dict[str, Any]:
         for part, given in (content or {}).items():
             if part not in parts:
                 raise ValueError(f"{path}: {section}: {unknown('part', part, parts)}")
-            names = [f.name for f in fields(parts[part])]
+            _require_mapping(given, f"{path}: {section}: {part}")
+            names = [f.name for f in fields(parts[part]) if (part, f.name) != ("train", "env")]  # the section says it
             for name in given or {}:
                 if name not in names:
                     raise ValueError(f"{path}: {section}: {unknown(f'field of {parts[part].__name__}', name, names)}")
@@ -107,6 +109,11 @@ def settings(
 def search_space(agent: str) -> dict[str, Any]:
     """Ranges by field, as the file has them; empty when it has none."""
     return read(agent).get("search") or {}
+
+
+def _require_mapping(content: Any, where: str) -> None:
+    if content is not None and not isinstance(content, dict):
+        raise ValueError(f"{where} = {content!r}: must be a mapping of names to values")
 
 
 def _path(agent: str) -> Path:

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 
 from exec_env.execution import COMPONENTS
 from exec_env.harness import plots
-from exec_env.harness.agent import Agent, known_agents, normalise, resolve, resolve_all
+from exec_env.harness.agent import Agent, known_agents, normalise, resolve, resolve_all, run_of
 from exec_env.harness.behaviour import States, pace_map, states
 from exec_env.harness.evaluate import Evaluation, evaluate
 from exec_env.harness.metrics import REFERENCE, Z95
@@ -93,7 +93,9 @@ def render(evaluation: Evaluation, agents: list[str | Path | Agent]) -> str:
         agents: in the order in which they were evaluated, for what they do in states of our choice.
     """
     problem, names = evaluation.problem, list(evaluation.settings["agents"])
-    runs = {label: Path(a) for label, a in zip(names, agents, strict=True) if isinstance(a, str | Path) and _is_run(a)}
+    runs = {
+        label: run_of(a) for label, a in zip(names, agents, strict=True) if isinstance(a, str | Path) and _is_run(a)
+    }
     palette = plots.colours(names)
     logs, unread = _logs(runs)
     at, maps = _behaviour(agents, evaluation)
@@ -149,7 +151,7 @@ def number(value: Any, digits: int = 2, sign: str = "") -> str:
 
 
 def _is_run(agent: str | Path) -> bool:
-    return normalise(str(agent)) not in known_agents() and (Path(agent) / "config.yaml").is_file()
+    return normalise(str(agent)) not in known_agents() and (run_of(agent) / "config.yaml").is_file()
 
 
 def _logs(runs: dict[str, Path]) -> tuple[dict[str, pd.DataFrame], list[str]]:

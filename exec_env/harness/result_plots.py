@@ -53,6 +53,7 @@ def learning_curves(curves: pd.DataFrame, baselines: pd.DataFrame) -> Figure:
     figure, panels = _panels(list(shown["env"].unique()), height=2.8)
     for env, axes in panels.items():
         for agent, runs in shown[shown["env"] == env].groupby("agent", sort=False):
+            runs = runs.drop_duplicates(["seed", "steps"], keep="last")
             wide = runs.pivot(index="steps", columns="seed", values="gap_percent")
             wide = wide.ffill().dropna()  # a run that stopped early stays where it was
             steps, colour = wide.index.to_numpy() / 1e6, palette[str(agent)]

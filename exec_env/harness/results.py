@@ -20,7 +20,7 @@ from exec_env.harness.tasks import Task, difference
 
 _RESAMPLES = 2_000
 _RUN_COLUMNS = ("steps", "seconds", "intervals", "best_interval")
-_FILES = ("configs.yaml", "runs.csv", "baselines.csv", "curves.csv", "summary.csv", "overall.csv")
+_FILES = ("runs.csv", "baselines.csv", "curves.csv", "summary.csv", "overall.csv", "configs.yaml")
 _FIGURES = ("gaps.png", "learning_curves.png")
 
 
@@ -145,7 +145,7 @@ def write(out: Path, configs: dict[str, Any], tables: dict[str, pd.DataFrame], m
         _write_csv(overall(runs), partial / "overall.csv")
     write_yaml(partial / "configs.yaml", configs | ({"made_with": made_with} if made_with else {}))
     save_figures(partial)
-    for name in (*_FILES, *_FIGURES):
+    for name in (*_FIGURES, *_FILES):  # the configuration last, because it says that all is there
         if (partial / name).exists():
             os.replace(partial / name, out / name)
         else:

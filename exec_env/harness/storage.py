@@ -14,8 +14,8 @@ def write_yaml(path: Path, values: dict[str, Any]) -> None:
     _replace(path, lambda partial: partial.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True)))
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML mapping of plain values.
+def read_yaml(path: Path, kind: str = "run") -> dict[str, Any]:
+    """Read a YAML mapping of plain values; ``kind`` is that of the folder it should be in.
 
     Raises:
         ValueError: when the file is missing, is no YAML, or would build anything but plain values.
@@ -23,7 +23,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text())
     except FileNotFoundError:
-        raise ValueError(f"{path}: no such file; is {path.parent} a run folder?") from None
+        raise ValueError(f"{path}: no such file; is {path.parent} a {kind} folder?") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ValueError(f"{path}: not a configuration: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):

@@ -4,7 +4,7 @@ import json
 import os
 import platform
 import time
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,13 @@ from exec_env.harness.evaluate import find_bound
 from exec_env.harness.hyperparameters import TrainConfig, settings
 from exec_env.harness.storage import new_folder, read_tensors, read_yaml, write_tensors, write_yaml
 from exec_env.harness.weights import Head
+from exec_env.market import Market
+from exec_env.order import Order
+from exec_env.presets import ENVIRONMENT_OPTIONS
 from exec_env.problem import Problem
 from exec_env.registry import get_spec
 from exec_env.rollout import rollout
-from exec_env.validation import from_mapping
+from exec_env.validation import from_mapping, require, unknown
 
 _TRAINING, _VALIDATION = 1, 2  # streams of seeds, so that no path is shared between them
 
@@ -54,19 +57,35 @@ def train(
     Raises:
         ValueError: for a folder that exists, an unknown agent, and whatever the environment refuses.
     """
-    cls = _learner_class(agent)
+    _learner_class(agent)
     config = config or settings(agent)[0]
     agent_config = agent_config or settings(agent, config.env)[1]
     described = {"agent": normalise(agent), "train": asdict(config), "options": _plain(options)}
-    problem = _problem(config, options)
-    learner = _build(cls, agent_config, problem, config)
-    if config.stop_gap is not None and find_bound(problem)[0] is None:
-        raise ValueError(f"TrainConfig.stop_gap = {config.stop_gap}: there is no bound: {find_bound(problem)[1]}")
+    problem, learner = build(agent, config, agent_config, options)
     run = new_folder(run)
     write_yaml(
         run / "config.yaml", described | {"agent_config": _plain(asdict(agent_config)), "made_with": _versions()}
     )
     return _loop(learner, run, config, problem, options, 0, progress)
+
+
+def build(agent: str, config: TrainConfig, agent_config: Any, options: dict[str, Any]) -> tuple[Problem, Learner]:
+    """The problem and the fresh learner that ``train`` begins with; nothing is written.
+
+    Raises:
+        ValueError: for an agent that does not learn, and for what it or the environment refuses.
+    """
+    cls = _learner_class(agent)
+    problem = _problem(config, options)
+    total = config.intervals * config.per_interval
+    setup = Setup(total, config.per_interval, config.num_envs, config.seed, config.device)
+    learner = cls.build(agent_config, Head.of(problem.action, problem.order), setup)
+    if config.stop_gap is not None:
+        bound, why = find_bound(problem)
+        if bound is None or bound <= 0:
+            reason = f"there is no bound: {why}" if bound is None else f"needs a bound above 0, not {bound:.4g} bps"
+            raise ValueError(f"TrainConfig.stop_gap = {config.stop_gap}: {reason}")
+    return problem, learner
 
 
 def resume(run: str | Path, progress: bool = False) -> Learner:
@@ -86,8 +105,8 @@ def resume(run: str | Path, progress: bool = False) -> Learner:
     options = described["options"]
     if not isinstance(options, dict):
         raise ValueError(f"{where}: expected options of the environment, found {type(options).__name__}")
-    problem = _problem(config, options)
-    learner = _build(cls, from_mapping(cls.Config, described["agent_config"], where), problem, config)
+    agent_config = from_mapping(cls.Config, described["agent_config"], where)
+    problem, learner = build(str(described["agent"]), config, agent_config, options)
     done = 0
     if (run / "checkpoint.pt").exists():
         state = read_tensors(run / "checkpoint.pt")
@@ -107,15 +126,13 @@ def _learner_class(name: str) -> Any:
 
 
 def _problem(config: TrainConfig, options: dict[str, Any]) -> Problem:
-    # The environment itself says what it refuses, before a folder is made.
+    # Gymnasium has arguments of its own, such as num_envs; the environment itself says what else it refuses.
+    allowed = {f.name for part in (Market, Order) for f in fields(part)} | ENVIRONMENT_OPTIONS - {"render_mode"}
+    for name in options:
+        if name not in allowed:
+            raise ValueError(unknown("option", name, allowed))
     env: Any = gym.make_vec(config.env, num_envs=1, **(get_spec(config.env).kwargs() | options)).unwrapped
     return env.problem
-
-
-def _build(cls: Any, agent_config: Any, problem: Problem, config: TrainConfig) -> Learner:
-    total = config.intervals * config.per_interval
-    setup = Setup(total, config.num_envs, config.seed, config.device)
-    return cls.build(agent_config, Head.of(problem.action, problem.order), setup)
 
 
 def _loop(
@@ -196,11 +213,14 @@ class _Check:
         self.bound, _ = find_bound(problem)
         twap = get_action_mode("pace")
         one = int(np.flatnonzero(twap.values(problem.order) == 1.0)[0])
-        self.twap = self._objective(lambda observations: np.full(len(observations), one), twap)
+        self.twap = float(self._costs(lambda observations: np.full(len(observations), one), twap)[0].mean())
 
     def __call__(self, learner: Learner) -> dict[str, float]:
-        objective = self._objective(learner.act, get_action_mode(learner.action_mode))
+        costs = self._costs(learner.act, get_action_mode(learner.action_mode))
+        objective = float(costs[0].mean())
         row = {"objective": objective, "twap": self.twap}
+        if hasattr(learner, "score"):  # what it is after, where that need not be J
+            row["score"] = learner.score(*costs)
         return row | ({"gap_percent": 100 * (objective / self.bound - 1)} if self.bound and self.bound > 0 else {})
 
     def describe(self, row: dict[str, float]) -> str:
@@ -208,11 +228,14 @@ class _Check:
         gap = f", gap {row['gap_percent']:+.2f} %" if "gap_percent" in row else ""
         return f"J {row['objective']:.2f} bps{gap} (TWAP {self.twap:.2f})"
 
-    def _objective(self, act: Any, mode: Any) -> float:
+    def _costs(self, act: Any, mode: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Objective and realised shortfall of each path. [bps]"""
         order = self._problem.order
-        steps = rollout(act, self._tape, self._problem.market, order, mode)
-        total = sum(step.fill.objective for step in steps)
-        return float((total * bps(order.shares * self._tape.arrival_price)).mean())
+        objective = shortfall = np.zeros(self._tape.n_paths)
+        for step in rollout(act, self._tape, self._problem.market, order, mode):
+            objective, shortfall = objective + step.fill.objective, shortfall + step.fill.shortfall
+        to_bps = bps(order.shares * self._tape.arrival_price)
+        return objective * to_bps, shortfall * to_bps
 
 
 class _Log:
@@ -226,6 +249,8 @@ class _Log:
         try:
             rows = [_as_written(row) for row in pd.read_csv(path).to_dict("records")]
             self._rows = [row for row in rows if row["interval"] <= done]
+            for row in self._rows:
+                require(**{name: row[name] for name in ("steps", "objective", "seconds")})
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path}: lost or spoilt, so the run cannot go on with its log: {error!r}") from None
 
@@ -237,7 +262,7 @@ class _Log:
     @property
     def best(self) -> dict[Any, Any]:
         """The row of the best check; of equal ones the first."""
-        return min(self._rows, key=lambda row: row["objective"])
+        return min(self._rows, key=lambda row: row.get("score", row["objective"]))
 
     def stopped(self, config: TrainConfig) -> bool:
         """Whether the last check ends training early. A function of the log, so that going on decides the same."""

@@ -18,6 +18,7 @@ import yaml
 from matplotlib.figure import Figure
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 from tqdm import tqdm
 
 from exec_env.harness import training_task
@@ -25,10 +26,13 @@ from exec_env.harness.agent import agent_class, normalise
 from exec_env.harness.hyperparameters import TrainConfig, search_space, settings
 from exec_env.harness.storage import new_folder, read_yaml, write_yaml
 from exec_env.harness.tasks import Result, Run, Task, difference, plain, run_tasks
-from exec_env.validation import Bounds, Count, check_fields, from_mapping, is_finite, unknown
+from exec_env.harness.train import build
+from exec_env.validation import Bounds, Count, check_fields, from_mapping, is_finite, require_count, unknown
 
 _FIRST_SEED = 1_000
 """Of training: far from the seeds of results, so that nothing is chosen for the runs that are reported."""
+_TRIALS = 20
+"""Of a new study, where nothing else is said."""
 _FIXED = ("env", "seed", "device", "threads")
 """Fields of TrainConfig that no search can change."""
 
@@ -58,6 +62,10 @@ class Settings:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        _require_learner(self.agent)
+        for part in ("options", "train", "agent_config"):
+            if not isinstance(getattr(self, part), dict):
+                raise ValueError(f"{part} = {getattr(self, part)!r}: must be a mapping of names to values")
         _ = self.space  # says what is wrong with it
 
     @classmethod
@@ -76,8 +84,7 @@ class Settings:
         Raises:
             ValueError: naming what is unknown, not allowed or missing.
         """
-        if not hasattr(agent_class(agent), "learn"):
-            raise ValueError(f"agent {agent!r} does not learn, so there is nothing to tune")
+        _require_learner(agent)
         config, agent_config = settings(agent, env, train, agent_fields)
         search = search or search_space(agent)
         fixed = {k: v for k, v in asdict(config).items() if k not in ("env", "seed")}
@@ -130,6 +137,11 @@ class Settings:
         return space
 
 
+def _require_learner(agent: str) -> None:
+    if not hasattr(agent_class(agent), "learn"):
+        raise ValueError(f"agent {agent!r} does not learn, so there is nothing to tune")
+
+
 def _distribution(name: str, entry: Any, whole: bool) -> BaseDistribution:
     where = f"search: {name} = {entry!r}"
     if not isinstance(entry, dict) or set(entry) not in ({"low", "high"}, {"low", "high", "log"}, {"choices"}):
@@ -157,31 +169,62 @@ def _label(choice: Any) -> Any:
     return yaml.safe_dump(choice, default_flow_style=True).strip()
 
 
-def open_study(folder: Path, wanted: Settings, trials: int) -> None:
+def open_study(folder: Path, wanted: Settings, trials: int | None = None) -> int:
     """Begin a study in a new folder, or check that the one in an old folder is the same.
 
+    Returns:
+        Trials in all: ``trials``, by default 20, but never fewer than an old study has.
+
     Raises:
-        ValueError: naming the setting that differs, or a folder that holds something else.
+        ValueError: naming the setting that differs or that lets every trial fail, or a folder that holds something
+            else.
     """
     path = folder / "study.yaml"
-    if not path.exists():
+    if path.exists():
+        was, least = read_study(folder)
+        if changed := difference(was.described(), wanted.described()):
+            raise ValueError(
+                f"{path}: the study was begun with {changed}; choose another --study, or --resume this one"
+            )
+        trials = max(trials or least, least)
+    else:
+        trials = trials or _TRIALS
+        _require_one_that_runs(wanted, trials)
         new_folder(folder)
-    elif changed := difference(read_yaml(path)["settings"], wanted.described()):
-        raise ValueError(f"{path}: the study was begun with {changed}; choose another --study, or --resume this one")
     write_yaml(path, {"trials": trials, "settings": wanted.described()})
+    return trials
+
+
+def _require_one_that_runs(wanted: Settings, trials: int) -> None:
+    """Refuse settings that let every trial of the first batch fail before it begins."""
+    refused = None
+    for params in propose(wanted, [], min(wanted.batch, trials)):
+        train, agent_config = wanted.configs(params)
+        try:
+            config = from_mapping(TrainConfig, train | {"env": wanted.env}, f"{wanted.agent}: train")
+            learner = from_mapping(agent_class(wanted.agent).Config, agent_config, f"{wanted.agent}: agent")
+            build(wanted.agent, config, learner, wanted.options)
+        except ValueError as error:
+            refused = refused or error
+        else:
+            return
+    if refused is not None:
+        raise refused
 
 
 def read_study(folder: Path) -> tuple[Settings, int]:
     """Settings of a study, and how many trials it is to have.
 
     Raises:
-        ValueError: when the folder holds none.
+        ValueError: when the folder holds none, or one that was spoilt.
     """
-    described = read_yaml(folder / "study.yaml")
+    path = folder / "study.yaml"
+    described = read_yaml(path, "study")
     for part in ("settings", "trials"):
         if part not in described:
-            raise ValueError(f"{folder / 'study.yaml'}: has no field {part!r}")
-    return from_mapping(Settings, described["settings"], str(folder / "study.yaml")), described["trials"]
+            raise ValueError(f"{path}: has no field {part!r}")
+    require_count(**{f"{path}: trials": described["trials"]})
+    return from_mapping(Settings, described["settings"], str(path)), described["trials"]
 
 
 def tune(folder: Path, run: Run, bar: tqdm) -> list[FrozenTrial]:
@@ -200,7 +243,11 @@ def tune(folder: Path, run: Run, bar: tqdm) -> list[FrozenTrial]:
     """
     wanted, trials = read_study(folder)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = optuna.storages.RDBStorage(f"sqlite:///{folder / 'study.db'}")
+    database = folder / "study.db"
+    try:
+        storage = optuna.storages.RDBStorage(f"sqlite:///{database}")
+    except (SQLAlchemyError, RuntimeError) as error:
+        raise ValueError(f"{database}: spoilt, or no database of a study: {str(error).splitlines()[0]}") from None
     try:
         study = optuna.create_study(storage=storage, study_name=f"{wanted.agent} {wanted.env}", load_if_exists=True)
         bar.update(min(len(study.trials), trials) * wanted.seeds)

@@ -231,7 +231,7 @@ def test_the_state_of_another_network_is_refused() -> None:
 
 def test_a_continuous_action_is_refused_with_the_discrete_ones() -> None:
     with pytest.raises(ValueError, match="action 'fraction': DQN needs a discrete one, 'pace' or"):
-        DQN.build(DQNConfig(), Head(ActionMode("fraction"), 1.0, 40), Setup(100_000, 1, 0, "cpu"))
+        DQN.build(DQNConfig(), Head(ActionMode("fraction"), 1.0, 40), Setup(100_000, 100_000, 1, 0, "cpu"))
 
 
 @pytest.mark.parametrize(

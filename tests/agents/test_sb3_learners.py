@@ -91,7 +91,7 @@ def test_it_is_a_learner_whose_device_must_be_there(cls: Any) -> None:
     agent, _ = made(cls, LEARNERS[cls], **SMALL)
     assert isinstance(agent, Learner)
     with pytest.raises(ValueError, match="device = 'toaster': not to be had here") as caught:
-        cls.build(LEARNERS[cls], agent.head, Setup(640, 16, 0, "toaster"))
+        cls.build(LEARNERS[cls], agent.head, Setup(640, 640, 16, 0, "toaster"))
     assert "\n" not in str(caught.value)
 
 

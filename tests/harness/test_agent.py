@@ -166,6 +166,17 @@ def test_loading_a_run_runs_nothing_that_it_contains(run: Path, tmp_path: Path) 
     assert not marker.exists()
 
 
+def test_a_run_without_its_best_agent_names_the_last(run: Path) -> None:
+    run.rename(run.parent / "last")
+    run.mkdir()
+    (run / "config.yaml").touch()
+    with pytest.raises(ValueError, match=r"my-run: has no best/, the agent at its best check$"):
+        load_run(run)
+    (run.parent / "last").rename(run / "last")
+    with pytest.raises(ValueError, match=r"my-run: has no best/, .*; .*my-run/last can be named instead$"):
+        load_run(run)
+
+
 # Learners on Stable-Baselines3
 
 
@@ -178,7 +189,7 @@ KEPT: dict[str, Any] = {
 
 def keep(name: str, folder: Path) -> Any:
     cls, config, action = KEPT[name]
-    agent = cls.build(config, Head.of(ActionMode(action), Order()), Setup(1000, 1, 0, "cpu"))
+    agent = cls.build(config, Head.of(ActionMode(action), Order()), Setup(1000, 1000, 1, 0, "cpu"))
     agent.save(folder)
     return agent
 

@@ -242,6 +242,24 @@ def test_an_action_outside_the_space_is_the_agents_error_and_is_named(small: dic
         evaluate([Fixed(level=11)], episodes=2, **small)
 
 
+def test_the_best_achievable_value_is_reported_where_asked_for(small: dict, tmp_path: Path) -> None:
+    evaluation = evaluate(["twap", "optimal"], episodes=300, optimum=True, **small)
+    best, table = evaluation.optimum, evaluation.table()
+    assert best is not None
+    assert best.value_bps > evaluation.bound_bps
+    assert f"best achievable {best.value_bps:.3f} ± {best.error_bps:.3f} (dynamic programming), +" in table
+    settings = yaml.safe_load((evaluation.save(tmp_path / "e", plots=False) / "evaluation.yaml").read_text())
+    assert settings["best_bps"] == pytest.approx(best.value_bps)
+    assert "best achievable" not in evaluate(["twap"], episodes=2, **small).table()
+
+
+def test_where_there_is_no_best_achievable_value_the_table_says_why(small: dict, tape_csv: Path) -> None:
+    table = evaluate(["twap"], episodes=2, optimum=True, signal_volatility=0.1, **small).table()
+    assert "no best achievable value: Market.signal_volatility = 0.1: must be 0" in table
+    table = evaluate(["twap"], episodes=2, optimum=True, tape=tape_csv, shares=50_000.0, n_steps=10).table()
+    assert "no best achievable value: the paths are recorded" in table
+
+
 # Recorded markets
 
 

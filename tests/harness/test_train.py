@@ -271,6 +271,11 @@ def test_an_existing_folder_is_refused_and_left_as_it_was(copied: Path) -> None:
             {"config": TrainConfig(**CONFIG, stop_gap=1.0), "liquidity_volatility": 1.0},
             r"TrainConfig\.stop_gap = 1\.0: there is no bound: ",
         ),
+        (
+            "dqn",
+            {"config": TrainConfig(**CONFIG, stop_gap=1.0), "signal": 10.0},
+            r"TrainConfig\.stop_gap = 1\.0: needs a bound above 0, not -.* bps",
+        ),
     ],
 )
 def test_a_run_that_cannot_begin_is_refused_and_leaves_no_folder(
@@ -334,6 +339,11 @@ def edit(path: Path, change: Callable[[dict], Any]) -> None:
         (lambda c: c["agent_config"].update(gamma=2.0), r"config\.yaml: DQNConfig\.gamma = 2\.0: must be in \[0, 1\]"),
         (lambda c: c.update(options=[1]), r"config\.yaml: expected options of the environment, found list"),
         (lambda c: c["options"].update(sharse=3), "unknown option 'sharse'"),
+        (lambda c: c["options"].update(num_envs=3), "unknown option 'num_envs'"),
+        (lambda c: c["options"].update(wrappers=[1]), "unknown option 'wrappers'"),
+        (lambda c: c["options"].update(max_episode_steps=3), "unknown option 'max_episode_steps'"),
+        (lambda c: c["options"].update({3: 4}), "unknown option 3"),
+        (lambda c: c["options"].update(action=["pace"]), r"unknown action \['pace'\]"),
         (lambda c: c.update(agent="dqnn"), "unknown agent 'dqnn'"),
         (lambda c: c.update(agent="twap"), "agent 'twap' does not learn"),
         (lambda c: c["agent_config"].update(hidden=[17]), r"checkpoint\.pt: does not fit this run"),
@@ -434,7 +444,10 @@ def test_the_checkpoint_and_the_weights_of_another_agent_are_refused(
         resume(run)
 
 
-@pytest.mark.parametrize("content", ["", "nonsense\n1\n", None])
+@pytest.mark.parametrize(
+    "content",
+    ["", "nonsense\n1\n", None, "interval,steps,seconds\n1,320,1\n", "interval,steps,objective,seconds\n1,320,x,1\n"],
+)
 def test_a_run_whose_log_was_lost_or_spoilt_is_not_gone_on_with(content: str | None, copied: Path) -> None:
     log = copied / "progress.csv"
     log.unlink() if content is None else log.write_text(content)

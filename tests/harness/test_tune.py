@@ -11,6 +11,7 @@ import yaml
 from optuna.trial import TrialState
 from tqdm import tqdm
 
+from agents.dqn import DQNConfig
 from exec_env.harness import tune as module
 from exec_env.harness.hyperparameters import TrainConfig
 from exec_env.harness.tasks import Failure, Result, Run, workers
@@ -100,7 +101,12 @@ def test_real_training_gives_the_same_study_on_ray_and_in_one_process(
 
 def test_the_first_trial_is_the_settings_as_they_are_and_later_ones_get_better(tmp_path: Path) -> None:
     found = study(tmp_path / "study", quick, trials=30)
-    assert found[0][3] == {"learning_rate": 1e-3, "hidden": "[8, 8]", "batch_size": 16, "num_envs": 16}
+    assert found[0][3] == {
+        "learning_rate": DQNConfig.learning_rate,
+        "hidden": "[8, 8]",
+        "batch_size": 16,
+        "num_envs": 16,
+    }
     values = [value for _, _, value, _ in found]
     assert min(values[15:]) < min(values[1:15])
     assert len({str(params) for *_, params in found}) > 25
@@ -166,6 +172,64 @@ def test_other_settings_are_refused_by_name(tmp_path: Path, changed: dict[str, A
     open_study(tmp_path / "study", settings(), 5)
     with pytest.raises(ValueError, match=message):
         open_study(tmp_path / "study", settings(**changed), 5)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"options": {"action": "foo"}}, "unknown action 'foo'"),
+        ({"options": {"num_envs": 3}}, "unknown option 'num_envs'"),
+        ({"agent_fields": {"warm_up": 20_000}}, "warm_up = 20000: must be below the 640 steps of training"),
+        ({"train": TINY["train"] | {"stop_gap": 1.0}, "options": {"liquidity_volatility": 1.0}}, "there is no bound"),
+    ],
+)
+def test_settings_that_let_every_trial_fail_are_refused_and_leave_no_folder(
+    tmp_path: Path, changed: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        open_study(tmp_path / "study", settings(**changed), 5)
+    assert not (tmp_path / "study").exists()
+
+
+def test_settings_are_kept_where_the_search_leads_away_from_what_is_refused(tmp_path: Path) -> None:
+    search = {"warm_up": {"choices": [16, 32]}}
+    assert open_study(tmp_path / "study", settings(agent_fields={"warm_up": 20_000}, search=search)) == 20
+
+
+def test_a_study_never_gets_fewer_trials(tmp_path: Path) -> None:
+    for trials, now in ((3, 3), (1, 3), (None, 3), (4, 4)):
+        assert open_study(tmp_path / "study", settings(), trials) == now
+        assert read_study(tmp_path / "study")[1] == now
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s.pop("settings"), r"study\.yaml: has no field 'settings'"),
+        (lambda s: s.update(trials="abc"), r"study\.yaml: trials = 'abc': must be a whole number >= 1"),
+        (lambda s: s.update(settings=3), r"study\.yaml: expected fields of Settings, found int"),
+        (lambda s: s["settings"].update(options=3), r"study\.yaml: options = 3: must be a mapping"),
+        (lambda s: s["settings"].update(agent="twap"), r"study\.yaml: agent 'twap' does not learn"),
+    ],
+)
+def test_a_spoilt_study_is_refused_in_one_sentence(tmp_path: Path, change: Any, message: str) -> None:
+    open_study(tmp_path / "study", settings())
+    path = tmp_path / "study" / "study.yaml"
+    described = yaml.safe_load(path.read_text())
+    change(described)
+    path.write_text(yaml.safe_dump(described))
+    for attempt in (lambda: read_study(path.parent), lambda: open_study(path.parent, settings())):
+        with pytest.raises(ValueError, match=message) as error:
+            attempt()
+        assert "\n" not in str(error.value)
+
+
+def test_a_spoilt_database_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    open_study(tmp_path / "study", settings())
+    (tmp_path / "study" / "study.db").write_text("garbage " * 1000)
+    with pytest.raises(ValueError, match=r"study\.db: spoilt, or no database of a study") as error:
+        study(tmp_path / "study", quick)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def tape_csv(tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Untrained agents as run folders keep them."""
-    head, setup = Head.of(ActionMode("pace"), Order()), Setup(1000, 1, 0, "cpu")
+    head, setup = Head.of(ActionMode("pace"), Order()), Setup(1000, 1000, 1, 0, "cpu")
     folders = {}
     for cls, config in ((DQN, DQNConfig(hidden=(4,), warm_up=1)), (PPO, PPOConfig(hidden=(4,)))):
         name = cls.__name__.lower()
@@ -228,7 +228,7 @@ def test_help_shows_the_values_of_the_preset_that_was_named(call: Callable[..., 
         (evaluate, ["twap", "--tape", "{tape}", "--tape-columns", "mid"], "error: --tape-columns 'mid': must read"),
         (evaluate, ["twap", "--tape-columns", "mid=price"], "error: --tape-columns: there is no --tape"),
         (evaluate, ["twap", "--tape", "{tape}", *COLUMNS, "--shares", "1e9"], "error: Order.shares = 1e+09"),
-        (train, [], "error: name an agent to train: ddqn, dqn, ppo; or --resume a run"),
+        (train, [], "error: name an agent to train: ddqn, dqn, pathwise, ppo; or --resume a run"),
         (report, [], "error: no agents to evaluate: name at least one"),
         (report, ["twop"], "error: unknown agent 'twop'; did you mean 'twap'?"),
         (report, ["runs/none"], "error: agent 'runs/none': no such run folder"),

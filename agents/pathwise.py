@@ -1,0 +1,216 @@
+"""A policy trained by gradients straight through the market, on paths drawn fresh for each step.
+
+The market is a differentiable function of the trades, so that the gradient of the cost itself is there and no value
+function has to be learned: the counterpart of deep hedging (Buehler et al. 2019) for execution.
+
+One file, to be read from top to bottom: configuration, network, loss, agent.
+"""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from gymnasium.vector import VectorEnv
+from torch import nn
+
+from agents.replay import half_cosine
+from exec_env.actions import ActionMode
+from exec_env.harness.agent import Setup
+from exec_env.harness.weights import Head, load_weights, save_weights, weights_must_fit
+from exec_env.observation import Observation
+from exec_env.torch_market import Costs, TorchMarket, torch_device
+from exec_env.validation import Bounds, Count, NonNegative, Positive, check_fields
+
+_FRACTION = ActionMode("fraction")
+_TIME_LEFT = Observation._fields.index("time_left")
+
+
+@dataclass(frozen=True)
+class PathwiseConfig:
+    """Hyper-parameters of the pathwise policy."""
+
+    hidden: tuple[Count, ...] = (64, 64)
+    """Width of each hidden layer."""
+    objective: Literal["expected", "cvar", "mean-variance"] = "expected"
+    """What is minimised: J, the expected cost with its charge for risk; the mean of the costliest realised shortfalls;
+    or the mean of realised shortfall and its variance."""
+    tail: Annotated[float, Bounds(low=0, high=1, open_low=True)] = 0.05
+    """Share of the paths that are the costliest, for ``cvar``."""
+    variance_weight: NonNegative = 0.01
+    """Of the variance, for ``mean-variance``. [1/bps]"""
+    learning_rate: Positive = 3e-3
+    """Adam's step size at the start; it falls to zero along a half cosine."""
+    paths: Annotated[int, Bounds(low=2)] = 2048
+    """Paths drawn for each gradient step."""
+    max_gradient_norm: Positive = 10.0
+    """Gradients are scaled down to this norm."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+class Paces(nn.Module):
+    """From observations [B, D] to the fraction of what is left that is traded [B]: a pace over the slices left."""
+
+    def __init__(self, n_observations: int, hidden: tuple[int, ...], n_steps: int) -> None:
+        super().__init__()
+        self.n_steps = n_steps
+        sizes = (n_observations, *hidden)
+        layers: list[nn.Module] = []
+        for n_in, n_out in itertools.pairwise(sizes):
+            layers += [nn.Linear(n_in, n_out), nn.ReLU()]
+        last = nn.Linear(sizes[-1], 1)
+        nn.init.zeros_(last.bias)
+        with torch.no_grad():
+            last.weight *= 0.1  # so that it begins near pace one, which is TWAP
+        self.log_pace = nn.Sequential(*layers, last)
+
+    def forward(self, observations: torch.Tensor) -> torch.Tensor:
+        """Fractions, which may be above one: the market clips them. Shape: [B, D] -> [B]."""
+        slices_left = (observations[:, _TIME_LEFT] * self.n_steps).clamp(min=1.0)
+        return self.log_pace(observations)[:, 0].exp() / slices_left
+
+
+def pathwise_loss(costs: Costs, config: PathwiseConfig) -> torch.Tensor:
+    """What is minimised, from the costs of a batch of paths [B]. Shape: []. [bps]
+
+    Source of the tail's mean: Rockafellar & Uryasev (2000), with the batch's own quantile.
+    """
+    if config.objective == "expected":
+        return costs.objective.mean()
+    shortfall = costs.shortfall
+    if config.objective == "cvar":
+        return shortfall.topk(max(1, round(config.tail * len(shortfall)))).values.mean()
+    return shortfall.mean() + config.variance_weight * shortfall.var()
+
+
+class Pathwise:
+    """The pathwise policy. It acts as a fraction of what is left, whatever the environment's action mode is.
+
+    Args:
+        config: hyper-parameters.
+        head: how its outputs become actions; only the number of slices counts.
+        total_steps: environment steps that the schedule of the learning rate spans.
+        seed: of weights.
+        device: torch device of network and market.
+    """
+
+    Config = PathwiseConfig
+    action_mode = _FRACTION
+
+    def __init__(
+        self, config: PathwiseConfig, head: Head, total_steps: int = 1, seed: int = 0, device: str = "cpu"
+    ) -> None:
+        self.config, self.head = config, Head(_FRACTION, 1.0, head.n_steps)
+        self.total_steps, self.device = total_steps, torch_device(device)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.policy = Paces(len(Observation._fields), config.hidden, head.n_steps).to(self.device)
+        self.optimiser = torch.optim.Adam(self.policy.parameters(), lr=config.learning_rate, fused=True)
+        self.steps = self._due = 0
+
+    @classmethod
+    def build(cls, config: PathwiseConfig, head: Head, setup: Setup) -> "Pathwise":
+        """A fresh agent for an environment.
+
+        Raises:
+            ValueError: when an interval is shorter than a batch.
+        """
+        if config.paths * head.n_steps > setup.interval:
+            raise ValueError(
+                f"PathwiseConfig.paths = {config.paths}: of {head.n_steps} slices each that is "
+                f"{config.paths * head.n_steps} steps, more than the {setup.interval} of an interval; "
+                "take fewer intervals, fewer paths or more steps"
+            )
+        return cls(config, head, setup.total_steps, setup.seed, setup.device)
+
+    def act(self, observations: np.ndarray) -> np.ndarray:
+        """Fractions of what is left. Shape: (n, D) -> (n, 1)."""
+        with torch.no_grad():
+            fraction = self.policy(torch.as_tensor(np.ascontiguousarray(observations), device=self.device))
+        return fraction.clamp(max=1.0)[:, None].cpu().numpy()
+
+    def score(self, objective: np.ndarray, shortfall: np.ndarray) -> float:
+        """What it minimises, on other paths: how checks rank it. [bps]"""
+        nothing = torch.zeros(len(objective))
+        costs = Costs(torch.from_numpy(objective), torch.from_numpy(shortfall), nothing, nothing)
+        return float(pathwise_loss(costs, self.config))
+
+    def learn(self, env: VectorEnv, steps: int, seed: int, report: Callable[[int, dict[str, float]], None]) -> None:
+        """Learn from whole batches of paths, ``steps`` slices in all or the whole number of batches just above.
+
+        Args:
+            env: tells the problem; its own paths are not used.
+            steps: slices.
+            seed: of the paths.
+            report: called with the slices just played and what there is to log.
+
+        Raises:
+            ValueError: for a recorded market, which has no endless supply of paths.
+        """
+        c, problem = self.config, env.unwrapped.problem  # type: ignore[attr-defined]
+        if problem.recording is not None:
+            raise ValueError("pathwise draws fresh paths from the market's equations; a recorded tape has none")
+        market = TorchMarket(problem.market, problem.order, str(self.device))
+        generator = market.generator(seed)
+        per_batch = c.paths * problem.order.n_steps
+        self._due += steps
+        losses: list[torch.Tensor] = []
+        while self.steps < self._due:
+            losses.append(self.update(market, generator))
+            self.steps += per_batch
+            report(per_batch, {})
+        if losses:
+            report(0, {"loss": float(torch.stack(losses).mean())})
+
+    def update(self, market: TorchMarket, generator: torch.Generator) -> torch.Tensor:
+        """One gradient step on fresh paths; returns the loss. Shape: []."""
+        c = self.config
+        for group in self.optimiser.param_groups:
+            group["lr"] = half_cosine(c.learning_rate)(1 - min(self.steps / self.total_steps, 1.0))
+        loss = pathwise_loss(market.costs(self.policy, market.simulate(c.paths, generator), _FRACTION), c)
+        self.optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.policy.parameters(), c.max_gradient_norm)
+        self.optimiser.step()
+        return loss.detach()
+
+    def save(self, folder: Path) -> None:
+        """Write all that acting needs; see ``exec_env.harness.weights``."""
+        save_weights(folder, "pathwise", self.head, self.config, self.policy.state_dict())
+
+    @classmethod
+    def load(cls, folder: Path) -> "Pathwise":
+        """Read what ``save`` wrote; nothing in it is run.
+
+        Raises:
+            ValueError: naming the file and what is wrong with it.
+        """
+        config, head, weights = load_weights(folder, PathwiseConfig)
+        agent = cls(config, head)
+        with weights_must_fit(folder):
+            agent.policy.load_state_dict(weights)
+        return agent
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that going on needs: network, optimiser and counters."""
+        return {
+            "policy": self.policy.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "steps": self.steps,
+            "due": self._due,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what ``state_dict`` returned.
+
+        Raises:
+            KeyError, RuntimeError, ValueError: when it is of another agent.
+        """
+        self.policy.load_state_dict(state["policy"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.steps, self._due = int(state["steps"]), int(state["due"])

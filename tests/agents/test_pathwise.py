@@ -1,0 +1,109 @@
+"""The policy trained by gradients through the market."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from agents.pathwise import Paces, Pathwise, PathwiseConfig, pathwise_loss
+from exec_env import ActionMode, Market, Order
+from exec_env.harness import TrainConfig, evaluate, train
+from exec_env.harness.agent import load_run
+from exec_env.harness.metrics import cvar
+from exec_env.harness.weights import Head
+from exec_env.observation import Observation
+from exec_env.torch_market import Costs, TorchMarket
+
+HEAD = Head(ActionMode("fraction"), 1.0, 40)
+SMALL: dict[str, Any] = {"n_steps": 5, "shares": 2.5e4}
+
+
+def observations(n: int) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    out = rng.standard_normal((n, len(Observation._fields))).astype(np.float32)
+    out[:, 0] = rng.integers(1, 41, n) / 40
+    return out
+
+
+def costs(objective: list[float], shortfall: list[float]) -> Costs:
+    return Costs(torch.tensor(objective), torch.tensor(shortfall), torch.zeros(len(objective)), torch.zeros(1))
+
+
+def test_each_objective_is_what_its_name_says() -> None:
+    c = costs([1.0, 2.0, 3.0, 4.0], [10.0, 0.0, 20.0, 30.0])
+    assert float(pathwise_loss(c, PathwiseConfig())) == 2.5
+    assert float(pathwise_loss(c, PathwiseConfig(objective="cvar", tail=0.5))) == 25.0
+    spread = PathwiseConfig(objective="mean-variance", variance_weight=0.1)
+    assert float(pathwise_loss(c, spread)) == pytest.approx(15.0 + 0.1 * np.var([10, 0, 20, 30], ddof=1))
+
+
+def test_checks_rank_by_what_is_minimised() -> None:
+    shortfall = np.random.default_rng(0).standard_normal(1000)
+    agent = Pathwise(PathwiseConfig(objective="cvar", tail=0.05), HEAD)
+    assert agent.score(np.zeros(1000), shortfall) == pytest.approx(cvar(shortfall, 0.95))
+
+
+def test_it_begins_near_twap_at_every_time() -> None:
+    seen = observations(500)
+    slices_left = np.rint(seen[:, 0] * 40)
+    pace = Pathwise(PathwiseConfig(), HEAD, seed=1).act(seen)[:, 0] * slices_left
+    assert np.median(np.abs(pace - 1)) < 0.1
+    assert (Pathwise(PathwiseConfig(), HEAD).act(seen) <= 1).all()
+
+
+def test_actions_are_fractions_whatever_the_environment_asks_for() -> None:
+    agent = Pathwise(PathwiseConfig(), Head.of(ActionMode("pace"), Order()))
+    assert agent.action_mode == ActionMode("fraction")
+    assert agent.act(observations(7)).shape == (7, 1)
+
+
+def test_one_step_moves_against_the_gradient_of_the_cost_itself() -> None:
+    market = TorchMarket(Market(), Order(n_steps=4), dtype=torch.float32)
+    agent = Pathwise(PathwiseConfig(paths=256), replace(HEAD, n_steps=4), total_steps=10**9)
+    tape = market.simulate(4096, market.generator(7))
+    with torch.no_grad():
+        before = market.costs(agent.policy, tape, agent.action_mode).objective.mean()
+    generator = market.generator(0)
+    for _ in range(20):
+        agent.update(market, generator)
+    with torch.no_grad():
+        after = market.costs(agent.policy, tape, agent.action_mode).objective.mean()
+    assert after < before
+
+
+def test_a_network_without_hidden_layers_is_linear_in_the_log_of_the_pace() -> None:
+    policy = Paces(10, (), 40)
+    seen = torch.as_tensor(observations(50))
+    wanted = (seen @ policy.log_pace[0].weight[0]).exp() / (40 * seen[:, 0])  # type: ignore[index]
+    torch.testing.assert_close(policy(seen), wanted)
+
+
+def fit(run: Path, steps: int = 40_000, config: PathwiseConfig | None = None, **options: Any) -> Path:
+    settings = TrainConfig(steps=steps, intervals=4, check_episodes=200, num_envs=8)
+    train("pathwise", run, settings, config or PathwiseConfig(paths=64, hidden=(16,)), **(SMALL | options))
+    return run
+
+
+def test_it_beats_twap_within_seconds_and_a_run_keeps_it(tmp_path: Path) -> None:
+    run = fit(tmp_path / "run", 200_000)
+    result = evaluate([run, "twap"], episodes=4000, seed=99, **SMALL).per_agent
+    assert result.loc["run", "diff_high"] < 0
+    assert load_run(run).action_mode == ActionMode("fraction")
+
+
+def test_the_tail_trained_policy_has_the_thinner_tail(tmp_path: Path) -> None:
+    # Much volatility and no charge for risk: the mean alone would wait.
+    risky: dict[str, Any] = {"volatility": 0.06, "risk_aversion": 0.0}
+    mean = fit(tmp_path / "mean", 200_000, PathwiseConfig(paths=256, hidden=(16,)), **risky)
+    tail = fit(tmp_path / "tail", 200_000, PathwiseConfig(paths=256, hidden=(16,), objective="cvar"), **risky)
+    result = evaluate([mean, tail], episodes=20_000, seed=99, **SMALL, **risky).per_agent
+    assert result.loc["tail", "cvar95"] < result.loc["mean", "cvar95"]
+    assert result.loc["tail", "objective_mean"] > result.loc["mean", "objective_mean"]
+
+
+def test_a_recorded_market_is_refused(tmp_path: Path, tape_csv: Path) -> None:
+    with pytest.raises(ValueError, match="pathwise draws fresh paths from the market's equations"):
+        fit(tmp_path / "run", tape=tape_csv)

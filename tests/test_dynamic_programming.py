@@ -1,0 +1,254 @@
+"""The constrained optimum: equal to brute force, converged, attained by its rule, below every other policy."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.interpolate import CubicSpline
+from scipy.stats import norm
+
+from baselines.adaptive import Adaptive
+from baselines.optimal import Optimal
+from exec_env import lq
+from exec_env.actions import ActionMode
+from exec_env.dynamic_programming import Solution, solve
+from exec_env.execution import Book, Slice, bps, terms, trade
+from exec_env.market import Market
+from exec_env.order import Order
+from exec_env.presets import PRESETS
+from exec_env.rollout import rollout
+from exec_env.tape import Tape
+
+SHORT = Order(shares=50_000.0, n_steps=6, max_participation=0.3)
+"""An order whose cap binds often, and which takes a tenth of a second."""
+
+
+class AtTheCap:
+    action_mode = "shares"
+
+    def act(self, observations: np.ndarray) -> np.ndarray:
+        return np.full((len(observations), 1), SHORT.shares)
+
+
+def excess(agent: Any, solution: Solution, tape: Tape) -> np.ndarray:
+    """What an agent adds to the bound on each path, less what is known to have mean zero. [bps]
+
+    A rare path through the poorest liquidity costs a thousand times the average. How far the price of the
+    constraints jumps with liquidity, beyond what was to be expected, takes nearly all of that out.
+    """
+    market, order, linear = solution.market, solution.order, solution.linear
+    (z, w), dt = lq.gauss_hermite(9), order.slice_length
+    shifts = np.log(market.stress_factors(order.n_steps).liquidity)
+    p = market.shock_probability(dt)
+    jumps = ((0.0, 1 - p), (market.shock_size, p)) if p > 0 and market.shock_size > 0 else ((0.0, 1.0),)
+    total, ahead = 0.0, [(market.liquidity_volatility * z[:, None], 1.0)]
+    for t, step in enumerate(rollout(agent.act, tape, market, order, ActionMode("shares"))):
+        book, now = step.before, step.now
+        signal = now.drift / (market.arrival_price * dt)
+        state = book.remaining, book.transient, signal, now.half_spread, now.log_liquidity
+        total = total + linear.excess(t, step.fill.shares - step.fill.block, *state)
+        expected = sum(q * w @ solution.price(t, book.remaining, book.transient, l + shifts[t]) for l, q in ahead)
+        total = total + expected - solution.price(t, book.remaining, book.transient, now.log_liquidity)
+        l = now.log_liquidity - shifts[t]
+        ahead = [(market.next_liquidity(l, z[:, None], jump, dt), q) for jump, q in jumps]
+    return total * bps(order.shares * market.arrival_price)
+
+
+def mean_and_error(values: np.ndarray) -> tuple[float, float]:
+    return float(values.mean()), float(values.std(ddof=1) / len(values) ** 0.5)
+
+
+def brute_force(market: Market, order: Order) -> float:
+    """Optimal cost of two slices by quadrature over all that is random, and the equations of ``trade``. [bps]
+
+    What the second slice costs is a parabola in its trade: three points give its minimum within the cap. The first
+    trade is sought on a fine mesh.
+    """
+    constants, dt = terms(market, replace(order, max_participation=None)), order.slice_length
+    z, w = np.polynomial.hermite_e.hermegauss(9)
+    w = w / w.sum()
+    levels, weights = np.polynomial.legendre.leggauss(160)  # of the volume, whose cap makes kinks
+    levels, weights = 6 * levels, 6 * weights * norm.pdf(6 * levels)
+
+    def now(ell: Any, half_spread: Any, decay: Any) -> Slice:
+        slope = sum(wi * market.temporary_at(ell, zi, dt) for zi, wi in zip(z, w, strict=True))
+        variance = market.variance_at(ell, dt)
+        return Slice(ell, half_spread, 1.0, variance, 0.0, slope, market.permanent_impact, decay, 0.0, 0.0)
+
+    def caps(ell: Any) -> Any:
+        return order.max_participation * market.volume_at(ell, levels, dt)
+
+    first = np.linspace(0.0, order.shares, 61)
+    # Axes: first trade, ℓ_0, decay, ℓ_1, and the volume or three points of the second trade.
+    v = first[:, None, None, None, None]
+    ell0 = market.liquidity_volatility * z[:, None, None, None]
+    decay = market.decay_at(z, dt)[:, None, None]
+    ell1 = market.next_liquidity(ell0, z[:, None], 0.0, dt)
+    start = Book(np.full(v.shape, order.shares), 0.0 * v, 0.0 * v, 0.0 * v)
+    book, fill = trade(start, now(ell0, 0.0, decay), v, constants, False)
+    points = np.array([0.0, 0.5, 1.0])
+    # The spread is free in both slices so far: what is left pays that of the second one, whose mean is added below.
+    second = trade(book, now(ell1, 0.0, 1.0), points * book.remaining, constants, True)[1].objective
+    c0, middle, end = np.moveaxis(second, -1, 0)[..., None]
+    c2 = 2 * (c0 + end - 2 * middle)
+    c1 = end - c0 - c2
+    most = np.minimum(caps(ell1) / np.maximum(book.remaining, 1e-9), 1.0)
+    best = np.clip(-c1 / np.maximum(2 * c2, 1e-300), 0.0, most)
+    onward = np.einsum("vdln,d,n->vl", ((c0 + (c1 + c2 * best) * best) @ weights).swapaxes(1, 2), w, w)
+    spread1 = sum(wi * market.half_spread_at(ell1, zi) for zi, wi in zip(z, w, strict=True))
+    spread1 = np.einsum("ln,n->l", spread1[:, 0, :, 0], w)
+    cost = fill.objective[:, :, 0, 0, 0] + onward + (order.shares - first[:, None]) * spread1
+    mesh = np.linspace(0.0, order.shares, 20_001)
+    fine = CubicSpline(first, cost)(mesh)  # (mesh, ℓ_0)
+    total = 0.0
+    for i, wl in enumerate(w):
+        for zi, wh in zip(z, w, strict=True):
+            spread = market.half_spread_at(ell0[i, 0, 0, 0], zi)
+            whole = fine[:, i] + spread * mesh
+            limit = np.minimum(mesh[whole.argmin()], caps(ell0[i, 0, 0, 0]))
+            total += wl * wh * np.interp(limit, mesh, whole) @ weights
+    return float(total) * bps(order.shares * market.arrival_price)
+
+
+@pytest.mark.parametrize(
+    "features",
+    [
+        {},
+        {"volume_noise": 0.0},
+        {"transient_impact": 0.0, "half_spread": 20.0, "spread_noise": 0.8},
+        {"liquidity_volatility": 0.0},
+    ],
+)
+@pytest.mark.parametrize("cap", [0.1, 0.3])
+def test_two_slices_equal_brute_force(features: dict[str, float], cap: float) -> None:
+    market = Market(**({"liquidity_volatility": 0.3} | features))
+    order = Order(n_steps=2, slice_length=0.05, max_participation=cap)
+    solution = solve(market, order)
+    assert solution.value_bps > solution.linear.bound_bps * 1.001
+    assert solution.value_bps == pytest.approx(brute_force(market, order), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["classic", "almgren-chriss-2001", "participation-notebook"])
+def test_where_no_constraint_binds_it_is_the_linear_quadratic_optimum(name: str) -> None:
+    market, order = PRESETS[name].market, PRESETS[name].order
+    solution = solve(market, order)
+    assert solution.value_bps == pytest.approx(solution.linear.bound_bps, rel=1e-9)
+    x = np.linspace(0.1, 1.0, 9) * order.shares
+    for step in (0, order.n_steps - 1):
+        state = x, 0.0, 0.0, market.half_spread_at(0.0, 0.0), 0.0
+        assert solution.policy(step, *state) == pytest.approx(solution.linear.policy(step, *state), rel=1e-5)
+
+
+def test_without_a_cap_only_the_sign_of_a_trade_costs_and_little() -> None:
+    solution = solve(Market(), Order(max_participation=None), 16)
+    assert 0 < solution.value_bps - solution.linear.bound_bps < 0.01
+
+
+@pytest.mark.parametrize(
+    "features",
+    [
+        {},
+        {"stress": "liquidity-collapse"},
+        {"transient_impact": 0.0, "volume_noise": 0.0, "volume_profile": "u-shaped"},
+        {"shock_rate": 20.0, "shock_size": 1.0},
+    ],
+)
+def test_it_converges_within_the_stated_error(features: Any) -> None:
+    values = {n: solve(Market(**features), SHORT, n) for n in (16, 32, 48)}
+    errors = {n: abs(values[n].value_bps - values[48].value_bps) for n in (16, 32)}
+    assert errors[32] < errors[16]
+    assert all(error < values[n].error_bps for n, error in errors.items())
+    assert values[32].error_bps < 5e-3 * values[32].value_bps
+
+
+@pytest.mark.parametrize(
+    ("features", "terms"),
+    [
+        ({}, {}),
+        ({"stress": "extreme-shock"}, {}),
+        ({"stress": "impact-regime-shift", "volume_profile": "u-shaped"}, {"risk_aversion": 1e-5}),
+        ({"shock_rate": 20.0, "shock_size": 1.0, "slippage_noise": 1.0}, {"side": "buy"}),
+        ({"signal": 0.05}, {"max_participation": None}),
+        ({"signal": -0.05, "half_spread": 0.0}, {"terminal_penalty": 1.0}),
+        ({"transient_impact": 0.0, "spread_elasticity": -0.8}, {"risk_aversion": 0.0}),
+        ({"liquidity_volatility": 0.0, "spread_noise": 0.0}, {}),
+        ({"resilience": 0.0, "volume_noise": 0.0}, {}),
+    ],
+)
+def test_its_rule_attains_the_value_in_monte_carlo(features: dict[str, Any], terms: dict[str, Any]) -> None:
+    market, order = Market(**features), replace(SHORT, **terms)
+    solution = solve(market, order)
+    tape = Tape.simulate(market, order, 6000, seed=4)
+    ours, theirs = (excess(agent(market, order), solution, tape) for agent in (Optimal, Adaptive))
+    mean, error = mean_and_error(ours)
+    assert abs(solution.linear.bound_bps + mean - solution.value_bps) < 3 * error + 2 * solution.error_bps + 1e-4
+    gain, error = mean_and_error(theirs - ours)
+    assert gain > -3 * error - 1e-4
+    assert solution.value_bps >= solution.linear.bound_bps
+
+
+def test_the_default_optimum_is_between_the_bound_and_the_clipped_rule_and_attained() -> None:
+    market, order = Market(), Order()
+    solution = solve(market, order)
+    tape = Tape.simulate(market, order, 6000, seed=5)
+    ours, theirs = (excess(agent(market, order), solution, tape) for agent in (Optimal, Adaptive))
+    above = solution.value_bps - solution.linear.bound_bps
+    assert above == pytest.approx(0.1646, abs=4e-4)  # at three times the resolution
+    assert solution.error_bps < 1e-3
+    mean, error = mean_and_error(ours)
+    assert abs(mean - above) < 3 * error
+    gain, error = mean_and_error(theirs - ours)
+    assert gain > 3 * error
+
+
+def test_a_smaller_cap_costs_more() -> None:
+    caps = [None, 1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.01]
+    values = [solve(Market(), replace(SHORT, max_participation=cap), 16).value_bps for cap in caps]
+    assert (np.diff(values) > 0).all()
+
+
+def test_under_a_tiny_cap_one_always_trades_at_the_cap() -> None:
+    market, order = Market(), replace(SHORT, max_participation=0.01)
+    solution = solve(market, order)
+    tape = Tape.simulate(market, order, 4000, seed=6)
+    ours, greedy = (excess(agent, solution, tape) for agent in (Optimal(market, order), AtTheCap()))
+    assert ours == pytest.approx(greedy, rel=1e-3)  # the poorest liquidity is worth waiting out
+    mean, error = mean_and_error(greedy)
+    assert abs(solution.linear.bound_bps + mean - solution.value_bps) < 3 * error
+
+
+def test_a_buy_costs_what_a_sell_does() -> None:
+    assert solve(Market(), replace(SHORT, side="buy")).value_bps == solve(Market(), SHORT).value_bps
+
+
+def test_the_rule_knows_the_cap_and_trades_sooner() -> None:
+    market, order = Market(), replace(SHORT, max_participation=0.1)
+    state = order.shares, 0.0, 0.0, market.half_spread_at(0.0, 0.0), np.linspace(-1.5, 1.5, 7)
+    solution = solve(market, order)
+    trades = solution.policy(0, *state)
+    assert trades.shape == (7,)
+    assert (trades > solution.linear.policy(0, *state)).all()
+    assert (trades <= order.shares).all()
+
+
+@pytest.mark.parametrize(
+    ("market", "resolution", "message"),
+    [
+        (Market(signal_volatility=0.1), 32, "Market.signal_volatility = 0.1: must be 0"),
+        (Market(liquidity_volatility=0.0, shock_rate=1.0, shock_size=1.0), 32, "Market.shock_rate = 1.0: must be 0"),
+        (Market(half_spread=torch.tensor(2.5)), 32, "half_spread is a tensor"),
+        (Market(permanent_impact=1e-3), 32, "no optimum"),
+        (Market(), 20, "resolution = 20: must be a multiple of 16"),
+    ],
+)
+def test_what_it_cannot_solve_is_refused_in_a_sentence(market: Market, resolution: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        solve(market, SHORT, resolution)
+
+
+def test_the_same_problem_is_solved_once() -> None:
+    solution = solve(Market(), SHORT)
+    assert isinstance(solution, Solution)
+    assert Optimal(Market(), replace(SHORT)).constrained is solution
