@@ -1,4 +1,4 @@
-"""Paths made ahead for many sub-environments, in batches and, where that pays, by a process of their own."""
+"""Paths made ahead for many sub-environments: in batches, and where that pays in a process of their own."""
 
 import math
 import mmap
@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import weakref
-from collections.abc import Sequence
 from multiprocessing.connection import Connection, Pipe
 from typing import Any
 
@@ -25,7 +24,7 @@ _CHUNK = 256
 
 
 _MANY = 1024
-"""Sub-environments that are worth a process of their own: a second to start, and 100 MB."""
+"""Sub-environments that are worth a helper: a process that takes a second to start, and 100 MB."""
 
 
 _KEPT = 2**25 - 2**16
@@ -40,8 +39,8 @@ class PathsAhead:
     where and beside which others a batch is made changes nothing in it.
 
     With many sub-environments, from the third batch on a helper, a process of its own, makes the next batches while
-    this one steps. Threads could not: NumPy holds Python's lock between its operations, and handing it over takes
-    longer than they do.
+    this one steps, which takes about as long. Threads could not: NumPy holds Python's lock between its operations,
+    and handing it over takes longer than they do.
     """
 
     def __init__(self, source: Source, n_envs: int, n_steps: int) -> None:
@@ -54,16 +53,20 @@ class PathsAhead:
         self._helper: _Helper | None = None
         self._ordered = np.zeros(0, np.int64)  # whose batches the helper is making
 
-    def seed(self, rngs: Sequence[np.random.Generator]) -> None:
-        """Begin new sequences where the generator is a new one."""
+    @property
+    def seeded(self) -> bool:
+        """Whether there are generators."""
+        return bool(self._batches.rngs)
+
+    def seed(self, rngs: dict[int, np.random.Generator]) -> None:
+        """Begin new sequences in some sub-environments; the first time, in all of them."""
         self._collect()
-        old = self._batches.rngs
-        same = np.array([new is rng for new, rng in zip(rngs, old, strict=True)]) if old else np.zeros(len(rngs), bool)
-        self._ready &= same
-        self._path[~same] = _BATCH - 1
-        self._batches.rngs = list(rngs)
+        which = np.fromiter(rngs, np.int64)
+        self._ready[which] = False
+        self._path[which] = _BATCH - 1
+        self._batches.rngs.update(rngs)
         if self._helper is not None:
-            self._helper.call("seed", {int(i): rngs[i] for i in np.flatnonzero(~same)})
+            self._helper.call("seed", rngs)
 
     def advance(self, which: np.ndarray) -> np.ndarray:
         """Go on to the next path in ``which``; returns the arrival prices there."""
@@ -74,7 +77,7 @@ class PathsAhead:
             self._half[used_up] = 1 - self._half[used_up]
             self._path[used_up] = 0
             self._ready[used_up] = False
-            self._order(at_least=len(self._ready) // 8)
+            self._order(at_least=len(self._ready) // 2)
         path = (which * 2 + self._half[which]) * _BATCH + self._path[which]
         self._first[which] = path * self._batches.n_steps
         return self._batches.prices.reshape(-1)[path]
@@ -87,8 +90,7 @@ class PathsAhead:
         """Send the helper home and go on without it, as before a copy or the end."""
         if self._helper is not None:
             self._collect()
-            for rng, state in zip(self._batches.rngs, self._helper.call("leave"), strict=True):
-                rng.bit_generator.state = state
+            self._batches.rngs = self._helper.call("leave")
             self._helper.end()
             self._batches.move(self._batches.records.copy(), self._batches.prices.copy())
             self._helper, self._times = None, 0
@@ -112,12 +114,12 @@ class PathsAhead:
 
     def _order(self, at_least: int) -> None:
         """Have the helper make the batches that are not there, once enough of them are missing."""
-        if self._helper is None and self._times > 1 and _helpers_can_be_had() and len(self._ready) >= _MANY:
+        if self._helper is None and self._times > 1 and can_have_helper() and len(self._ready) >= _MANY:
             self._helper = _Helper(self._batches)
             _HELPED.add(self)
         if self._helper is None:
             return
-        if self._ordered.size and self._helper.idle():
+        if self._ordered.size and self._helper.done():
             self._collect()
         missing = np.flatnonzero(~self._ready)
         if not self._ordered.size and missing.size >= at_least:
@@ -137,7 +139,7 @@ class _Batches:
 
     def __init__(self, source: Source, n_envs: int, n_steps: int) -> None:
         self.source, self.n_envs, self.n_steps = source, n_envs, n_steps
-        self.rngs: list[np.random.Generator] = []
+        self.rngs: dict[int, np.random.Generator] = {}
         # The random numbers of a slice lie side by side in memory, because sub-environments are at different slices;
         # what is the same number in every slice is kept once.
         self.constants: list[float | None] = []
@@ -162,7 +164,7 @@ class _Batches:
         return Slice(*(next(columns) if c is None else c for c in self.constants))
 
     def _make(self, which: np.ndarray, halves: np.ndarray) -> None:
-        tape = self.source.sample([self.rngs[i] for i in which], _BATCH)
+        tape = self.source.sample([self.rngs[i] for i in which.tolist()], _BATCH)
         if not self.constants:
             self.constants = [None if any(c.strides) else float(c.flat[0]) for c in tape.slices]
             n_random = self.constants.count(None)
@@ -199,8 +201,8 @@ class _Helper:
         records[...], prices[...] = batches.records, batches.prices
         batches.move(records, prices)
 
-    def idle(self) -> bool:
-        """Whether there is something to receive."""
+    def done(self) -> bool:
+        """Whether there is an answer to receive."""
         return self._link.poll()
 
     def send(self, *message: Any) -> None:
@@ -235,7 +237,8 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_retire_all)
 
 
-def _helpers_can_be_had() -> bool:
+def can_have_helper() -> bool:
+    """Whether this system has shared memory without a name, and a processor to spare."""
     return hasattr(os, "memfd_create") and len(os.sched_getaffinity(0)) > 1
 
 
@@ -262,14 +265,13 @@ def _serve(link_handle: int, memory: int) -> None:
     while True:
         try:
             what, *arguments = link.recv()
-        except (EOFError, OSError):
+            answer = None
+            if what == "make":
+                batches.make(*arguments)
+            elif what == "seed":
+                batches.rngs.update(*arguments)
+            else:
+                answer = batches.rngs
+            link.send(answer)
+        except (EOFError, OSError):  # nobody is there any more
             return
-        answer = None
-        if what == "make":
-            batches.make(*arguments)
-        elif what == "seed":
-            for i, rng in arguments[0].items():
-                batches.rngs[i] = rng
-        else:
-            answer = [rng.bit_generator.state for rng in batches.rngs]
-        link.send(answer)

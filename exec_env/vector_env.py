@@ -1,6 +1,7 @@
 """The native vector environment: many executions at once, on NumPy arrays, through the same equations."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import gymnasium as gym
@@ -66,7 +67,6 @@ class ExecutionVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray
         self._decode = Decoder(self.mode, self.order).many
         self._observe = Observer(self.market, self.order)
         self._terms = terms(self.market, self.order)
-        self._rngs: list[np.random.Generator] = []
         self._t = np.zeros(self.num_envs, np.int64)
         # Slices left: n_steps - t, as the floats that the equations want.
         self._left = np.zeros(self.num_envs)
@@ -99,7 +99,7 @@ class ExecutionVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray
             ResetNeeded: before the first reset.
             ValueError: for actions outside the space.
         """
-        if not self._rngs:
+        if not self._ahead.seeded:
             raise gym.error.ResetNeeded("call reset() before the first step()")
         order, book, now, was_done = self.order, self._book, self._now, self._done
         some_done = was_done.any()
@@ -128,7 +128,8 @@ class ExecutionVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray
 
     def close_extras(self, **kwargs: Any) -> None:
         """End the process that makes paths ahead, where there is one."""
-        self._ahead.retire()
+        with suppress(RuntimeError):  # it may have ended by itself
+            self._ahead.retire()
 
     def _infos(self, infos: dict[str, Any], was_done: np.ndarray) -> dict[str, Any]:
         """Information in Gymnasium's layout for the autoreset mode."""
@@ -146,21 +147,21 @@ class ExecutionVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray
 
     def _seed(self, seed: int | Sequence[int | None] | None) -> None:
         """One generator per sub-environment; those without a new seed go on where they are."""
-        if isinstance(seed, int | np.integer):
-            super().reset(seed=int(seed))
-            seed = [int(seed) + i for i in range(self.num_envs)]
-        if seed is None:
-            if not self._rngs:
-                self._rngs = list(map(np.random.default_rng, self.np_random.integers(2**63, size=self.num_envs)))
-                self._ahead.seed(self._rngs)
+        going = self._ahead.seeded
+        if seed is None and going:
             return
-        if len(seed) != self.num_envs:
-            raise ValueError(f"seed: {len(seed)} seeds for {self.num_envs} environments")
-        kept = self._rngs or [self.np_random] * self.num_envs
-        self._rngs = [
-            rng if s is None and self._rngs else np.random.default_rng(s) for s, rng in zip(seed, kept, strict=True)
-        ]
-        self._ahead.seed(self._rngs)
+        seeds: Sequence[int | None]
+        if seed is None:
+            seeds = self.np_random.integers(2**63, size=self.num_envs).tolist()
+        elif isinstance(seed, int | np.integer):
+            super().reset(seed=int(seed))
+            seeds = range(int(seed), int(seed) + self.num_envs)
+        else:
+            seeds = seed
+        if len(seeds) != self.num_envs:
+            raise ValueError(f"seed: {len(seeds)} seeds for {self.num_envs} environments")
+        new = {i: np.random.default_rng(s) for i, s in enumerate(seeds) if s is not None or not going}
+        self._ahead.seed(new)
 
     def _begin(self, which: np.ndarray) -> None:
         """Begin the next path in ``which``."""

@@ -1,22 +1,30 @@
-"""Speed of the environments, beside Gymnasium's CartPole in the same process, of learning, and of the solvers.
+"""Speed: environments beside Gymnasium's CartPole in the same process, torch market, evaluation, learning, solvers.
 
-Ratios of one run can be compared between machines and days; absolute times cannot.
+Ratios of one run can be compared between machines and days; absolute times cannot. What limits the vector environment
+is its random numbers: its cost is shown in multiples of drawing as many normals alone.
 
 Examples:
-  python scripts/benchmark.py
-  python scripts/benchmark.py --num-envs 64 1024 4096 --repeats 9
+  python scripts/benchmark.py --out runs/speed
+  python scripts/benchmark.py --only environments --num-envs 64 4096 --repeats 9
+  python scripts/benchmark.py --only torch --device cuda --paths 65536 1048576
 """
 
+import multiprocessing
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 import gymnasium as gym
 import numpy as np
 import pandas as pd
 import torch
 import tyro
+from matplotlib.figure import Figure
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
@@ -24,30 +32,53 @@ from agents.ppo import PPOConfig
 from baselines import lqr
 from baselines.almgren_chriss import Impact
 from exec_env import lq
+from exec_env.actions import ActionMode
+from exec_env.harness import evaluate
+from exec_env.harness.hyperparameters import settings
 from exec_env.harness.storage import new_folder
+from exec_env.harness.train import build
 from exec_env.market import Market
 from exec_env.order import Order
 from exec_env.sb3 import SB3VecEnv
 from exec_env.tape import Normals
+from exec_env.torch_market import TorchMarket, torch_device
 from scripts.cli import run
 
 OURS, PUBLIC = "AlmgrenChriss-v0", "CartPole-v1"
+
+
+TWAP = 4
+"""The pace that is TWAP."""
+
+BASELINES, NETWORKS = ("twap", "pov", "almgren-chriss", "static", "adaptive"), ("dqn", "ddqn", "pathwise")
+
+Section = Literal["environments", "torch", "evaluation", "learning", "solvers"]
 
 
 @dataclass(frozen=True)
 class Arguments:
     """What is timed, and how often."""
 
-    num_envs: tuple[int, ...] = (64, 1024, 4096)
+    only: tuple[Section, ...] = get_args(Section)
+    """Parts to run."""
+    num_envs: tuple[int, ...] = (64, 1024, 4096, 16_384)
     """Sizes of the vector environments."""
     env_steps: int = 400_000
     """Environment steps of one timing of a vector environment; a single one takes a tenth of them."""
+    paths: tuple[int, ...] = ()
+    """Sizes of the torch market; none: 4096 to 65 536, and on a GPU to 1 048 576."""
+    device: str = "cuda" if torch.cuda.is_available() else "cpu"
+    """Torch device of the torch market; the processor is timed too."""
+    compiled: bool = False
+    """Whether the torch market on the device is also timed with torch.compile."""
+    episodes: int = 100_000
+    """Common paths of the evaluation, which eight agents run on."""
     ppo_steps: int = 10_240
     """Environment steps of a rollout of PPO, which one timing of learning takes; a multiple of 256."""
     repeats: int = 5
     """Timings of each; the median counts."""
     out: Path | None = None
-    """Folder to create for the table as CSV."""
+    """Folder to create for the tables as CSV and the picture."""
 
 
 def median_ns(work: Callable[[], int], repeats: int) -> float:
@@ -106,6 +137,105 @@ def normals(n: int) -> Callable[[], int]:
     return work
 
 
+def environments(args: Arguments) -> pd.DataFrame:
+    """Our environments and the public one, with the cost of our random numbers alone. [ns per environment step]"""
+    floor = median_ns(normals(100_000), args.repeats)
+    rows = []
+
+    def add(what: str, size: int, ours: Callable[[], int], public: float) -> None:
+        ns = median_ns(ours, args.repeats)
+        row = {"what": what, "size": size, "ns": ns, "CartPole ns": public, "of CartPole's speed": public / ns}
+        rows.append(row | {"random numbers ns": floor, "of their cost": ns / floor})
+
+    steps = args.env_steps // 10
+    add("single, random actions", 1, single(OURS, steps), median_ns(single(PUBLIC, steps), args.repeats))
+    for n in args.num_envs:
+        public = median_ns(vector(PUBLIC, n, args.env_steps), args.repeats)
+        add("vector, random actions", n, vector(OURS, n, args.env_steps), public)
+        add("vector, TWAP", n, vector(OURS, n, args.env_steps, pace=TWAP), public)
+    return pd.DataFrame(rows)
+
+
+def torch_market(args: Arguments) -> pd.DataFrame:
+    """TWAP on the torch market in single precision: paths drawn, and traded. [ns per environment step]
+
+    The memory's floor is the time to move, at the speed of a copy, what must be moved: the normals written and read,
+    the random columns of the slices written and read.
+    """
+    rows = []
+    device = torch_device(args.device)
+    for name in dict.fromkeys(["cpu", args.device]):
+        on_gpu = torch.device(name).type == "cuda"
+        sizes = args.paths or ((4096, 16_384, 65_536) + ((262_144, 1_048_576) if on_gpu else ()))
+        bandwidth = copied_per_s(torch.device(name), args.repeats)
+        for compiled in (False, True) if args.compiled and name == args.device else (False,):
+            for n in sizes:
+                market = TorchMarket(Market(), Order(), name)
+                generator, pace = market.generator(0), torch.full((n,), TWAP, device=market.device)
+
+                def work(
+                    n: int = n,
+                    market: TorchMarket = market,
+                    generator: torch.Generator = generator,
+                    pace: torch.Tensor = pace,
+                    compiled: bool = compiled,
+                ) -> int:
+                    tape = market.simulate(n, generator)
+                    market.costs(lambda observations: pace, tape, ActionMode("pace"), compiled).objective.mean().item()
+                    return n * market.order.n_steps
+
+                tape = market.simulate(8, generator)
+                random = sum(getattr(column, "ndim", 0) == 2 and column.stride(1) != 0 for column in tape.slices)
+                moved = 4 * 2 * (len(Normals.used(market.market)) + random)
+                ns = median_ns(work, args.repeats)
+                what = f"torch on {torch.cuda.get_device_name(device) if on_gpu else name}{', compiled' * compiled}"
+                row = {"what": what, "size": n, "ns": ns, "steps per s": 1e9 / ns}
+                rows.append(
+                    row | {"memory's floor ns": moved / bandwidth * 1e9, "of that": ns / (moved / bandwidth * 1e9)}
+                )
+    return pd.DataFrame(rows)
+
+
+def copied_per_s(device: torch.device, repeats: int) -> float:
+    """Bytes that a copy within the device reads and writes in a second."""
+    source = torch.ones(2**26, device=device)
+    target = torch.empty_like(source)
+
+    def work() -> int:
+        target.copy_(source)
+        target[0].item()  # waits for it
+        return 2 * 4 * source.numel()
+
+    return 1e9 / median_ns(work, repeats)
+
+
+def evaluation(episodes: int) -> dict[str, float]:
+    """Five baselines and three saved networks on common paths; in a process of its own, its memory is that."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in NETWORKS:  # untrained: they act as fast
+            build(name, *settings(name, OURS), {})[1].save(Path(folder, name))
+        before = peak_memory()
+        began = time.perf_counter()
+        evaluate([*BASELINES, *(Path(folder, name) for name in NETWORKS)], OURS, episodes=episodes)
+    seconds, agents = time.perf_counter() - began, len(BASELINES) + len(NETWORKS)
+    row = {"paths": episodes, "agents": agents, "seconds": seconds, "episodes per s": agents * episodes / seconds}
+    row |= {"peak memory MiB": peak_memory() / 2**20, "of it before MiB": before / 2**20}
+    return row | {"bytes per path and agent": (peak_memory() - before) / (agents * episodes)}
+
+
+def peak_memory() -> int:
+    """Most memory that this process has had so far; Unix only. [bytes]"""
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def in_a_fresh_process(function: Callable[..., dict[str, float]], *args: object) -> dict[str, float]:
+    """What a function returns when nothing was run before it."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *args).result()
+
+
 def learning(steps: int, repeats: int) -> pd.DataFrame:
     """Stable-Baselines3's PPO on the native environment, and on single ones as the library has them. [frames/s]"""
     settings = PPOConfig()
@@ -134,7 +264,7 @@ def learning(steps: int, repeats: int) -> pd.DataFrame:
     for what, epochs in {"collecting alone": 0, f"{settings.epochs} epochs": settings.epochs, "10 epochs": 10}.items():
         rows[f"PPO, {what}"] = frames(native, epochs), frames(singles, epochs)
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["native 256", "DummyVecEnv 8"])
-    return table.assign(ratio=table["native 256"] / table["DummyVecEnv 8"])
+    return table.assign(ratio=table["native 256"] / table["DummyVecEnv 8"]).reset_index(names="what")
 
 
 def solvers(repeats: int) -> pd.DataFrame:
@@ -164,7 +294,24 @@ def solvers(repeats: int) -> pd.DataFrame:
         "Almgren-Chriss, 100 000 slices": (once(lambda: impact.optimum(1e6, 100_000)), np.nan),
     }
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["ms", "plain way ms"])
-    return table.assign(ratio=table["plain way ms"] / table["ms"])
+    return table.assign(ratio=table["plain way ms"] / table["ms"]).reset_index(names="what")
+
+
+def sizes_picture(tables: list[pd.DataFrame]) -> Figure:
+    """Cost of an environment step against the number of environments or paths."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for table in tables:
+        for what, rows in table.groupby("what", sort=False):
+            axes.plot(rows["size"], rows["ns"], "o-", ms=4, label=str(what))
+        if "CartPole ns" in table:
+            rows = table.drop_duplicates("size")
+            axes.plot(rows["size"], rows["CartPole ns"], "s--", ms=4, color="0.45", label="Gymnasium's CartPole")
+            axes.axhline(table["random numbers ns"].iloc[0], color="0.45", ls=":", label="our random numbers alone")
+    axes.set(xscale="log", yscale="log", xlabel="environments or paths side by side", ylabel="ns per environment step")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8)
+    return figure
 
 
 def main(argv: Sequence[str]) -> None:
@@ -172,34 +319,40 @@ def main(argv: Sequence[str]) -> None:
     args = tyro.cli(Arguments, args=argv, description=__doc__)
     if args.ppo_steps < 256 or args.ppo_steps % 256:
         raise ValueError(f"--ppo-steps {args.ppo_steps}: must be a multiple of 256")
+    torch_device(args.device)
     if args.out is not None:
         new_folder(args.out)
-    floor = median_ns(normals(100_000), args.repeats)
-    rows = []
+    tables: dict[str, pd.DataFrame] = {}
 
-    def add(what: str, ours: float, public: float) -> None:
-        rows.append({"what": what, "ns": ours, "CartPole ns": public, "CartPole's speed": public / ours})
-        rows[-1]["random numbers' cost"] = ours / floor
+    def show(name: str, table: pd.DataFrame, note: str, digits: int = 2) -> None:
+        tables[name] = table
+        shown = table.round(digits).to_string(index=False, na_rep="-")
+        print(f"\n{shown}\n{note}", flush=True)
+        if args.out is not None:
+            table.to_csv(args.out / f"{name}.csv", index=False)
 
-    steps = args.env_steps // 10
-    add("single", median_ns(single(OURS, steps), args.repeats), median_ns(single(PUBLIC, steps), args.repeats))
-    for n in args.num_envs:
-        public = median_ns(vector(PUBLIC, n, args.env_steps), args.repeats)
-        add(f"vector {n}, random actions", median_ns(vector(OURS, n, args.env_steps), args.repeats), public)
-        add(f"vector {n}, TWAP", median_ns(vector(OURS, n, args.env_steps, pace=4), args.repeats), public)
-    table = pd.DataFrame(rows).set_index("what")
-    print(table.round(2).to_string())
-    print(f"per environment step; its {len(Normals.used(Market()))} random numbers alone take {floor:.1f} ns")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as in training
-    print(learning(args.ppo_steps, args.repeats).round(1).to_string())
-    torch.set_num_threads(threads)
-    print("environment steps a second of learn(): rollouts and batches of the same size; the rest is gradients")
-    print(solvers(args.repeats).round(3).to_string(na_rep="-"))
-    print("the plain way: one by one in a loop; numpy.linalg.solve on the dense matrix")
+    if "environments" in args.only:
+        n_random = len(Normals.used(Market()))
+        show("environments", environments(args), f"per environment step, for which {n_random} normals are drawn")
+    if "torch" in args.only:
+        show("torch", torch_market(args), "TWAP, drawing included; single precision", 3)
+    if "evaluation" in args.only:
+        table = pd.DataFrame([in_a_fresh_process(evaluation, args.episodes)])
+        show("evaluation", table, f"{', '.join(BASELINES + NETWORKS)}; a process of its own")
+    if "learning" in args.only:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # as in training
+        note = "environment steps a second of learn(): rollouts and batches of the same size; the rest is gradients"
+        show("learning", learning(args.ppo_steps, args.repeats), note, 1)
+        torch.set_num_threads(threads)
+    if "solvers" in args.only:
+        note = "the plain way: one by one in a loop; numpy.linalg.solve on the dense matrix"
+        show("solvers", solvers(args.repeats), note, 3)
     if args.out is not None:
-        table.to_csv(args.out / "benchmark.csv")
-        print(f"table: {args.out}")
+        drawn = [tables[name] for name in ("environments", "torch") if name in tables]
+        if drawn:
+            sizes_picture(drawn).savefig(args.out / "speed.png", dpi=130)
+        print(f"\ntables{' and picture' if drawn else ''}: {args.out}")
 
 
 if __name__ == "__main__":

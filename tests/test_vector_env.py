@@ -1,5 +1,9 @@
 """The native vector environment agrees with single ones, path by path, in every autoreset mode."""
 
+import copy
+import os
+import signal
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -7,6 +11,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
+from exec_env import ahead
 from exec_env.vector_env import ExecutionVectorEnv
 
 N = 7
@@ -154,3 +159,65 @@ def test_errors_are_clear() -> None:
         env.step(np.array([4, 11]))
     with pytest.raises(ValueError, match="reset_mask"):
         env.reset(options={"reset_mask": np.array([False, False])})
+
+
+@pytest.fixture
+def helped(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Few sub-environments whose paths a process of their own makes, as soon as it would with many."""
+    if not ahead.can_have_helper():
+        pytest.skip("needs Linux and two processors")
+    monkeypatch.setattr(ahead, "_MANY", N)
+    envs = ExecutionVectorEnv(N, n_steps=3)
+    yield envs
+    envs.close()
+
+
+def played(envs: ExecutionVectorEnv, n_steps: int) -> np.ndarray:
+    actions = np.arange(n_steps * N).reshape(n_steps, N) % 11
+    return np.array([envs.step(a)[0] for a in actions])
+
+
+def children() -> set[str]:
+    return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
+
+
+def test_paths_made_by_another_process_are_the_same_and_it_ends_with_the_environment(
+    helped: ExecutionVectorEnv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = children()
+    helped.reset(seed=3)
+    seen = played(helped, 60)
+    assert len(children() - before) == 1
+    helped.reset(seed=[None, 5, *[None] * (N - 2)])  # the others go on where they are
+    seen = np.concatenate([seen, played(helped, 60)])
+    helped.close()
+    assert children() == before
+    monkeypatch.setattr(ahead, "_MANY", 10**9)
+    alone = ExecutionVectorEnv(N, n_steps=3)
+    alone.reset(seed=3)
+    first = played(alone, 60)
+    alone.reset(seed=[None, 5, *[None] * (N - 2)])
+    np.testing.assert_array_equal(seen, np.concatenate([first, played(alone, 60)]))
+
+
+def test_copies_and_forks_of_an_environment_go_on_like_itself(helped: ExecutionVectorEnv) -> None:
+    helped.reset(seed=3)
+    played(helped, 60)
+    copied = copy.deepcopy(helped)
+    np.testing.assert_array_equal(played(copied, 60), played(helped, 60))
+    child = os.fork()
+    same = np.array_equal(played(copied, 10), played(helped, 10))
+    if child == 0:
+        os._exit(not same)  # not back into pytest from here
+    assert same
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_when_the_process_that_makes_paths_is_killed_the_environment_says_so(helped: ExecutionVectorEnv) -> None:
+    before = children()
+    helped.reset(seed=3)
+    played(helped, 60)
+    for process in children() - before:
+        os.kill(int(process), signal.SIGKILL)
+    with pytest.raises(RuntimeError, match="the process that makes paths ahead has ended"):
+        played(helped, 600)

@@ -137,7 +137,7 @@ def evaluate(
     """Run every agent on the same ``episodes`` paths.
 
     Agents act in their own action mode. Path e is the one that the environment seeded with ``seed`` plays in its
-    episode e.
+    episode e. Agents run side by side in threads, so one that draws random numbers needs a generator of its own.
 
     Args:
         agents: names, run folders, "module:Class" or objects; see ``exec_env.harness.agent.resolve``.

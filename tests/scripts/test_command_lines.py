@@ -163,16 +163,20 @@ def test_a_wrong_name_is_one_line_and_exit_status_two(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_the_benchmark_prints_and_keeps_a_table(tmp_path: Path) -> None:
-    arguments = ["--num-envs", 2, "--env-steps", 100, "--ppo-steps", 512, "--repeats", 1, "--out", tmp_path / "out"]
-    done = python("scripts/benchmark.py", *arguments)
+def test_the_benchmark_prints_and_keeps_tables_and_a_picture(tmp_path: Path) -> None:
+    small = ["--num-envs", 2, "--env-steps", 100, "--paths", 8, "--episodes", 10, "--ppo-steps", 512, "--repeats", 1]
+    done = python("scripts/benchmark.py", *small, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
-    assert "CartPole's speed" in done.stdout
-    assert "random numbers alone take" in done.stdout
+    assert "of CartPole's speed" in done.stdout
     assert "PPO, 10 epochs" in done.stdout
-    table = pd.read_csv(tmp_path / "out" / "benchmark.csv", index_col="what")
-    assert list(table.index) == ["single", "vector 2, random actions", "vector 2, TWAP"]
-    assert (table > 0).all(axis=None)
+    tables = {file.stem: pd.read_csv(file) for file in (tmp_path / "out").glob("*.csv")}
+    assert set(tables) == {"environments", "torch", "evaluation", "learning", "solvers"}
+    expected = ["single, random actions", "vector, random actions", "vector, TWAP"]
+    assert list(tables["environments"]["what"]) == expected
+    for table in tables.values():
+        assert (table.select_dtypes("number").fillna(1.0) > 0).all(axis=None)
+    assert tables["evaluation"]["agents"].item() == 8
+    assert (tmp_path / "out" / "speed.png").stat().st_size > 10_000
 
 
 # Help
