@@ -34,9 +34,10 @@ from scipy.ndimage import map_coordinates
 from scipy.special import ndtr
 
 from exec_env import lq
-from exec_env.execution import bps
+from exec_env.execution import Slice, bps
 from exec_env.market import Market
 from exec_env.order import Order
+from exec_env.stress import Factors
 
 _RESOLUTION = 32
 _DECAY_NODES, _LIQUIDITY_NODES = 9, 9
@@ -106,9 +107,7 @@ class Solution:
     def _interpolate(
         self, table: np.ndarray, step: int, liquidity: Any, load: Any, held: Any, order: Literal[1, 3]
     ) -> Any:
-        s, last = self.market.liquidity_volatility, np.array(table.shape) - 1
-        shift = np.log(self.market.stress_factors(self.order.n_steps).liquidity[step])
-        u = (liquidity - shift) / s if s > 0 else 0.0 * held
+        last, u = np.array(table.shape) - 1, self.linear.coordinate(step, liquidity) + 0.0 * held
         across = (u - self.linear.grid[0]) / max(np.ptp(self.linear.grid), _TINY)
         at = np.array([across, load / self.order.shares, np.sqrt(held / self.order.shares)])
         return map_coordinates(table, (at.T * last).T, order=order, mode="nearest")
@@ -138,10 +137,15 @@ def solve(market: Market, order: Order, resolution: int = _RESOLUTION) -> Soluti
             f"Market.signal_volatility = {market.signal_volatility!r}: must be 0 for the constrained optimum, whose "
             "grid has no axis for a random signal"
         )
-    if market.liquidity_volatility == 0 and market.shock_rate > 0 and market.shock_size > 0:
+    if market.random_onset:
         raise ValueError(
-            f"Market.shock_rate = {market.shock_rate!r}: must be 0 for the constrained optimum where "
-            "liquidity_volatility is 0"
+            f"Market.stress_onset_end = {market.stress_onset_end!r}: must be None for the constrained optimum, whose "
+            "grid has no axis for whether a stress has begun"
+        )
+    if market.regime_rate > 0:
+        raise ValueError(
+            f"Market.regime_rate = {market.regime_rate!r}: must be 0 for the constrained optimum, whose grid has no "
+            "axis for the regime"
         )
     if resolution < 16 or resolution % 16:
         raise ValueError(f"resolution = {resolution!r}: must be a multiple of 16")
@@ -212,29 +216,34 @@ def _recursion(market: Market, order: Order, n: int) -> tuple[lq.Solution, float
     u, dt, kappa = linear.grid[every], order.slice_length, market.transient_impact
     x = order.shares * np.linspace(0.0, 1.0, n + 1) ** 2
     load = order.shares * (np.linspace(0.0, 1.0, n // 4) if kappa > 0 else np.ones(1))[:, None]
-    onward, decay = lq.transition(market, order, u, _LIQUIDITY_NODES), _decay(market, order, load, x)
+    decay, shocks = _decay(market, order, load, x), linear.regimes.shocks[:, 0]
+    onward = {s: lq.transition(market, order, u, _LIQUIDITY_NODES, linear.unit or 1.0, s) for s in set(shocks.tolist())}
     part = np.inf if order.max_participation is None else order.max_participation
     stress, profile = market.stress_factors(order.n_steps), market.profile(order.n_steps)
+    grid = u[:, None, None] * linear.unit
+    median = Slice(grid, market.half_spread_at(grid, 0.0), market.volume_at(grid, 0.0, dt), *[0.0] * 7)
 
     price, prices, tables = np.zeros((len(u), len(load), len(x))), [], []
     for t in reversed(range(order.n_steps)):
         if t < order.n_steps - 1:
-            price = np.einsum("lm,mjx->ljx", onward, np.einsum("xjk,lkx->ljx", decay, price))
-        liquidity = (u * market.liquidity_volatility + np.log(stress.liquidity[t]))[:, None, None]
-        q = linear.curvature[t, every][:, None, None]
-        gain = np.moveaxis(linear.gain[t, every], -1, 0)[..., None, None]
+            price = np.einsum("lm,mjx->ljx", onward[bool(shocks[t + 1])], np.einsum("xjk,lkx->ljx", decay, price))
+        stressed = market.stressed(median, Factors(*(float(f[t]) for f in stress)))
+        q = linear.curvature[t, 0, every][:, None, None]
+        gain = np.moveaxis(linear.gain[t, 0, every], -1, 0)[..., None, None]
         signal = market.signal * np.exp(-market.signal_reversion * dt * t)
         now = _Slice(
             q,
             gain[0] * x + gain[1] * kappa * (load - x) + gain[2] * signal + gain[4],
             # In the last slice all shares pay the same spread, so that its gain is zero.
-            _Lognormal(-2 * q * gain[3] * market.half_spread_at(liquidity, 0.0), market.spread_noise),
-            _Lognormal(part * market.volume_at(liquidity, 0.0, dt, profile[t]), market.volume_noise),
+            _Lognormal(-2 * q * gain[3] * stressed.half_spread, market.spread_noise),
+            _Lognormal(part * profile[t] * stressed.volume, market.volume_noise),
         )
         price, sooner = _trade(price, x, now, n // 2)
         prices.append(price)
         tables.append(sooner)
-    value = linear.bound_bps + float(lq.stationary(u) @ price[:, -1, -1]) * bps(order.shares * market.arrival_price)
+    value = linear.bound_bps + float(lq.stationary(u, linear.std) @ price[:, -1, -1]) * bps(
+        order.shares * market.arrival_price
+    )
     return linear, value, np.array(prices[::-1]), np.array(tables[::-1])
 
 

@@ -93,6 +93,10 @@ PRESETS["liquidity-shocks"] = Preset(
     "the default problem, but liquidity falls by two thirds twice a day on average, and recovers",
     Market(shock_rate=2.0, shock_size=1.1),
 )
+PRESETS["regime-switching"] = Preset(
+    "the default problem, but twice a day, for a sixth of a day on average, liquidity is × 0.3 and volatility × 2",
+    Market(regime_rate=2.0),
+)
 
 
 def get_preset(name: str) -> Preset:

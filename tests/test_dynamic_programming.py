@@ -41,8 +41,7 @@ def excess(agent: Any, solution: Solution, tape: Tape) -> np.ndarray:
     market, order, linear = solution.market, solution.order, solution.linear
     (z, w), dt = lq.gauss_hermite(9), order.slice_length
     shifts = np.log(market.stress_factors(order.n_steps).liquidity)
-    p = market.shock_probability(dt)
-    jumps = ((0.0, 1 - p), (market.shock_size, p)) if p > 0 and market.shock_size > 0 else ((0.0, 1.0),)
+    p, comes = market.shock_probability(dt), solution.linear.regimes.shocks[:, 0]
     total, ahead = 0.0, [(market.liquidity_volatility * z[:, None], 1.0)]
     for t, step in enumerate(rollout(agent.act, tape, market, order, ActionMode("shares"))):
         book, now = step.before, step.now
@@ -51,7 +50,8 @@ def excess(agent: Any, solution: Solution, tape: Tape) -> np.ndarray:
         total = total + linear.excess(t, step.fill.shares - step.fill.block, *state)
         expected = sum(q * w @ solution.price(t, book.remaining, book.transient, l + shifts[t]) for l, q in ahead)
         total = total + expected - solution.price(t, book.remaining, book.transient, now.log_liquidity)
-        l = now.log_liquidity - shifts[t]
+        l, shocks = now.log_liquidity - shifts[t], bool(comes[min(t + 1, order.n_steps - 1)])
+        jumps = ((0.0, 1 - p), (market.shocks[1], p)) if shocks else ((0.0, 1.0),)
         ahead = [(market.next_liquidity(l, z[:, None], jump, dt), q) for jump, q in jumps]
     return total * bps(order.shares * market.arrival_price)
 
@@ -170,6 +170,8 @@ def test_it_converges_within_the_stated_error(features: Any) -> None:
         ({"stress": "extreme-shock"}, {}),
         ({"stress": "impact-regime-shift", "volume_profile": "u-shaped"}, {"risk_aversion": 1e-5}),
         ({"shock_rate": 20.0, "shock_size": 1.0, "slippage_noise": 1.0}, {"side": "buy"}),
+        ({"stress": "liquidity-shocks", "stress_factor": 0.2}, {}),
+        ({"liquidity_volatility": 0.0, "shock_rate": 20.0, "shock_size": 1.0}, {}),
         ({"signal": 0.05}, {"max_participation": None}),
         ({"signal": -0.05, "half_spread": 0.0}, {"terminal_penalty": 1.0}),
         ({"transient_impact": 0.0, "spread_elasticity": -0.8}, {"risk_aversion": 0.0}),
@@ -237,7 +239,8 @@ def test_the_rule_knows_the_cap_and_trades_sooner() -> None:
     ("market", "resolution", "message"),
     [
         (Market(signal_volatility=0.1), 32, "Market.signal_volatility = 0.1: must be 0"),
-        (Market(liquidity_volatility=0.0, shock_rate=1.0, shock_size=1.0), 32, "Market.shock_rate = 1.0: must be 0"),
+        (Market(regime_rate=3.0), 32, "Market.regime_rate = 3.0: must be 0 for the constrained optimum"),
+        (Market(stress="extreme-shock", stress_onset_end=0.7), 32, "Market.stress_onset_end = 0.7: must be None"),
         (Market(half_spread=torch.tensor(2.5)), 32, "half_spread is a tensor"),
         (Market(permanent_impact=1e-3), 32, "no optimum"),
         (Market(), 20, "resolution = 20: must be a multiple of 16"),

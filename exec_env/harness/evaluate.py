@@ -17,6 +17,7 @@ from exec_env.harness.agent import Agent, resolve_all, run_of
 from exec_env.harness.metrics import REFERENCE, summarise
 from exec_env.harness.storage import new_folder, read_yaml, write_yaml
 from exec_env.problem import Problem, make_problem
+from exec_env.recording import RecordedSource
 from exec_env.registry import get_spec
 from exec_env.rollout import rollout
 from exec_env.tape import Tape
@@ -238,8 +239,8 @@ def _tapes(problem: Problem, episodes: int, seed: int, rows: np.ndarray | None) 
     """The paths, some at a time; how many at a time changes nothing in them."""
     rng = np.random.default_rng(seed)
     for i in range(0, episodes, _CHUNK):
-        if rows is not None and problem.recording is not None:
-            yield problem.recording.tape(problem.market, problem.order, rows[i : i + _CHUNK])
+        if rows is not None and isinstance(problem.source, RecordedSource):
+            yield problem.source.at(rows[i : i + _CHUNK], rng)
         else:
             yield problem.source.sample([rng], min(_CHUNK, episodes - i))
 
