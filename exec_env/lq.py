@@ -389,7 +389,11 @@ def transition(
         return np.ones((1, 1))
     z, weights = gauss_hermite(n_nodes)
     interpolate = CubicSpline(u, np.eye(len(u)))
-    scaled = replace(market, liquidity_volatility=_plain(market.liquidity_volatility) / unit)
+    scaled = replace(
+        market,
+        liquidity_volatility=_plain(market.liquidity_volatility) / unit,
+        liquidity_reversion=_plain(market.liquidity_reversion),
+    )
 
     def expectation(jump: float) -> np.ndarray:
         ahead = scaled.next_liquidity(u[:, None], z, jump, order.slice_length)

@@ -139,6 +139,11 @@ class Market:
         return own if self.stress_factor is None else own.scaled(self.stress_factor)
 
     @property
+    def flat(self) -> "Market":
+        """What one slice of all paths is made with: itself; see ``exec_env.randomise.Markets``."""
+        return self
+
+    @property
     def random_onset(self) -> bool:
         """Whether nobody can know when the stress begins."""
         return self.stress_onset_end is not None and self.stress_onset_end > self.stress_onset
@@ -227,8 +232,9 @@ class Market:
 
     def next_liquidity(self, log_liquidity: Any, z: Any, jump: Any, slice_length: float) -> Any:
         """Exact Ornstein-Uhlenbeck step ℓ' = a ℓ + s √(1−a²) z − J, a = e^{−θΔ}."""
-        a = math.exp(-self.liquidity_reversion * slice_length)
-        return a * log_liquidity + self.liquidity_volatility * math.sqrt(1 - a**2) * z - jump
+        exponent = -self.liquidity_reversion * slice_length
+        a = namespace(exponent).exp(exponent)
+        return a * log_liquidity + self.liquidity_volatility * namespace(a).sqrt(1 - a**2) * z - jump
 
     def jump_at(self, z: Any, slice_length: float) -> Any:
         """Liquidity shock J: ``shock_size`` with probability ``shock_rate`` Δ, else 0.

@@ -319,7 +319,7 @@ class RecordedSource(Source):
     def sample(self, rngs: "list[np.random.Generator]", n_paths: int = 1) -> Tape:  # type: ignore[override]
         """``n_paths`` random starts from each generator."""
         possible = self.recording.starts(self.order)
-        if not self._random:
+        if not self._draws:
             drawn = np.concatenate([possible[rng.integers(possible.size, size=n_paths)] for rng in rngs])
             return self.recording.tape(self.market, self.order, drawn)
         # Path by path, so that path e never depends on how many are drawn at once.
@@ -330,9 +330,14 @@ class RecordedSource(Source):
 
     def at(self, starts: np.ndarray, rng: np.random.Generator) -> Tape:
         """Episodes that begin at the given rows; what is random about the stress is drawn from ``rng``."""
-        if not self._random:
+        if not self._draws:
             return self.recording.tape(self.market, self.order, starts)
         return self._tape(starts, np.array([self._draw(rng) for _ in starts]))
+
+    @property
+    def _draws(self) -> bool:
+        """Whether a path takes more than the row that it begins at."""
+        return bool(self._random)
 
     @property
     def _random(self) -> list[str]:

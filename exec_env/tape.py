@@ -210,6 +210,7 @@ def _like(array: np.ndarray, like: Any) -> Any:
 
 def _liquidity(market: Market, dt: float, normals: Normals, begun: Any) -> Any:
     """Log liquidity, from its stationary law, multipliers left out. Shape: (n_paths, n_steps)."""
+    market = market.flat
     shocked = normals.shock is not None and market.has_shocks
     gated = market.regime.shock_rate > 0  # the shocks are the stress, and begin with it
     state = market.liquidity_volatility * normals.liquidity[:, 0]

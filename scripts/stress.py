@@ -14,6 +14,8 @@ Examples:
   python scripts/stress.py --onset 0.2 --onset-end 0.8         a stress that comes at a random moment
   python scripts/stress.py --regimes liquidity-collapse --severity 0.5 0.2 0.1 0.05
                                                                liquidity drops by 50, 80, 90 and 95 %
+  python scripts/stress.py runs/pathwise-1 runs/pathwise-2 --randomise stress
+                                                               and on paths as an agent was trained on with --randomise
   python scripts/stress.py twap pov --tape market.csv --shares 5000
                                                                a recorded market, its slices multiplied
   python scripts/stress.py twap runs/pathwise-1 --risk-aversion 1e-5 --side buy --out runs/stressed

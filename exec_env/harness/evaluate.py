@@ -191,6 +191,8 @@ def find_bound(problem: Problem) -> tuple[float | None, str]:
     """Lower bound on J [bps], or None and the reason why there is none."""
     if problem.recording:
         return None, "the paths are recorded"
+    if problem.ranges:
+        return None, "every path has a market of its own"
     try:
         return lq.solve(problem.market, problem.order).bound_bps, ""
     except ValueError as error:
@@ -201,6 +203,8 @@ def find_optimum(problem: Problem) -> tuple[dynamic_programming.Solution | None,
     """The constrained optimum, or None and a note on why there is none."""
     if problem.recording:
         return None, ("no best achievable value: the paths are recorded",)
+    if problem.ranges:
+        return None, ("no best achievable value: every path has a market of its own",)
     try:
         return dynamic_programming.solve(problem.market, problem.order), ()
     except ValueError as error:
@@ -248,6 +252,8 @@ def _tapes(problem: Problem, episodes: int, seed: int, rows: np.ndarray | None) 
 def _plain(value: Any) -> Any:
     """A value as YAML can keep it, for the record."""
     value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
     return value if value is None or isinstance(value, int | float | str | dict) else str(value)
 
 

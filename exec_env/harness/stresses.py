@@ -181,11 +181,15 @@ def stress(
         told: names of baselines that take part once more, built from the market under stress. One that cannot is left
             out, and a note says why.
         progress: whether to show a progress bar.
-        **overrides: fields of Market and Order, ``preset``, ``tape``.
+        **overrides: fields of Market and Order, ``preset``, ``tape``; with ``randomise`` there is one regime more, of
+            paths drawn as in training.
 
     Raises:
         ValueError: as ``evaluate``.
     """
+    among, drawn = list(among), overrides.pop("randomise", None)
+    if drawn is not None:
+        among.append(Scenario(RANDOMISED, None, {"randomise": drawn}, RANDOMISED))
     problem = make_problem(**({"preset": get_spec(env_id).preset} | overrides))
     unaware = {
         name: _Labelled(name, agent) for name, agent in resolve_all(agents, problem.market, problem.order).items()
@@ -200,7 +204,7 @@ def stress(
     for scenario, here in pairs:
         options = overrides | scenario.options
         taking_part = list(unaware.values())
-        for name in told if scenario.regime != NORMAL else ():
+        for name in told if scenario.regime not in (NORMAL, RANDOMISED) else ():
             try:
                 (agent,) = resolve_all([name], here.market, here.order).values()
             except ValueError as error:

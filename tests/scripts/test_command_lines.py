@@ -17,7 +17,7 @@ from agents.ppo import PPO, PPOConfig, StablePPO
 from exec_env import ActionMode, Order
 from exec_env.harness.agent import Setup, load_run
 from exec_env.harness.weights import Head
-from scripts import benchmark, evaluate, export, report, stress, train
+from scripts import benchmark, evaluate, export, report, schedule, stress, train
 from scripts.cli import run
 
 ROOT = Path(__file__).parents[2]
@@ -156,13 +156,25 @@ def test_a_report_of_a_tape_is_one_page_and_the_table_is_printed(tmp_path: Path,
 
 def test_agents_are_put_under_stress_on_a_tape(tmp_path: Path, tape_csv: Path) -> None:
     out = tmp_path / "out"
-    regimes = ["--regimes", "normal", "liquidity-collapse", "--severity", "0.5", "0.1", "--onset-end", "0.9"]
+    regimes = [
+        "--randomise",
+        "stress",
+        "--regimes",
+        "normal",
+        "liquidity-collapse",
+        "--severity",
+        "0.5",
+        "0.1",
+        "--onset-end",
+        "0.9",
+    ]
     tape = ["--tape", tape_csv, *COLUMNS, "--shares", "50000", "--n-steps", "10"]
     done = python(
         "scripts/stress.py", "twap", "pov", "--told", *regimes, *tape, "--episodes", "30", "--out", out, "--quiet"
     )
     assert done.returncode == 0, done.stderr
     assert "liquidity-collapse × 0.1: no bound" in done.stdout
+    assert "randomised: no bound" in done.stdout
     assert {p.name for p in out.iterdir()} >= {"stress.csv", "best.csv", "heat_map.png", "severity.png"}
 
 
@@ -255,6 +267,9 @@ def test_help_shows_the_values_of_the_preset_that_was_named(call: Callable[..., 
         (train, ["--resume", "{tmp}"], "error: {tmp}/config.yaml: no such file; is {tmp} a run folder?"),
         (train, ["dqn", "--action", "fraction", "--run", "{tmp}/run"], "error: action 'fraction': DQN needs"),
         (train, ["dqn", "--device", "toaster", "--run", "{tmp}/run"], "toaster"),
+        (train, ["dqn", "--randomise", "stres"], "error: randomise: unknown ranges 'stres'; did you mean 'stress'?"),
+        (evaluate, ["twap", "--randomise", "volatility=2:1"], "the lowest value is above the highest"),
+        (schedule, ["--randomise", "stress"], "error: --randomise: a schedule is that of one market"),
         (stress, ["twop"], "error: unknown agent 'twop'; did you mean 'twap'?"),
         (stress, ["--regimes", "panic"], "error: unknown regime 'panic'"),
         (stress, ["--out", "{tmp}"], "error: --out {tmp} exists: choose another folder"),
