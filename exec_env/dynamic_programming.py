@@ -33,7 +33,7 @@ from scipy.interpolate import CubicSpline
 from scipy.ndimage import map_coordinates
 from scipy.special import ndtr
 
-from exec_env import lq
+from exec_env import liquidity_grid, lq
 from exec_env.execution import Slice, bps
 from exec_env.market import Market
 from exec_env.order import Order
@@ -217,7 +217,10 @@ def _recursion(market: Market, order: Order, n: int) -> tuple[lq.Solution, float
     x = order.shares * np.linspace(0.0, 1.0, n + 1) ** 2
     load = order.shares * (np.linspace(0.0, 1.0, n // 4) if kappa > 0 else np.ones(1))[:, None]
     decay, shocks = _decay(market, order, load, x), linear.regimes.shocks[:, 0]
-    onward = {s: lq.transition(market, order, u, _LIQUIDITY_NODES, linear.unit or 1.0, s) for s in set(shocks.tolist())}
+    onward = {
+        s: liquidity_grid.transition(market, order, u, _LIQUIDITY_NODES, linear.unit or 1.0, s)
+        for s in set(shocks.tolist())
+    }
     part = np.inf if order.max_participation is None else order.max_participation
     stress, profile = market.stress_factors(order.n_steps), market.profile(order.n_steps)
     grid = u[:, None, None] * linear.unit
@@ -241,7 +244,7 @@ def _recursion(market: Market, order: Order, n: int) -> tuple[lq.Solution, float
         price, sooner = _trade(price, x, now, n // 2)
         prices.append(price)
         tables.append(sooner)
-    value = linear.bound_bps + float(lq.stationary(u, linear.std) @ price[:, -1, -1]) * bps(
+    value = linear.bound_bps + float(liquidity_grid.stationary(u, linear.std) @ price[:, -1, -1]) * bps(
         order.shares * market.arrival_price
     )
     return linear, value, np.array(prices[::-1]), np.array(tables[::-1])
@@ -290,6 +293,6 @@ def _decay(market: Market, order: Order, load: np.ndarray, x: np.ndarray) -> np.
     """Weights of the loads after the decay in a mean before it. Shape: (x, load before, load after)."""
     if len(load) == 1:
         return np.ones((len(x), 1, 1))
-    z, weights = lq.gauss_hermite(_DECAY_NODES)
+    z, weights = liquidity_grid.gauss_hermite(_DECAY_NODES)
     then = x + market.decay_at(z[:, None, None], order.slice_length) * (load - x)
     return np.einsum("z,zjxk->xjk", weights, CubicSpline(load[:, 0], np.eye(len(load)))(then))

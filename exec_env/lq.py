@@ -28,11 +28,9 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.polynomial.hermite_e import hermegauss
 from scipy.interpolate import CubicSpline
-from scipy.stats import poisson
 
-from exec_env import regimes
+from exec_env import liquidity_grid, regimes
 from exec_env.arrays import namespace
 from exec_env.execution import Slice, bps
 from exec_env.market import Market
@@ -43,10 +41,7 @@ from exec_env.stress import Factors
 _X, _I, _A, _H, _1, _V = range(6)
 _NEXT = [_X, _I, _A, _1]  # what the next slice starts from; its spread is drawn anew
 
-_WIDTH = 6.0  # the grid reaches this many standard deviations of ℓ
-_GRID, _NODES = 41, 9
-_RARE = 1e-6  # probability of more shocks at a time than the grid has room for
-_FINE = 0.1  # grid of ℓ: its unit is at least this part of a shock
+_GRID = 41
 _PRECISION = 1e8  # a risk charge this many times the slope of impact leaves half of the digits
 
 _Entries = dict[tuple[int, int], Any]
@@ -75,12 +70,12 @@ class Solution:
     @property
     def std(self) -> float:
         """Stationary standard deviation of ℓ, shocks left out, in units of the grid."""
-        return _plain(self.market.liquidity_volatility) / (_plain(self.unit) or 1.0)
+        return liquidity_grid.plain(self.market.liquidity_volatility) / (liquidity_grid.plain(self.unit) or 1.0)
 
     @cached_property
     def cost(self) -> Any:
         """J of the rule: the least of any policy that sees regimes only as they come. [$]"""
-        weights = np.kron(self.regimes.law[0], stationary(self.grid, self.std))
+        weights = np.kron(self.regimes.law[0], liquidity_grid.stationary(self.grid, self.std))
         p = (_like(weights, self.value)[:, None, None] * self.value[0].reshape(-1, 4, 4)).sum(0)
         shares, alpha = self.order.shares, self.market.signal
         quadratic = shares**2 * p[0, 0] + alpha**2 * p[2, 2] + p[3, 3] + self.market.signal_volatility**2 * p[2, 2]
@@ -182,7 +177,9 @@ def minimise(q: Any) -> tuple[Any, Any]:
     return gain, q[..., :-1, :-1] + q[..., :-1, -1, None] * gain[..., None, :]
 
 
-def solve(market: Market, order: Order, n_grid: int = _GRID, n_nodes: int = _NODES, observed: bool = True) -> Solution:
+def solve(
+    market: Market, order: Order, n_grid: int = _GRID, n_nodes: int = liquidity_grid.NODES, observed: bool = True
+) -> Solution:
     """Solve the unconstrained problem by backward recursion.
 
     Args:
@@ -201,7 +198,7 @@ def solve(market: Market, order: Order, n_grid: int = _GRID, n_nodes: int = _NOD
     17.98
     """
     dt = order.slice_length
-    u, unit = liquidity_grid(market, order, n_grid)
+    u, unit = liquidity_grid.grid(market, order, n_grid)
     like = next((f for f in (*vars(market).values(), *vars(order).values()) if hasattr(f, "detach")), None)
     chain = regimes.chain(market, order)
     onward = _onward(market, order, u, unit, n_nodes, chain, like, observed)
@@ -297,8 +294,10 @@ def _onward(
     observed: bool,
 ) -> Callable[[int], Any]:
     """Matrix of the expectation over liquidity and regime of a slice, given those of the slice before."""
-    calm = transition(market, order, u, n_nodes, _plain(unit), shocks=False)
-    shocked = transition(market, order, u, n_nodes, _plain(unit)) if chain.shocks.any() else calm
+    calm = liquidity_grid.transition(market, order, u, n_nodes, liquidity_grid.plain(unit), shocks=False)
+    shocked = (
+        liquidity_grid.transition(market, order, u, n_nodes, liquidity_grid.plain(unit)) if chain.shocks.any() else calm
+    )
     known: dict[bytes, Any] = {}
 
     def into(step: int) -> Any:
@@ -318,24 +317,6 @@ def _mean(chain: regimes.Chain) -> regimes.Chain:
     """One regime for what does not tell them apart; log liquidity is then as before it is multiplied."""
     one = np.ones((len(chain.law), 1))
     return regimes.Chain(Factors(one, one, one), one, one[:, :, None], np.asarray(chain.shocks.all(1))[:, None])
-
-
-def liquidity_grid(market: Market, order: Order, n_grid: int) -> tuple[np.ndarray, Any]:
-    """Grid of ℓ, one point if it is constant, and its unit.
-
-    Returns:
-        Points, in units, six up and down and as far further down as shocks reach; and the unit.
-    """
-    s, (rate, size) = market.liquidity_volatility, market.shocks
-    if not market.has_shocks:
-        return (np.linspace(-_WIDTH, _WIDTH, n_grid) if s > 0 else np.zeros(1)), s
-    unit = s if hasattr(s, "detach") else max(s, _FINE * abs(_plain(size)))
-    step = 2 * _WIDTH / (n_grid - 1)
-    at_once = poisson.ppf(1 - _RARE, _plain(rate) * min(order.horizon, 2 / _plain(market.liquidity_reversion)))
-    further = 2 * int(
-        np.ceil(at_once * _plain(size) / _plain(unit) / step / 2)
-    )  # even: solvers may skip every other one
-    return -_WIDTH + step * np.arange(-further, n_grid), unit
 
 
 def static(market: Market, order: Order) -> Market:
@@ -369,50 +350,6 @@ def schedule(market: Market, order: Order) -> np.ndarray:
         signal *= np.exp(-market.signal_reversion * order.slice_length)
     trades[-1] += remaining
     return np.array(trades)
-
-
-def gauss_hermite(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes and weights of an expectation over a standard normal."""
-    nodes, weights = hermegauss(n)
-    return nodes, weights / weights.sum()
-
-
-def transition(
-    market: Market, order: Order, u: np.ndarray, n_nodes: int, unit: float, shocks: bool = True
-) -> np.ndarray:
-    """Matrix of E[f(ℓ') | ℓ] for f on the grid ``u`` of ℓ / ``unit``, one point if ℓ is constant.
-
-    Shape:
-        (n_grid, n_grid).
-    """
-    if len(u) == 1:
-        return np.ones((1, 1))
-    z, weights = gauss_hermite(n_nodes)
-    interpolate = CubicSpline(u, np.eye(len(u)))
-    scaled = replace(
-        market,
-        liquidity_volatility=_plain(market.liquidity_volatility) / unit,
-        liquidity_reversion=_plain(market.liquidity_reversion),
-    )
-
-    def expectation(jump: float) -> np.ndarray:
-        ahead = scaled.next_liquidity(u[:, None], z, jump, order.slice_length)
-        return np.tensordot(interpolate(np.clip(ahead, u[0], u[-1])), weights, axes=(1, 0))
-
-    if not shocks or not market.has_shocks:
-        return expectation(0.0)
-    p = market.shock_probability(order.slice_length)
-    return (1 - p) * expectation(0.0) + p * expectation(_plain(market.shocks[1]) / unit)
-
-
-def stationary(u: np.ndarray, std: float = 1.0) -> np.ndarray:
-    """Weights of E[f(ℓ)] before the first slice, for f on the grid ``u`` on which ℓ has the deviation ``std``.
-
-    Shape:
-        (n_grid,).
-    """
-    z, weights = gauss_hermite(4 * _NODES)
-    return weights @ CubicSpline(u, np.eye(len(u)))(std * z) if len(u) > 1 else np.ones(1)
 
 
 def _cost(market: Market, order: Order, slope: Any, risk: Any, permanent: Any) -> Any:
@@ -460,11 +397,6 @@ def _like(array: np.ndarray, like: Any) -> Any:
     return like.new_tensor(array) if hasattr(like, "new_tensor") else array
 
 
-def _plain(x: Any) -> float:
-    """A number, of which no gradient is wanted."""
-    return float(x.detach() if hasattr(x, "detach") else x)
-
-
 def _square_mean(noise: Any) -> Any:
     """E[m²] = e^{v²} of a mean-one noise m with log standard deviation v."""
     return namespace(noise).exp(noise**2)
@@ -472,7 +404,7 @@ def _square_mean(noise: Any) -> Any:
 
 def _decay_moments(market: Market, slice_length: float) -> tuple[Any, Any]:
     """Mean and mean square of the decay of transient impact over a slice."""
-    z, weights = gauss_hermite(60)
+    z, weights = liquidity_grid.gauss_hermite(60)
     like = next((f for f in (market.resilience, market.decay_noise) if hasattr(f, "detach")), None)
     decay, weights = market.decay_at(_like(z, like), slice_length), _like(weights, like)
     return (weights * decay).sum(), (weights * decay**2).sum()

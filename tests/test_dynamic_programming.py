@@ -11,7 +11,7 @@ from scipy.stats import norm
 
 from baselines.adaptive import Adaptive
 from baselines.optimal import Optimal
-from exec_env import lq
+from exec_env import liquidity_grid
 from exec_env.actions import ActionMode
 from exec_env.dynamic_programming import Solution, solve
 from exec_env.execution import Book, Slice, bps, terms, trade
@@ -39,7 +39,7 @@ def excess(agent: Any, solution: Solution, tape: Tape) -> np.ndarray:
     constraints jumps with liquidity, beyond what was to be expected, takes nearly all of that out.
     """
     market, order, linear = solution.market, solution.order, solution.linear
-    (z, w), dt = lq.gauss_hermite(9), order.slice_length
+    (z, w), dt = liquidity_grid.gauss_hermite(9), order.slice_length
     shifts = np.log(market.stress_factors(order.n_steps).liquidity)
     p, comes = market.shock_probability(dt), solution.linear.regimes.shocks[:, 0]
     total, ahead = 0.0, [(market.liquidity_volatility * z[:, None], 1.0)]

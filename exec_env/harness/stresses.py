@@ -92,7 +92,9 @@ class Stressed:
 
     table: pd.DataFrame
     """One row per regime and agent: ``label``, ``regime``, ``factor``, ``agent``; ``bound_bps``; all columns of
-    ``Evaluation.per_agent``; and ``completed_percent``, the share of paths that are completed within the cap."""
+    ``Evaluation.per_agent``; ``completed_percent``, the share of paths that are completed within the cap; ``regret``,
+    what J is above the bound, and ``added_regret``, by how much more than in the normal regime: what the change of
+    regime costs the agent beyond what it costs the oracle [bps]."""
     best: pd.DataFrame
     """One row per regime, of agents that were not told: ``best`` by J, ``runner_up``, ``difference`` of the two on the
     same paths (negative: the best is better) with its 95 % interval ``low``, ``high`` [bps], and ``probability`` [%],
@@ -137,6 +139,7 @@ class Stressed:
                     f"{best['runner_up']}; the best of all with {best['probability']:.1f} %"
                 )
         lines += ["", "bps of the arrival notional; ± is one standard error; [ ] is a 95 % interval"]
+        lines += ["regret: J above the bound; added: by how much more than in the normal regime"]
         lines += [f"completed: at most {LEFT:.0%} of the order is left for the closing block", *self.notes]
         return "\n".join(lines).strip()
 
@@ -220,6 +223,9 @@ def stress(
         "overrides": {k: v if isinstance(v, int | float | str | dict | None) else str(v) for k, v in overrides.items()}
     }
     table = pd.concat(tables, ignore_index=True)
+    table["regret"] = table["objective_mean"] - table["bound_bps"]
+    normal = table[table["regime"] == NORMAL].set_index("agent")["regret"]
+    table["added_regret"] = table["regret"] - table["agent"].str.removesuffix(TOLD).map(normal)
     settings["agents"] = [name for name in labels if name in set(table["agent"])]
     return Stressed(table, pd.DataFrame(best), tuple(notes), settings)
 
@@ -301,6 +307,8 @@ def _shown(rows: pd.DataFrame) -> pd.DataFrame:
     """The main columns as text."""
     columns = {
         "J": rows["objective_mean"].map("{:.3f}".format) + rows["objective_se"].map(" ± {:.3f}".format),
+        "regret": rows["regret"].map("{:.3f}".format),
+        "added": rows["added_regret"].map("{:+.3f}".format),
         "above bound %": rows["gap_percent"].map("{:+.2f}".format),
         "shortfall": rows["shortfall_mean"].map("{:.2f}".format) + rows["shortfall_se"].map(" ± {:.2f}".format),
         "std": rows["shortfall_std"].map("{:.1f}".format),

@@ -58,6 +58,19 @@ def test_every_regime_has_its_severities_but_the_normal_one() -> None:
     assert [s.label for s in scenarios(["extreme-shock"], [0.3])] == ["extreme-shock × 0.3"]
 
 
+def test_the_regret_that_a_change_of_regime_adds_is_beyond_what_it_costs_the_oracle() -> None:
+    found = stress(["twap", "static"], scenarios(["normal", "impact-regime-shift"]), told=["static"], **SMALL).table
+    by = found.set_index(["regime", "agent"])
+    calm, changed = by.loc["normal"], by.loc["impact-regime-shift"]
+    wanted = changed["objective_mean"]["twap"] - calm["objective_mean"]["twap"]
+    wanted -= changed["bound_bps"]["twap"] - calm["bound_bps"]["twap"]
+    assert changed["added_regret"]["twap"] == pytest.approx(wanted)
+    assert (calm["added_regret"] == 0).all()
+    assert changed["added_regret"]["static" + TOLD] <= changed["added_regret"]["static"] + 1e-9
+    alone = stress(["twap"], scenarios(["impact-regime-shift"]), **SMALL).table
+    assert alone["added_regret"].isna().all()
+
+
 def test_more_severe_costs_more_and_completes_less() -> None:
     among = scenarios(["liquidity-collapse"], [0.8, 0.3, 0.1])
     found = stress(["twap"], among, **SMALL)
