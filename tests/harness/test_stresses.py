@@ -71,6 +71,13 @@ def test_the_regret_that_a_change_of_regime_adds_is_beyond_what_it_costs_the_ora
     assert alone["added_regret"].isna().all()
 
 
+def test_regret_is_above_the_best_achievable_where_it_is_computed() -> None:
+    small = SMALL | {"n_steps": 4, "max_participation": 0.2}
+    found = stress(["twap"], scenarios(["normal", "regime-switching"]), optimum=True, **small).table
+    assert (found["best_bps"] > found["bound_bps"]).all()
+    np.testing.assert_allclose(found["regret"], found["objective_mean"] - found["best_bps"])
+
+
 def test_more_severe_costs_more_and_completes_less() -> None:
     among = scenarios(["liquidity-collapse"], [0.8, 0.3, 0.1])
     found = stress(["twap"], among, **SMALL)
