@@ -155,7 +155,7 @@ class Pathwise:
         c, problem = self.config, env.unwrapped.problem  # type: ignore[attr-defined]
         if problem.recording is not None:
             raise ValueError("pathwise draws fresh paths from the market's equations; a recorded tape has none")
-        market = TorchMarket(problem.market, problem.order, str(self.device))
+        market = TorchMarket(problem.market, problem.order, str(self.device), ranges=problem.ranges)
         generator = market.generator(seed)
         per_batch = c.paths * problem.order.n_steps
         self._due += steps

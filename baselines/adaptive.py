@@ -14,6 +14,8 @@ class Adaptive:
     """Trade what is optimal given inventory, own transient push, signal, spread and liquidity.
 
     The rule is optimal where the cap never binds and no trade would be negative; the clipped rule is close to that.
+    Where the market has regimes that only show in what is observed, the trade is the mean over the optimal trades of
+    each, weighted by what the observation of the slice says of them.
 
     Args:
         market: the market that the observations come from.
@@ -38,17 +40,32 @@ class Adaptive:
         for step in np.unique(steps):
             now = steps == step
             remaining = seen.inventory_left[now] * per.shares
-            out[now] = self.rule(
-                min(int(step), self._order.n_steps - 1),
+            t, liquidity = min(int(step), self._order.n_steps - 1), seen.log_liquidity[now]
+            state = (
                 remaining,
                 seen.transient_impact[now] * per.transient,
                 seen.signal[now] * per.drift / (self._market.arrival_price * self._order.slice_length),
                 seen.relative_spread[now] * per.half_spread,
-                seen.log_liquidity[now],
+                liquidity,
             )
-            out[now] = np.clip(out[now], 0.0, remaining)
+            chain = self.solution.regimes
+            if chain.n_regimes == 1:
+                trade = self.rule(t, *state)
+            else:
+                weights = chain.likely(self._market, t, liquidity, seen.relative_volatility[now])
+                trade = sum(w * self.rule(t, *state, k) for k, w in enumerate(weights))
+            out[now] = np.clip(trade, 0.0, remaining)
         return out[:, None]
 
-    def rule(self, step: int, remaining: Any, transient: Any, signal: Any, half_spread: Any, liquidity: Any) -> Any:
+    def rule(
+        self,
+        step: int,
+        remaining: Any,
+        transient: Any,
+        signal: Any,
+        half_spread: Any,
+        liquidity: Any,
+        regime: int = 0,
+    ) -> Any:
         """Trade of slice ``step`` before it is clipped; arguments as ``exec_env.lq.Solution.policy``. [shares]"""
-        return self.solution.policy(step, remaining, transient, signal, half_spread, liquidity)
+        return self.solution.policy(step, remaining, transient, signal, half_spread, liquidity, regime)

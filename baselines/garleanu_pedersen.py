@@ -224,16 +224,25 @@ class GarleanuPedersen(Adaptive):
     def __init__(self, market: Market, order: Order) -> None:
         mean = replace(lq.static(market, order), transient_impact=0.0, signal_volatility=market.signal_volatility)
         # The rule is to finish by itself, not to leave a part of the last trade to the closing block.
-        super().__init__(market, order, lq.solve(mean, replace(order, terminal_penalty=1e6)))
+        super().__init__(market, order, lq.solve(mean, replace(order, terminal_penalty=1e6), observed=False))
         self._spread = mean.half_spread * BPS * mean.arrival_price
 
-    def rule(self, step: int, remaining: Any, transient: Any, signal: Any, half_spread: Any, liquidity: Any) -> Any:
+    def rule(
+        self,
+        step: int,
+        remaining: Any,
+        transient: Any,
+        signal: Any,
+        half_spread: Any,
+        liquidity: Any,
+        regime: int = 0,
+    ) -> Any:
         """Trade on inventory and signal alone. [shares]"""
         return self.solution.policy(step, remaining, 0.0, signal, self._spread, 0.0)
 
     def rate(self, step: int) -> float:
         """Part of the way to the aim that is traded in slice ``step``."""
-        return float(self.solution.gain[step, 0, 0])
+        return float(self.solution.gain[step, 0, 0, 0])
 
     def aim(self, step: int, signal: float) -> float:
         """Inventory that slice ``step`` trades towards. [shares]"""

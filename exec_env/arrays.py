@@ -5,6 +5,7 @@ import sys
 from typing import Any, Protocol
 
 import numpy as np
+from scipy.special import ndtr
 
 
 class Namespace(Protocol):
@@ -16,6 +17,7 @@ class Namespace(Protocol):
     def minimum(self, x: Any, y: Any, /) -> Any: ...  # noqa: D102
     def maximum(self, x: Any, y: Any, /) -> Any: ...  # noqa: D102
     def stack(self, arrays: Any, axis: int) -> Any: ...  # noqa: D102
+    def ndtr(self, x: Any, /) -> Any: ...  # noqa: D102
 
 
 class _Floats:
@@ -25,6 +27,7 @@ class _Floats:
     log = staticmethod(math.log)
     sqrt = staticmethod(math.sqrt)
     stack = staticmethod(np.stack)
+    ndtr = staticmethod(ndtr)
 
     # Half the time of the built-in functions, which take any number of arguments.
     @staticmethod
@@ -67,6 +70,17 @@ class _Torch:
     def stack(arrays: Any, axis: int) -> Any:
         return sys.modules["torch"].stack(arrays, axis)
 
+    @staticmethod
+    def ndtr(x: Any) -> Any:
+        return sys.modules["torch"].special.ndtr(x)
+
+
+class _Arrays:
+    """NumPy arrays, and the distribution function of a standard normal, which NumPy lacks."""
+
+    exp, log, sqrt, minimum, maximum, stack = np.exp, np.log, np.sqrt, np.minimum, np.maximum, np.stack
+    ndtr = staticmethod(ndtr)
+
 
 # Made once: unions and tuples in the function would be made at each call.
 _NUMBERS, _ARRAYS = (float, int), (np.ndarray, np.generic)
@@ -81,7 +95,7 @@ def namespace(x: Any) -> Namespace:
     if isinstance(x, _NUMBERS):
         return _Floats
     if isinstance(x, _ARRAYS):
-        return np
+        return _Arrays
     if "torch" in sys.modules and isinstance(x, sys.modules["torch"].Tensor):
         return _Torch
     raise TypeError(f"expected a number, a NumPy array or a torch tensor, not {type(x).__name__}")

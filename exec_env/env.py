@@ -12,6 +12,7 @@ from exec_env.execution import Slice, bps, opening, terms, trade
 from exec_env.info import episode_info, step_info
 from exec_env.observation import Observer
 from exec_env.problem import make_problem
+from exec_env.recording import RecordedSource
 from exec_env.reward import Reward
 from exec_env.tape import Tape
 from exec_env.validation import unknown
@@ -158,9 +159,9 @@ class ExecutionEnv(gym.Env[np.ndarray, Any]):
             if name != "start":
                 raise ValueError(unknown("reset option", name, ["start"]))
         if "start" in options:
-            if self.problem.recording is None:
+            if not isinstance(self.problem.source, RecordedSource):
                 raise ValueError("reset option 'start': only an environment on a tape has rows to start at")
-            return self._paths(self.problem.recording.tape(self.market, self.order, np.array([options["start"]])))[0]
+            return self._paths(self.problem.source.at(np.array([options["start"]]), self.np_random))[0]
         if self._ahead_rng is not self.np_random:
             self._ahead, self._ahead_rng = [], self.np_random
         if not self._ahead:

@@ -9,32 +9,39 @@ Dropping constraints can only lower the cost, so V_0 is a lower bound for every 
 of ℓ: Gauss-Hermite expectation over the next ℓ with cubic interpolation between grid points, and exact moments of
 what else is random (spread noise, seen before trading; impact noise and decay, seen after).
 
-The grid ends at six standard deviations of ℓ; what lies beyond is treated as its edge: without shocks, an event of
-probability 2e-9.
+The grid ends at six standard deviations of ℓ, and further down where shocks can take it; what lies beyond is treated
+as its edge, an event of probability 2e-9, or with shocks about 1e-6.
+
+Where the market has regimes (``exec_env.regimes``), the coefficients are functions of the regime too, and the next
+one is part of the expectation: a Markov jump linear-quadratic problem (Costa, Fragoso & Marques 2005, "Discrete-time
+Markov jump linear systems", chapter 4). The rule then sees the regime, but not what is to come. Of a stress that
+begins at random the *bound* is that of an oracle who knows when: the mean over onsets of the bound of each.
 One grid point and no noise is Almgren & Chriss (2001); with a signal it is Garleanu & Pedersen (2013). ``minimise``
 alone, iterated, is LQR. Fields of Market and Order may be torch tensors: the bound is then a tensor, and gradients
-flow to every field but θ, the shocks and the decay of the signal, which shape the grid's transitions.
+flow to every field but θ, the shocks, stress, regimes and the decay of the signal, which shape the grid's transitions
+or multiply them.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.polynomial.hermite_e import hermegauss
 from scipy.interpolate import CubicSpline
 
+from exec_env import liquidity_grid, regimes
 from exec_env.arrays import namespace
-from exec_env.execution import bps
+from exec_env.execution import Slice, bps
 from exec_env.market import Market
 from exec_env.order import Order
+from exec_env.stress import Factors
 
 # Places in the state before a trade: inventory, transient push, signal, half spread, one; then the trade itself.
 _X, _I, _A, _H, _1, _V = range(6)
 _NEXT = [_X, _I, _A, _1]  # what the next slice starts from; its spread is drawn anew
 
-_WIDTH = 6.0  # the grid reaches this many standard deviations of ℓ
-_GRID, _NODES = 41, 9
+_GRID = 41
 _PRECISION = 1e8  # a risk charge this many times the slope of impact leaves half of the digits
 
 _Entries = dict[tuple[int, int], Any]
@@ -47,30 +54,72 @@ class Solution:
     market: Market
     order: Order
     grid: np.ndarray
-    """Grid of ℓ / s. Shape: (n_grid,)."""
+    """Grid of ℓ, multipliers left out, in units of ``unit``. Shape: (n_grid,)."""
+    unit: Any
+    """What ℓ is measured in: s, or a part of a shock where that is more."""
+    regimes: regimes.Chain
+    """Regimes that the rule tells apart."""
     value: Any
-    """P_t(ℓ) before the spread of slice t is seen. Shape: (n_steps, n_grid, 4, 4). [$]"""
+    """P_t(ℓ) before the spread of slice t is seen. Shape: (n_steps, n_regimes, n_grid, 4, 4). [$]"""
     gain: Any
-    """Trade per unit of (x, I, α, half spread, 1). Shape: (n_steps, n_grid, 5)."""
+    """Trade per unit of (x, I, α, half spread, 1). Shape: (n_steps, n_regimes, n_grid, 5)."""
     curvature: Any
-    """What a trade costs more than the optimal one, per square of their difference: J of any policy is the bound plus
-    the expected sum of that. Shape: (n_steps, n_grid). [$/share²]"""
+    """What a trade costs more than the optimal one, per square of their difference: J of any policy is ``cost`` plus
+    the expected sum of that. Shape: (n_steps, n_regimes, n_grid). [$/share²]"""
+
+    @property
+    def std(self) -> float:
+        """Stationary standard deviation of ℓ, shocks left out, in units of the grid."""
+        return liquidity_grid.plain(self.market.liquidity_volatility) / (liquidity_grid.plain(self.unit) or 1.0)
 
     @cached_property
-    def bound(self) -> Any:
-        """Lower bound on J = E[shortfall] + E[risk] of any policy. [$]"""
-        p = (_like(stationary(self.grid), self.value)[:, None, None] * self.value[0]).sum(0)
+    def cost(self) -> Any:
+        """J of the rule: the least of any policy that sees regimes only as they come. [$]"""
+        weights = np.kron(self.regimes.law[0], liquidity_grid.stationary(self.grid, self.std))
+        p = (_like(weights, self.value)[:, None, None] * self.value[0].reshape(-1, 4, 4)).sum(0)
         shares, alpha = self.order.shares, self.market.signal
         quadratic = shares**2 * p[0, 0] + alpha**2 * p[2, 2] + p[3, 3] + self.market.signal_volatility**2 * p[2, 2]
         return quadratic + 2 * (shares * alpha * p[0, 2] + shares * p[0, 3] + alpha * p[2, 3])
 
+    @cached_property
+    def bound(self) -> Any:
+        """Lower bound on J = E[shortfall] + E[risk] of any policy, even of one that knows when a stress begins. [$]"""
+        if not self.market.random_onset:
+            return self.cost
+        begun = self.market.stress_begun(self.order.n_steps)
+        probabilities = np.diff(begun, prepend=0.0, append=1.0)
+        total = 0.0
+        for first in np.flatnonzero(probabilities):
+            # Just before the slice, so that rounding does not put it off; after the last slice it is never.
+            onset = max(float(first) - 0.5, 0.0) / self.order.n_steps
+            known = replace(self.market, stress_onset=onset, stress_onset_end=None)
+            total = total + float(probabilities[first]) * solve(known, self.order).cost
+        return total
+
     @property
     def bound_bps(self) -> Any:
         """The bound in basis points of the arrival notional: a float, or a tensor with its gradient."""
-        bound = self.bound * bps(self.order.shares * self.market.arrival_price)
-        return float(bound) if isinstance(bound, np.generic) else bound
+        return self._bps(self.bound)
 
-    def policy(self, step: int, remaining: Any, transient: Any, signal: Any, half_spread: Any, liquidity: Any) -> Any:
+    @property
+    def cost_bps(self) -> Any:
+        """J of the rule in basis points of the arrival notional; the bound, but where a stress begins at random."""
+        return self._bps(self.cost)
+
+    def _bps(self, dollars: Any) -> Any:
+        scaled = dollars * bps(self.order.shares * self.market.arrival_price)
+        return float(scaled) if isinstance(scaled, np.generic) else scaled
+
+    def policy(
+        self,
+        step: int,
+        remaining: Any,
+        transient: Any,
+        signal: Any,
+        half_spread: Any,
+        liquidity: Any,
+        regime: int = 0,
+    ) -> Any:
         """Optimal trade of slice ``step``, unconstrained. [shares]
 
         Args:
@@ -79,35 +128,40 @@ class Solution:
             transient: I. [$]
             signal: α. [1/day]
             half_spread: of this slice. [$]
-            liquidity: ℓ of this slice, a stress included.
+            liquidity: ℓ of this slice, multipliers included.
+            regime: which of ``regimes`` the slice is in.
 
         Shape:
             Whatever the arguments broadcast to.
         """
-        k = self._at(step, liquidity)
+        k = self._at(step, liquidity, regime)
         return k[_X] * remaining + k[_I] * transient + k[_A] * signal + k[_H] * half_spread + k[_1]
 
     def excess(self, step: int, shares: Any, *state: Any) -> Any:
-        """What trading ``shares`` in slice ``step`` adds to the bound; ``state`` as of ``policy``. [$]
+        """What trading ``shares`` in slice ``step`` adds to the cost; ``state`` as of ``policy``. [$]
 
-        In expectation, the sum of it over an episode is what any policy's J has above the bound. It varies much less
+        In expectation, the sum of it over an episode is what any policy's J has above ``cost``. It varies much less
         than J itself.
         """
-        return self._at(step, state[-1])[-1] * (shares - self.policy(step, *state)) ** 2
+        return self._at(step, *state[4:])[-1] * (shares - self.policy(step, *state)) ** 2
+
+    def coordinate(self, step: int, liquidity: Any, regime: int = 0) -> Any:
+        """Where on ``grid`` the log liquidity of a slice is, multipliers included."""
+        shift = np.log(self.regimes.factors.liquidity[step, regime])
+        return (liquidity - shift) / self.unit if len(self.grid) > 1 else 0.0 * liquidity
 
     @cached_property
-    def _splines(self) -> list[CubicSpline]:
-        """Gains and curvature of each slice, as functions of ℓ / s."""
+    def _splines(self) -> list[list[CubicSpline]]:
+        """Gains and curvature of each slice and regime, as functions of where on the grid ℓ is."""
         parts = [np.asarray(a.detach() if hasattr(a, "detach") else a) for a in (self.gain, self.curvature[..., None])]
-        return [CubicSpline(self.grid, values) for values in np.concatenate(parts, -1)]
+        return [[CubicSpline(self.grid, values) for values in each] for each in np.concatenate(parts, -1)]
 
-    def _at(self, step: int, liquidity: Any) -> Any:
-        """Gains and curvature of a slice where its log liquidity, a stress included, is ``liquidity``."""
+    def _at(self, step: int, liquidity: Any, regime: int = 0) -> Any:
+        """Gains and curvature of a slice where its log liquidity, multipliers included, is ``liquidity``."""
         if len(self.grid) == 1:
-            return *self.gain[step, 0], self.curvature[step, 0]
-        shift = np.log(self.market.stress_factors(self.order.n_steps).liquidity[step])
-        u = np.clip((liquidity - shift) / self.market.liquidity_volatility, self.grid[0], self.grid[-1])
-        return np.moveaxis(self._splines[step](u), -1, 0)
+            return *self.gain[step, regime, 0], self.curvature[step, regime, 0]
+        u = np.clip(self.coordinate(step, liquidity, regime), self.grid[0], self.grid[-1])
+        return np.moveaxis(self._splines[step][regime](u), -1, 0)
 
 
 def minimise(q: Any) -> tuple[Any, Any]:
@@ -123,14 +177,18 @@ def minimise(q: Any) -> tuple[Any, Any]:
     return gain, q[..., :-1, :-1] + q[..., :-1, -1, None] * gain[..., None, :]
 
 
-def solve(market: Market, order: Order, n_grid: int = _GRID, n_nodes: int = _NODES) -> Solution:
+def solve(
+    market: Market, order: Order, n_grid: int = _GRID, n_nodes: int = liquidity_grid.NODES, observed: bool = True
+) -> Solution:
     """Solve the unconstrained problem by backward recursion.
 
     Args:
-        market: its means, noises and elasticities; ``shock_rate`` included.
+        market: its means, noises and elasticities; shocks, stress and regimes included.
         order: the order; its cap is ignored, which is what makes the result a bound.
-        n_grid: points of the grid of log liquidity.
+        n_grid: points of the grid of log liquidity, and more where there are shocks.
         n_nodes: nodes of the quadrature over the next log liquidity.
+        observed: whether regimes are seen. If not, each slice is the mean over its regimes, as it is to a schedule
+            that is fixed at arrival.
 
     Raises:
         ValueError: when trading ever faster pays, so that there is no optimum (permanent impact beyond twice the
@@ -139,25 +197,13 @@ def solve(market: Market, order: Order, n_grid: int = _GRID, n_nodes: int = _NOD
     >>> round(solve(Market(), Order()).bound_bps, 2)
     17.98
     """
-    s, dt = market.liquidity_volatility, order.slice_length
-    random = bool(s > 0)
-    u = np.linspace(-_WIDTH, _WIDTH, n_grid) if random else np.zeros(1)
+    dt = order.slice_length
+    u, unit = liquidity_grid.grid(market, order, n_grid)
     like = next((f for f in (*vars(market).values(), *vars(order).values()) if hasattr(f, "detach")), None)
-    grid = _like(u, like) * s
-    onward = _like(transition(market, order, u, n_nodes), like)
-
-    stress = market.stress_factors(order.n_steps)
-
-    def coefficients(t: int) -> tuple[Any, Any, Any, Any]:
-        """Mean half spread, slope of temporary impact, price of risk and permanent impact in slice t."""
-        stressed = grid + float(np.log(stress.liquidity[t]))
-        return (
-            market.half_spread_at(stressed, 0.0) * _square_mean(market.spread_noise) ** 0.5,
-            market.temporary_at(stressed, 0.0, dt) * _square_mean(market.impact_noise) ** 0.5 * float(stress.impact[t]),
-            order.risk_aversion * market.variance_at(stressed, dt) * float(stress.volatility[t]) ** 2,
-            market.permanent_impact * float(stress.impact[t]),
-        )
-
+    chain = regimes.chain(market, order)
+    ahead_of = onward(market, order, u, unit, n_nodes, chain, like, observed)
+    coefficients = _coefficients(market, order, _like(u, like) * unit, chain, like, observed)
+    n_regimes = chain.n_regimes if observed else 1
     slope = coefficients(0)[1]
     decay, decay_squared = _decay_moments(market, dt)
     b = float(np.exp(-float(market.signal_reversion) * dt))
@@ -173,7 +219,7 @@ def solve(market: Market, order: Order, n_grid: int = _GRID, n_nodes: int = _NOD
         if ahead is None:
             q = _last_cost(market, order, slope, permanent)
         else:
-            expected = (onward @ ahead.reshape(len(u), 16)).reshape(len(u), 4, 4)
+            expected = (ahead_of(t + 1) @ ahead.reshape(-1, 16)).reshape(-1, 4, 4)
             q = _cost(market, order, slope, risk, permanent) + step.T @ (expected * moments) @ step
             q = q + _form({(_1, _1): noise * expected[:, 2, 2]}, (6, 6), slope)
         if bool((q[:, _V, _V] <= 0).any()):
@@ -197,7 +243,84 @@ def solve(market: Market, order: Order, n_grid: int = _GRID, n_nodes: int = _NOD
         values.append(ahead)
         gains.append(gain)
         curvatures.append(q[:, _V, _V])
-    return Solution(market, order, u, *(namespace(slope).stack(a[::-1], 0) for a in (values, gains, curvatures)))
+    seen = chain if observed else _mean(chain)
+    tables = (namespace(slope).stack(a[::-1], 0) for a in (values, gains, curvatures))
+    by_regime = (a.reshape(a.shape[0], n_regimes, len(u), *a.shape[2:]) for a in tables)
+    return Solution(market, order, u, unit, seen, *by_regime)
+
+
+def _coefficients(
+    market: Market, order: Order, grid: Any, chain: regimes.Chain, like: Any, observed: bool
+) -> Callable[[int], tuple[Any, Any, Any, Any]]:
+    """Mean half spread, slope of temporary impact, price of risk and permanent impact of a slice.
+
+    Shape:
+        (n_regimes · n_grid,) each, the regimes one after the other; their mean, (n_grid,), unless they are observed.
+    """
+    mean = Slice(
+        log_liquidity=grid,
+        half_spread=market.half_spread_at(grid, 0.0) * _square_mean(market.spread_noise) ** 0.5,
+        volume=0.0,
+        variance=order.risk_aversion * market.variance_at(grid, order.slice_length),
+        drift=0.0,
+        temporary=market.temporary_at(grid, 0.0, order.slice_length) * _square_mean(market.impact_noise) ** 0.5,
+        permanent=market.permanent_impact + 0.0 * grid,
+        decay=0.0,
+        price_shock=0.0,
+        slippage=0.0,
+    )
+
+    def at(step: int) -> tuple[Any, Any, Any, Any]:
+        each = [market.stressed(mean, Factors(*(float(f[step, k]) for f in chain.factors))) for k in range(n)]
+        columns = [[getattr(now, name) for now in each] for name in names]
+        if not observed:
+            return tuple(
+                sum(p * c for p, c in zip(chain.law[step].tolist(), column, strict=True)) for column in columns
+            )
+        return tuple(namespace(grid).stack(column, 0).reshape(-1) for column in columns)
+
+    n, names = chain.n_regimes, ("half_spread", "temporary", "variance", "permanent")
+    return at
+
+
+def onward(
+    market: Market,
+    order: Order,
+    u: np.ndarray,
+    unit: Any,
+    n_nodes: int,
+    chain: regimes.Chain,
+    like: Any = None,
+    observed: bool = True,
+) -> Callable[[int], Any]:
+    """Matrix of the expectation over liquidity and regime of a slice, given those of the slice before.
+
+    Shape:
+        (n_regimes · n_grid, the same), the regimes one after the other; (n_grid, n_grid) unless they are observed.
+    """
+    calm = liquidity_grid.transition(market, order, u, n_nodes, liquidity_grid.plain(unit) or 1.0, shocks=False)
+    shocked = (
+        liquidity_grid.transition(market, order, u, n_nodes, liquidity_grid.plain(unit)) if chain.shocks.any() else calm
+    )
+    known: dict[bytes, Any] = {}
+
+    def into(step: int) -> Any:
+        shocks, moves = chain.shocks[step], chain.moves[step]
+        if not observed:
+            return _like(shocked if shocks.all() else calm, like)
+        key = shocks.tobytes() + moves.tobytes()
+        if key not in known:
+            blocks = [[p * (shocked if s else calm) for p, s in zip(row, shocks, strict=True)] for row in moves]
+            known[key] = _like(np.block(blocks), like)
+        return known[key]
+
+    return into
+
+
+def _mean(chain: regimes.Chain) -> regimes.Chain:
+    """One regime for what does not tell them apart; log liquidity is then as before it is multiplied."""
+    one = np.ones((len(chain.law), 1))
+    return regimes.Chain(Factors(one, one, one), one, one[:, :, None], np.asarray(chain.shocks.all(1))[:, None])
 
 
 def static(market: Market, order: Order) -> Market:
@@ -208,6 +331,8 @@ def static(market: Market, order: Order) -> Market:
     decay, _ = _decay_moments(market, order.slice_length)
     noises = {f"{name}_noise": 0.0 for name in ("volume", "spread", "impact", "decay", "slippage")}
     quiet: dict[str, Any] = noises | {"liquidity_volatility": 0.0, "shock_rate": 0.0, "signal_volatility": 0.0}
+    if market.regime.shock_rate > 0:
+        quiet |= {"stress": "none", "stress_factor": None, "stress_onset_end": None}
     return replace(market, resilience=-float(np.log(decay)) / order.slice_length, **quiet)
 
 
@@ -217,48 +342,18 @@ def schedule(market: Market, order: Order) -> np.ndarray:
     Almgren & Chriss (2001) where there is no transient impact and no signal.
     """
     mean, remaining, transient, signal = static(market, order), order.shares, 0.0, market.signal
-    solution = solve(mean, order)
+    solution = solve(mean, order, observed=False)
     decay = mean.decay_at(0.0, order.slice_length)
-    shifts = np.log(mean.stress_factors(order.n_steps).liquidity)
+    spreads = _coefficients(mean, order, np.zeros(1), regimes.chain(mean, order), None, observed=False)
     trades = []
     for t in range(order.n_steps):
-        spread = mean.half_spread_at(float(shifts[t]), 0.0)
+        spread = float(spreads(t)[0][0])
         v = float(solution.policy(t, remaining, transient, signal, spread, 0.0))
         trades.append(v)
         remaining, transient = remaining - v, decay * (transient + market.transient_impact * v)
         signal *= np.exp(-market.signal_reversion * order.slice_length)
     trades[-1] += remaining
     return np.array(trades)
-
-
-def gauss_hermite(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes and weights of an expectation over a standard normal."""
-    nodes, weights = hermegauss(n)
-    return nodes, weights / weights.sum()
-
-
-def transition(market: Market, order: Order, u: np.ndarray, n_nodes: int) -> np.ndarray:
-    """Matrix of E[f(ℓ') | ℓ] for f on the grid ``u`` of ℓ / s, one point if ℓ is constant. Shape: (n_grid, n_grid)."""
-    if len(u) == 1:
-        return np.ones((1, 1))
-    z, weights = gauss_hermite(n_nodes)
-    interpolate = CubicSpline(u, np.eye(len(u)))
-    unit = replace(market, liquidity_volatility=1.0)
-    p = market.shock_probability(order.slice_length)
-
-    def expectation(jump: float) -> np.ndarray:
-        ahead = unit.next_liquidity(u[:, None], z, jump, order.slice_length)
-        return np.tensordot(interpolate(np.clip(ahead, u[0], u[-1])), weights, axes=(1, 0))
-
-    if p == 0:
-        return expectation(0.0)
-    return (1 - p) * expectation(0.0) + p * expectation(float(market.shock_size) / float(market.liquidity_volatility))
-
-
-def stationary(u: np.ndarray) -> np.ndarray:
-    """Weights of E[f(ℓ)] before the first slice, for f on the grid ``u`` of ℓ / s. Shape: (n_grid,)."""
-    z, weights = gauss_hermite(4 * _NODES)
-    return weights @ CubicSpline(u, np.eye(len(u)))(z) if len(u) > 1 else np.ones(1)
 
 
 def _cost(market: Market, order: Order, slope: Any, risk: Any, permanent: Any) -> Any:
@@ -313,7 +408,7 @@ def _square_mean(noise: Any) -> Any:
 
 def _decay_moments(market: Market, slice_length: float) -> tuple[Any, Any]:
     """Mean and mean square of the decay of transient impact over a slice."""
-    z, weights = gauss_hermite(60)
+    z, weights = liquidity_grid.gauss_hermite(60)
     like = next((f for f in (market.resilience, market.decay_noise) if hasattr(f, "detach")), None)
     decay, weights = market.decay_at(_like(z, like), slice_length), _like(weights, like)
     return (weights * decay).sum(), (weights * decay**2).sum()

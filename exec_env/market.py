@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from exec_env.arrays import namespace
-from exec_env.stress import Factors, StressName, factors
+from exec_env.stress import REGIMES, Factors, Regime, StressName, begun
 from exec_env.validation import Finite, NonNegative, Positive, Probability, check_fields
 
 BPS = 1e-4
@@ -102,17 +102,104 @@ class Market:
     signal_reversion: Positive = 10.0
     """Speed at which α decays to zero. [1/day]"""
 
+    regime_rate: NonNegative = 0.0
+    """Rate of switching from the normal to a poor regime, a two-state Markov chain; 0: there is none. [1/day]"""
+    regime_recovery: Positive = 6.0
+    """Rate of switching back. [1/day]"""
+    regime_liquidity: Positive = 0.3
+    """Multiplies liquidity in the poor regime."""
+    regime_volatility: Positive = 2.0
+    """Multiplies volatility in the poor regime, on top of what follows from liquidity."""
+
     stress: StressName = "none"
     """What happens to the market from ``stress_onset`` on."""
     stress_onset: Probability = 0.5
     """Part of the order's horizon after which the stress begins."""
+    stress_onset_end: Probability | None = None
+    """The onset is random, uniform between ``stress_onset`` and this part of the horizon; None: it is fixed."""
+    stress_factor: Positive | None = None
+    """What the stress multiplies by (liquidity-shocks: what a shock leaves of liquidity); None: the stress's own."""
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.stress == "none" and self.stress_factor is not None:
+            raise ValueError(f"Market.stress_factor = {self.stress_factor!r}: there is no stress")
+        if self.stress == "none" and self.stress_onset_end is not None:
+            raise ValueError(f"Market.stress_onset_end = {self.stress_onset_end!r}: there is no stress")
+        if self.stress_onset_end is not None and self.stress_onset_end < self.stress_onset:
+            raise ValueError(
+                f"Market.stress_onset_end = {self.stress_onset_end!r}: must not be before "
+                f"stress_onset = {self.stress_onset!r}"
+            )
+
+    @property
+    def regime(self) -> Regime:
+        """What the stress does once it has begun."""
+        own = REGIMES[self.stress]
+        return own if self.stress_factor is None else own.scaled(self.stress_factor)
+
+    @property
+    def flat(self) -> "Market":
+        """What one slice of all paths is made with: itself; see ``exec_env.randomise.Markets``."""
+        return self
+
+    @property
+    def random_onset(self) -> bool:
+        """Whether nobody can know when the stress begins."""
+        return self.stress_onset_end is not None and self.stress_onset_end > self.stress_onset
+
+    @property
+    def shocks(self) -> tuple[float, float]:
+        """Rate [1/day] and size of liquidity shocks: those of the fields, or of the stress where it is such shocks."""
+        regime = self.regime
+        if regime.shock_rate == 0:
+            return self.shock_rate, self.shock_size
+        return regime.shock_rate, -math.log(regime.shock)
+
+    @property
+    def has_shocks(self) -> bool:
+        """Whether liquidity shocks can come."""
+        rate, size = self.shocks
+        return rate > 0 and size != 0
+
+    def stress_begun(self, n_steps: int) -> np.ndarray:
+        """Probability that the stress has begun by each slice: 0 or 1 if its onset is fixed. Shape: (n_steps,)."""
+        return begun(self.stress_onset, self.stress_onset_end, n_steps)
 
     def stress_factors(self, n_steps: int) -> Factors:
-        """Multipliers of each slice by the stress. Shape of each: (n_steps,)."""
-        return factors(self.stress, self.stress_onset, n_steps)
+        """Multipliers of each slice by the stress, from the middle of its onsets on. Shape of each: (n_steps,)."""
+        return self.regime.factors((self.stress_begun(n_steps) > 0.5).astype(float))
+
+    def regime_probabilities(self, slice_length: float) -> tuple[float, float, float]:
+        """Probability of the poor regime at arrival, of switching to it within a slice, and of switching back.
+
+        Exact for a chain in continuous time: π, π (1 − e^{−(r + q) Δ}) and (1 − π) (1 − e^{−(r + q) Δ}) with rates r
+        and q there and back, π = r / (r + q).
+        """
+        total = self.regime_rate + self.regime_recovery
+        poor, moved = self.regime_rate / total, -math.expm1(-total * slice_length)
+        return poor, poor * moved, (1 - poor) * moved
+
+    def stressed(self, now: Any, by: Factors) -> Any:
+        """Slices whose liquidity L, volatility and impact are multiplied; all else follows by its elasticity.
+
+        Half spread by L^{−β}, volume by L, temporary impact by L^{−1}, variance by L^{2c}.
+
+        Args:
+            now: an ``exec_env.execution.Slice``, simulated or recorded.
+            by: multipliers, of any shape that broadcasts with it.
+        """
+        liquidity, volatility, impact = by
+        variance = liquidity ** (2 * self.volatility_elasticity) * volatility**2
+        return now._replace(
+            log_liquidity=now.log_liquidity + namespace(liquidity).log(liquidity),
+            half_spread=now.half_spread * liquidity**-self.spread_elasticity,
+            volume=now.volume * liquidity,
+            variance=now.variance * variance,
+            temporary=now.temporary * (impact / liquidity),
+            permanent=now.permanent * impact,
+            price_shock=now.price_shock * variance**0.5,
+        )
 
     # One slice. Floats, arrays and tensors alike; z is a standard normal.
 
@@ -145,8 +232,9 @@ class Market:
 
     def next_liquidity(self, log_liquidity: Any, z: Any, jump: Any, slice_length: float) -> Any:
         """Exact Ornstein-Uhlenbeck step ℓ' = a ℓ + s √(1−a²) z − J, a = e^{−θΔ}."""
-        a = math.exp(-self.liquidity_reversion * slice_length)
-        return a * log_liquidity + self.liquidity_volatility * math.sqrt(1 - a**2) * z - jump
+        exponent = -self.liquidity_reversion * slice_length
+        a = namespace(exponent).exp(exponent)
+        return a * log_liquidity + self.liquidity_volatility * namespace(a).sqrt(1 - a**2) * z - jump
 
     def jump_at(self, z: Any, slice_length: float) -> Any:
         """Liquidity shock J: ``shock_size`` with probability ``shock_rate`` Δ, else 0.
@@ -154,7 +242,8 @@ class Market:
         Raises:
             ValueError: when ``shock_rate`` Δ is not a probability.
         """
-        return self.shock_size * (z < NormalDist().inv_cdf(self.shock_probability(slice_length)))
+        # Added to zeros, because torch would make numbers of booleans in single precision.
+        return self.shocks[1] * (0.0 * z + (z < NormalDist().inv_cdf(self.shock_probability(slice_length))))
 
     def shock_probability(self, slice_length: float) -> float:
         """Probability of a shock in a slice, ``shock_rate`` Δ.
@@ -162,7 +251,7 @@ class Market:
         Raises:
             ValueError: when it is not below one.
         """
-        probability = self.shock_rate * slice_length
+        probability = self.shocks[0] * slice_length
         if probability >= 1:
             raise ValueError(
                 f"Market.shock_rate = {self.shock_rate!r}: must be below {1 / slice_length:g}, one shock per slice"

@@ -93,6 +93,10 @@ PRESETS["liquidity-shocks"] = Preset(
     "the default problem, but liquidity falls by two thirds twice a day on average, and recovers",
     Market(shock_rate=2.0, shock_size=1.1),
 )
+PRESETS["regime-switching"] = Preset(
+    "the default problem, but twice a day, for a sixth of a day on average, liquidity is × 0.3 and volatility × 2",
+    Market(regime_rate=2.0),
+)
 
 
 def get_preset(name: str) -> Preset:
@@ -127,6 +131,6 @@ def with_overrides(market: Market, order: Order, overrides: dict[str, Any]) -> t
 
 ENVIRONMENT_OPTIONS = frozenset(
     {"preset", "action", "levels", "reward", "violation_penalty", "smoothness_penalty", "render_mode"}
-    | {"tape", "tape_columns", "hours_per_day"}
+    | {"tape", "tape_columns", "hours_per_day", "randomise"}
 )
 """What an environment takes beside the fields of Market and Order."""

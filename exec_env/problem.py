@@ -1,5 +1,6 @@
 """A problem: market, order and where the paths come from; the same for both environments and the harness."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from exec_env.actions import ActionMode, get_action_mode
 from exec_env.market import Market
 from exec_env.order import Order
 from exec_env.presets import get_preset, with_overrides
+from exec_env.randomise import RandomisedRecording, RandomisedSimulator, Ranges
 from exec_env.recording import GIVEN, RecordedSource, Recording
 from exec_env.tape import Simulator, Source
 
@@ -21,6 +23,8 @@ class Problem:
     source: Source
     action: ActionMode
     recording: Recording | None = None
+    ranges: Ranges | None = None
+    """What the market of each path is drawn from; None: all play ``market``."""
 
 
 def make_problem(
@@ -30,12 +34,16 @@ def make_problem(
     hours_per_day: float | None = None,
     action: str | ActionMode | None = None,
     levels: Any = None,
+    randomise: str | Sequence[str] | None = None,
     **overrides: Any,
 ) -> Problem:
     """Build a problem from a preset and any fields of Market and Order.
 
     With a ``tape`` (a Recording, or a CSV file; for a file, ``tape_columns`` and ``hours_per_day`` as in
     ``Recording.from_csv``), averages and slice length are the tape's.
+
+    With ``randomise``, every path plays a market of its own, drawn from ranges around that one: "stress", "parameters",
+    or NAME=LOW:HIGH for a field of Market; see ``exec_env.randomise.Ranges``.
 
     Raises:
         ValueError: one sentence naming the option, its value and what is allowed.
@@ -60,14 +68,21 @@ def make_problem(
         raise ValueError(f"{given}: there is no tape")
     market, order = with_overrides(market, order, overrides)
     market.shock_probability(order.slice_length)
+    ranges: Ranges | None = None
     if recording is None:
         source: Source = Simulator(market, order)
+        if randomise is not None:
+            ranges = Ranges.parse(randomise, market)
+            source = RandomisedSimulator(market, order, ranges)
     else:
         recording.check(order)
         recording.starts(order)
         source = RecordedSource(recording, market, order)
+        if randomise is not None:
+            ranges = Ranges.parse(randomise, market, recorded=True)
+            source = RandomisedRecording(recording, market, order, ranges)
     if start.action is not None and levels is None and action in (None, start.action.name):
         action = start.action
     mode = get_action_mode(action or "pace", levels)
     mode.space(order)
-    return Problem(market, order, source, mode, recording)
+    return Problem(market, order, source, mode, recording, ranges)

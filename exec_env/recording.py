@@ -14,15 +14,20 @@ import pandas as pd
 from exec_env.execution import Slice
 from exec_env.market import BPS, Market
 from exec_env.order import Order
-from exec_env.tape import Source, Tape
+from exec_env.tape import Normals, Source, Tape, stress_recorded
 from exec_env.validation import unknown
 
 REQUIRED = ("time", "mid", "spread", "volume")
 OPTIONAL = ("depth",)
 
-GIVEN = frozenset({"temporary_impact", "permanent_impact", "transient_impact", "resilience", "volatility"})
-"""Fields of Market that a tape does not settle: how the price answers to us, and the volatility that risk is charged
-at."""
+_STRESS = {
+    *("stress", "stress_onset", "stress_onset_end", "stress_factor", "shock_rate", "shock_size"),
+    *("regime_rate", "regime_recovery", "regime_liquidity", "regime_volatility"),
+    *("liquidity_reversion", "spread_elasticity", "volatility_elasticity"),
+}
+GIVEN = frozenset({"temporary_impact", "permanent_impact", "transient_impact", "resilience", "volatility"} | _STRESS)
+"""Fields of Market that a tape does not settle: how the price answers to us, the volatility that risk is charged at,
+and the stress, shocks and regimes that recorded slices are put under, with how the rest follows liquidity."""
 
 _USES = {
     "time": "start of each slice; the slice length is the median step",
@@ -231,13 +236,16 @@ class Recording:
                     f"{most:.4g} at max_participation = {order.max_participation:g}; choose at most that"
                 )
 
-    def tape(self, market: Market, order: Order, starts: np.ndarray) -> Tape:
+    def tape(self, market: Market, order: Order, starts: np.ndarray, normals: Normals | None = None) -> Tape:
         """Episodes that begin at the given rows. Impact and decay are the market's averages.
+
+        What the market's stress, shocks and regimes multiply is multiplied on top of what was recorded.
 
         Args:
             market: where η, γ, κ, ρ and σ come from.
             order: its side turns recorded prices into the order's frame.
             starts: first row of each episode. Shape: (n_paths,).
+            normals: for what is random about the stress; without, nothing is. All else in them is zero.
         """
         self.check(order)
         starts = np.asarray(starts)
@@ -270,7 +278,8 @@ class Recording:
             price_shock=moves[rows],
             slippage=np.zeros(n),
         )
-        return Tape(slices, self.mid[rows[:, 0]])
+        none = Normals(*np.zeros((6, 1, order.n_steps)))
+        return Tape(stress_recorded(market, order, slices, normals or none), self.mid[rows[:, 0]])
 
     def describe(self, market: Market, base: Market | None = None) -> str:
         """How each number was used, in lines for a person to read; ``base`` is what impact was scaled from."""
@@ -310,8 +319,38 @@ class RecordedSource(Source):
     def sample(self, rngs: "list[np.random.Generator]", n_paths: int = 1) -> Tape:  # type: ignore[override]
         """``n_paths`` random starts from each generator."""
         possible = self.recording.starts(self.order)
-        drawn = np.concatenate([possible[rng.integers(possible.size, size=n_paths)] for rng in rngs])
-        return self.recording.tape(self.market, self.order, drawn)
+        if not self._draws:
+            drawn = np.concatenate([possible[rng.integers(possible.size, size=n_paths)] for rng in rngs])
+            return self.recording.tape(self.market, self.order, drawn)
+        # Path by path, so that path e never depends on how many are drawn at once.
+        which, z = zip(
+            *((rng.integers(possible.size), self._draw(rng)) for rng in rngs for _ in range(n_paths)), strict=True
+        )
+        return self._tape(possible[list(which)], np.array(z))
+
+    def at(self, starts: np.ndarray, rng: np.random.Generator) -> Tape:
+        """Episodes that begin at the given rows; what is random about the stress is drawn from ``rng``."""
+        if not self._draws:
+            return self.recording.tape(self.market, self.order, starts)
+        return self._tape(starts, np.array([self._draw(rng) for _ in starts]))
+
+    @property
+    def _draws(self) -> bool:
+        """Whether a path takes more than the row that it begins at."""
+        return bool(self._random)
+
+    @property
+    def _random(self) -> list[str]:
+        """Factors of the stress that are drawn."""
+        return [name for name in Normals.used(self.market) if name in ("shock", "onset", "regime")]
+
+    def _draw(self, rng: np.random.Generator) -> np.ndarray:
+        return rng.standard_normal((len(self._random), self.order.n_steps))
+
+    def _tape(self, starts: np.ndarray, z: np.ndarray) -> Tape:
+        zeros = np.zeros((6, len(z), self.order.n_steps))
+        normals = Normals(*zeros, **{name: z[:, i] for i, name in enumerate(self._random)})
+        return self.recording.tape(self.market, self.order, starts, normals)
 
 
 _OPERATORS: dict[type, Callable[..., Any]] = {

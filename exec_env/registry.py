@@ -31,6 +31,9 @@ ENVIRONMENTS: dict[str, EnvSpec] = {
     "AlmgrenChrissVolatilitySpike-v0": EnvSpec("volatility triples half-way", preset="volatility-spike"),
     "AlmgrenChrissImpactRegimeShift-v0": EnvSpec("impact triples half-way", preset="impact-regime-shift"),
     "AlmgrenChrissLiquidityShocks-v0": EnvSpec("liquidity falls at random and recovers", preset="liquidity-shocks"),
+    "AlmgrenChrissRegimeSwitching-v0": EnvSpec(
+        "a poor regime comes and goes: liquidity × 0.3, volatility × 2", preset="regime-switching"
+    ),
     "AlmgrenChrissExtremeShock-v0": EnvSpec("liquidity falls to a tenth half-way", preset="extreme-shock"),
 }
 

@@ -1,31 +1,58 @@
 """Stress regimes: what happens to a market from a moment on."""
 
-from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+import math
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-StressName = Literal["none", "liquidity-collapse", "volatility-spike", "impact-regime-shift", "extreme-shock"]
+from exec_env.validation import unknown
+
+StressName = Literal[
+    "none", "liquidity-collapse", "volatility-spike", "impact-regime-shift", "liquidity-shocks", "extreme-shock"
+]
 
 
 class Factors(NamedTuple):
-    """Multipliers of each slice, known functions of time. Shape of each: (n_steps,)."""
+    """Multipliers of slices. Shape of each: (n_steps,), or (n_paths, n_steps) where they differ from path to path."""
 
-    liquidity: np.ndarray
+    liquidity: Any
     """Of L = e^ℓ; spread, volume, impact and volatility follow with their elasticities."""
-    volatility: np.ndarray
-    impact: np.ndarray
+    volatility: Any
+    impact: Any
     """Of temporary and permanent impact."""
 
 
 @dataclass(frozen=True)
 class Regime:
-    """Multipliers from the onset on."""
+    """What a stress does from its onset on. Factors may be arrays of one entry per path, shape (n_paths, 1)."""
 
     description: str
-    liquidity: float = 1.0
-    volatility: float = 1.0
-    impact: float = 1.0
+    liquidity: Any = 1.0
+    volatility: Any = 1.0
+    impact: Any = 1.0
+    shock: float = 1.0
+    """What a liquidity shock leaves of liquidity, which then recovers."""
+    shock_rate: float = 0.0
+    """Expected number of liquidity shocks. [1/day]"""
+
+    def scaled(self, factor: Any) -> "Regime":
+        """The same stress, but of the severity ``factor``: it replaces the factors that are not one.
+
+        >>> REGIMES["liquidity-collapse"].scaled(0.05).liquidity
+        0.05
+        """
+        names = ("liquidity", "volatility", "impact", "shock")
+        return replace(self, **{name: factor for name in names if getattr(self, name) != 1.0})
+
+    @property
+    def factor(self) -> float:
+        """Its severity: the factor that is not one; one where there is none."""
+        return next((f for f in (self.liquidity, self.volatility, self.impact, self.shock) if f != 1.0), 1.0)
+
+    def factors(self, begun: Any) -> Factors:
+        """Multipliers where the stress has begun (1) or not yet (0)."""
+        return Factors(self.liquidity**begun, self.volatility**begun, self.impact**begun)
 
 
 REGIMES: dict[str, Regime] = {
@@ -33,6 +60,9 @@ REGIMES: dict[str, Regime] = {
     "liquidity-collapse": Regime("liquidity falls to a fifth", liquidity=0.2),
     "volatility-spike": Regime("volatility triples", volatility=3.0),
     "impact-regime-shift": Regime("temporary and permanent impact triple", impact=3.0),
+    "liquidity-shocks": Regime(
+        "liquidity falls by two thirds twice a day on average, and recovers", shock=math.exp(-1.1), shock_rate=2.0
+    ),
     "extreme-shock": Regime("liquidity falls to a tenth", liquidity=0.1),
 }
 """Every stress by name."""
@@ -40,11 +70,33 @@ REGIMES: dict[str, Regime] = {
 assert set(REGIMES) == set(get_args(StressName))
 
 
-def factors(name: str, onset: float, n_steps: int) -> Factors:
-    """Multipliers of a stress that begins after the part ``onset`` of the horizon.
+def begun(onset: float, end: float | None, n_steps: int) -> np.ndarray:
+    """Probability that a stress has begun by each slice. Shape: (n_steps,).
+
+    Args:
+        onset: part of the horizon after which it begins.
+        end: if not None, the onset is uniform between ``onset`` and this.
+        n_steps: slices of the horizon.
+
+    >>> begun(0.5, None, 4).tolist(), begun(0.25, 0.75, 4).tolist()
+    ([0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 0.5, 1.0])
+    """
+    step = np.arange(n_steps)
+    if end is None or end == onset:
+        return (step >= onset * n_steps).astype(float)
+    return np.clip((step / n_steps - onset) / (end - onset), 0.0, 1.0)
+
+
+def factors(name: str, onset: float, n_steps: int, factor: float | None = None) -> Factors:
+    """Multipliers of a stress that begins after the part ``onset`` of the horizon, at a severity of one's own if given.
+
+    Raises:
+        ValueError: for an unknown stress.
 
     >>> factors("liquidity-collapse", 0.5, 4).liquidity.tolist()
     [1.0, 1.0, 0.2, 0.2]
     """
-    regime, stressed = REGIMES[name], np.arange(n_steps) >= onset * n_steps
-    return Factors(*(np.where(stressed, m, 1.0) for m in (regime.liquidity, regime.volatility, regime.impact)))
+    if name not in REGIMES:
+        raise ValueError(unknown("stress", name, REGIMES))
+    regime = REGIMES[name] if factor is None else REGIMES[name].scaled(factor)
+    return regime.factors(begun(onset, None, n_steps))

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from scipy.special import ndtri
 
 from exec_env.arrays import namespace
 from exec_env.execution import Slice
 from exec_env.market import BPS, Market
 from exec_env.order import Order
+from exec_env.stress import Factors
 
 
 class Normals(NamedTuple):
@@ -24,14 +26,19 @@ class Normals(NamedTuple):
     slippage: Any = None
     shock: Any = None
     signal: Any = None
+    onset: Any = None
+    """When a stress begins; its first column alone is used."""
+    regime: Any = None
 
     @staticmethod
     def used(market: Market) -> list[str]:
         """Names of the factors that ``market`` draws; the first six always, so that seeds are comparable."""
         optional = {
             "slippage": market.slippage_noise > 0,
-            "shock": market.shock_rate > 0 and market.shock_size > 0,
+            "shock": market.has_shocks,
             "signal": market.signal_volatility > 0,
+            "onset": market.random_onset,
+            "regime": market.regime_rate > 0,
         }
         return [name for name in Normals._fields if optional.get(name, True)]
 
@@ -116,36 +123,88 @@ class Simulator:
 def shape(market: Market, order: Order, normals: Normals) -> Slice:
     """Shape standard normals into slices, by the equations of ``Market``.
 
-    Works on NumPy arrays and torch tensors of shape (n_paths, n_steps); constants stay plain numbers.
+    Works on NumPy arrays and torch tensors of shape (n_paths, n_steps); constants stay plain numbers. Without normals
+    for them there are no shocks and no poor regime, and a stress of random onset begins in the middle of its onsets;
+    normals that the market has no use for change nothing.
 
     Raises:
         ValueError: when ``shock_rate`` Δ is not a probability.
     """
     dt = order.slice_length
-    liquidity = _liquidity(market, dt, normals)
-    # Where nothing is stressed these stay numbers, which cost nothing.
-    volatility, impact = 1.0, 1.0
-    if market.stress != "none":
-        stress = [_like(f, liquidity) for f in market.stress_factors(order.n_steps)]
-        liquidity = liquidity + namespace(liquidity).log(stress[0])
-        volatility, impact = stress[1], stress[2]
+    begun = _begun(market, normals)
+    liquidity = _liquidity(market, dt, normals, begun)
     profile = 1.0 if market.volume_profile == "flat" else _like(market.profile(order.n_steps), liquidity)
-    variance = market.variance_at(liquidity, dt) * volatility**2
+    variance = market.variance_at(liquidity, dt)
     slippage = (
         0.0 if normals.slippage is None else market.slippage_noise * BPS * market.arrival_price * normals.slippage
     )
-    return Slice(
+    slices = Slice(
         log_liquidity=liquidity,
         half_spread=market.half_spread_at(liquidity, normals.spread),
         volume=market.volume_at(liquidity, normals.volume, dt, profile),
         variance=variance,
         drift=market.arrival_price * dt * _signal(market, dt, normals),
-        temporary=market.temporary_at(liquidity, normals.impact, dt) * impact,
-        permanent=market.permanent_impact * impact,
+        temporary=market.temporary_at(liquidity, normals.impact, dt),
+        permanent=market.permanent_impact,
         decay=market.decay_at(normals.decay, dt),
         price_shock=variance**0.5 * normals.price,
         slippage=slippage,
     )
+    by = _multipliers(market, dt, normals, begun)
+    return slices if by is None else market.stressed(slices, by)
+
+
+def stress_recorded(market: Market, order: Order, slices: Slice, normals: Normals) -> Slice:
+    """Recorded slices under the stress, the shocks and the poor regime of ``market``.
+
+    Args:
+        market: the market.
+        order: the order.
+        slices: of shape (n_paths, n_steps).
+        normals: zeros where the recording settles what happens.
+    """
+    dt, begun = order.slice_length, _begun(market, normals)
+    by = _multipliers(market, dt, normals, begun)
+    if normals.shock is not None:
+        shocks = np.exp(_liquidity(market, dt, normals, begun))
+        by = Factors(shocks, 1.0, 1.0) if by is None else by._replace(liquidity=by.liquidity * shocks)
+    return slices if by is None else market.stressed(slices, by)
+
+
+def _begun(market: Market, normals: Normals) -> Any:
+    """Whether the stress has begun, 1 or 0; None without one. Shape: (n_steps,), or (n_paths, n_steps)."""
+    if market.stress == "none":
+        return None
+    probability = market.stress_begun(normals.liquidity.shape[1])
+    if normals.onset is None or not market.random_onset:
+        return _like((probability > 0.5).astype(float), normals.liquidity)
+    z = normals.onset[:, :1]
+    return 0.0 * z + (z < _like(ndtri(probability), z))
+
+
+def _multipliers(market: Market, dt: float, normals: Normals, begun: Any) -> Factors | None:
+    """What stress and regime multiply slices by; None without either, which costs nothing."""
+    by = None if begun is None else market.regime.factors(begun)
+    if normals.regime is None or market.regime_rate == 0:
+        return by
+    poor = _poor(market, dt, normals.regime)
+    liquidity, volatility = market.regime_liquidity**poor, market.regime_volatility**poor
+    if by is None:
+        return Factors(liquidity, volatility, 1.0)
+    return Factors(by.liquidity * liquidity, by.volatility * volatility, by.impact)
+
+
+def _poor(market: Market, dt: float, z: Any) -> Any:
+    """Whether the market is in the poor regime, 1 or 0, from its stationary law. Shape: (n_paths, n_steps)."""
+    first, there, back = market.regime_probabilities(dt)
+    # Clipped, because never times zero would be no number.
+    stay, switch = np.clip(ndtri([1 - back, there]), -40.0, 40.0).tolist()
+    state = 0.0 * z[:, 0] + (z[:, 0] < float(ndtri(first)))
+    states = [state]
+    for t in range(1, z.shape[1]):
+        state = 0.0 * state + (z[:, t] < switch + (stay - switch) * state)
+        states.append(state)
+    return namespace(state).stack(states, -1)
 
 
 def _like(array: np.ndarray, like: Any) -> Any:
@@ -153,12 +212,17 @@ def _like(array: np.ndarray, like: Any) -> Any:
     return array if isinstance(like, np.ndarray) else like.new_tensor(array)
 
 
-def _liquidity(market: Market, dt: float, normals: Normals) -> Any:
-    """Log liquidity, from its stationary law. Shape: (n_paths, n_steps)."""
+def _liquidity(market: Market, dt: float, normals: Normals, begun: Any) -> Any:
+    """Log liquidity, from its stationary law, multipliers left out. Shape: (n_paths, n_steps)."""
+    market = market.flat
+    shocked = normals.shock is not None and market.has_shocks
+    gated = market.regime.shock_rate > 0  # the shocks are the stress, and begin with it
     state = market.liquidity_volatility * normals.liquidity[:, 0]
     states = [state]
     for t in range(1, normals.liquidity.shape[1]):
-        jump = 0.0 if normals.shock is None else market.jump_at(normals.shock[:, t], dt)
+        jump = market.jump_at(normals.shock[:, t], dt) if shocked else 0.0
+        if shocked and gated:
+            jump = jump * begun[..., t]
         state = market.next_liquidity(state, normals.liquidity[:, t], jump, dt)
         states.append(state)
     return namespace(state).stack(states, -1)

@@ -15,6 +15,7 @@ from exec_env.actions import ActionMode
 from exec_env.execution import Slice, bps
 from exec_env.market import Market
 from exec_env.order import Order
+from exec_env.randomise import Ranges
 from exec_env.rollout import rollout
 from exec_env.tape import Normals, Tape, shape
 
@@ -40,6 +41,7 @@ class TorchMarket:
         order: the order.
         device: torch device.
         dtype: of all tensors. Single precision moves a path's cost by about 1e-5 of it.
+        ranges: what the market of each path is drawn from; by default all are ``market``.
 
     Raises:
         ValueError: for a device that is not to be had here.
@@ -51,8 +53,16 @@ class TorchMarket:
     True
     """
 
-    def __init__(self, market: Market, order: Order, device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        market: Market,
+        order: Order,
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        ranges: Ranges | None = None,
+    ) -> None:
         self.market, self.order, self.dtype, self.device = market, order, dtype, torch_device(device)
+        self.ranges = ranges
         market.shock_probability(order.slice_length)
 
     def generator(self, seed: int) -> torch.Generator:
@@ -61,12 +71,17 @@ class TorchMarket:
 
     def simulate(self, n_paths: int, generator: torch.Generator) -> Tape:
         """Draw paths. Columns have shape (n_paths, n_steps); a slice of all paths is contiguous."""
-        names = Normals.used(self.market)
+        names = Normals.used(self.market) if self.ranges is None else self.ranges.used(self.market)
         size = (len(names), self.order.n_steps, n_paths)
         z = torch.randn(size, generator=generator, device=self.device, dtype=self.dtype)
-        slices = shape(self.market, self.order, Normals(**{name: z[i].T for i, name in enumerate(names)}))
+        market = self.market
+        if self.ranges is not None:
+            own = (n_paths, self.ranges.n_draws)
+            own_z = torch.randn(own, generator=generator, device=self.device, dtype=self.dtype)
+            market = self.ranges.markets(market, own_z)
+        slices = shape(market, self.order, Normals(**{name: z[i].T for i, name in enumerate(names)}))
         price = torch.full((n_paths,), 1.0, device=self.device, dtype=self.dtype) * self.market.arrival_price
-        return Tape(Slice(*(_whole(column, n_paths) for column in slices)), price)  # type: ignore[arg-type]
+        return Tape(Slice(*(_whole(column, n_paths, self.order.n_steps) for column in slices)), price)  # type: ignore[arg-type]
 
     def load(self, tape: Tape) -> Tape:
         """A tape of NumPy arrays, drawn or recorded, as tensors of the device."""
@@ -126,6 +141,6 @@ def torch_device(name: str) -> torch.device:
     return device
 
 
-def _whole(column: Any, n_paths: int) -> Any:
+def _whole(column: Any, n_paths: int, n_steps: int) -> Any:
     """A column of all paths; numbers stay numbers."""
-    return column.expand(n_paths, -1) if getattr(column, "ndim", 0) else column
+    return column.expand(n_paths, n_steps) if getattr(column, "ndim", 0) else column

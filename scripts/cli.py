@@ -58,6 +58,9 @@ class ProblemOptions:
 
     preset: str = ""
     """Named problem to start from; by default the environment's."""
+    randomise: tuple[str, ...] = ()
+    """Every path plays a market of its own: "stress" (every regime, onset and severity random), "parameters" (half to
+    twice), or NAME=LOW:HIGH for a field of Market, such as volatility=0.01:0.04."""
     market: Market = field(default_factory=Market)
     order: Order = field(default_factory=Order)
 
@@ -66,12 +69,14 @@ class ProblemOptions:
         """The preset that --env and --preset name, so that --help shows its values as the defaults."""
         first = _first(argv, default_env)
         preset = get_preset(first.preset or get_spec(first.env).preset)
-        return cls(first.preset, preset.market, preset.order)
+        return cls(first.preset, (), preset.market, preset.order)
 
     def options(self, start: "ProblemOptions", argv: Sequence[str]) -> dict[str, Any]:
         """Options of ``make_problem``: the preset if named, and the fields that the command line names."""
         named = {a.partition("=")[0].lstrip("-").replace("-", "_") for a in argv if a.startswith("--")}
         changed: dict[str, Any] = {"preset": self.preset} if self.preset else {}
+        if self.randomise:
+            changed["randomise"] = list(self.randomise)
         for part in ("market", "order"):
             ours, theirs = getattr(self, part), getattr(start, part)
             for f in dataclasses.fields(ours):

@@ -85,6 +85,8 @@ def main(argv: Sequence[str]) -> None:
     start = ProblemOptions.start(argv, _DEFAULT)
     args = parse(Arguments, argv, __doc__, Arguments(problem=start))
     problem = make_problem(**args.problem.options(start, argv))
+    if problem.ranges:
+        raise ValueError("--randomise: an order is executed in one market")
     _, agent = resolve(args.options.agent, problem.market, problem.order)
     live = LiveExecutor(agent, problem.order, problem.market, args.options.hours_per_day)
     for line in sys.stdin:

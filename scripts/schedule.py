@@ -80,6 +80,8 @@ def main(argv: Sequence[str]) -> None:
     start = ProblemOptions.start(argv, "AlmgrenChriss-v0")
     args = parse(Arguments, argv, __doc__, Arguments(problem=start))
     problem = make_problem(**args.problem.options(start, argv))
+    if problem.ranges:
+        raise ValueError("--randomise: a schedule is that of one market")
     market, order = problem.market, problem.order
     impact = Impact.of(market, order)
     refuse_existing(args.options.out)

@@ -6,6 +6,9 @@ Examples:
   python scripts/train.py dqn --side buy --shares 400000       any field of Market and Order is an option
   python scripts/train.py dqn --tape market.csv --shares 5000  on a recorded market
   python scripts/train.py ppo --env AlmgrenChrissContinuous-v0 an agent of Stable-Baselines3, on a continuous action
+  python scripts/train.py dqn --randomise stress               every path under a stress of its own, or none
+  python scripts/train.py ppo --randomise parameters volatility=0.01:0.06
+                                                               every path in a market drawn from ranges
   python scripts/train.py --resume runs/dqn-1                  go on with a run that was interrupted
 
 Defaults of training and agent are those tuned for the environment: agents/AGENT.yaml. The run folder keeps the agent

@@ -11,7 +11,7 @@ from scipy.stats import norm
 
 from baselines.adaptive import Adaptive
 from baselines.optimal import Optimal
-from exec_env import lq
+from exec_env import liquidity_grid
 from exec_env.actions import ActionMode
 from exec_env.dynamic_programming import Solution, solve
 from exec_env.execution import Book, Slice, bps, terms, trade
@@ -39,10 +39,9 @@ def excess(agent: Any, solution: Solution, tape: Tape) -> np.ndarray:
     constraints jumps with liquidity, beyond what was to be expected, takes nearly all of that out.
     """
     market, order, linear = solution.market, solution.order, solution.linear
-    (z, w), dt = lq.gauss_hermite(9), order.slice_length
+    (z, w), dt = liquidity_grid.gauss_hermite(9), order.slice_length
     shifts = np.log(market.stress_factors(order.n_steps).liquidity)
-    p = market.shock_probability(dt)
-    jumps = ((0.0, 1 - p), (market.shock_size, p)) if p > 0 and market.shock_size > 0 else ((0.0, 1.0),)
+    p, comes = market.shock_probability(dt), solution.linear.regimes.shocks[:, 0]
     total, ahead = 0.0, [(market.liquidity_volatility * z[:, None], 1.0)]
     for t, step in enumerate(rollout(agent.act, tape, market, order, ActionMode("shares"))):
         book, now = step.before, step.now
@@ -51,7 +50,8 @@ def excess(agent: Any, solution: Solution, tape: Tape) -> np.ndarray:
         total = total + linear.excess(t, step.fill.shares - step.fill.block, *state)
         expected = sum(q * w @ solution.price(t, book.remaining, book.transient, l + shifts[t]) for l, q in ahead)
         total = total + expected - solution.price(t, book.remaining, book.transient, now.log_liquidity)
-        l = now.log_liquidity - shifts[t]
+        l, shocks = now.log_liquidity - shifts[t], bool(comes[min(t + 1, order.n_steps - 1)])
+        jumps = ((0.0, 1 - p), (market.shocks[1], p)) if shocks else ((0.0, 1.0),)
         ahead = [(market.next_liquidity(l, z[:, None], jump, dt), q) for jump, q in jumps]
     return total * bps(order.shares * market.arrival_price)
 
@@ -170,6 +170,8 @@ def test_it_converges_within_the_stated_error(features: Any) -> None:
         ({"stress": "extreme-shock"}, {}),
         ({"stress": "impact-regime-shift", "volume_profile": "u-shaped"}, {"risk_aversion": 1e-5}),
         ({"shock_rate": 20.0, "shock_size": 1.0, "slippage_noise": 1.0}, {"side": "buy"}),
+        ({"stress": "liquidity-shocks", "stress_factor": 0.2}, {}),
+        ({"liquidity_volatility": 0.0, "shock_rate": 20.0, "shock_size": 1.0}, {}),
         ({"signal": 0.05}, {"max_participation": None}),
         ({"signal": -0.05, "half_spread": 0.0}, {"terminal_penalty": 1.0}),
         ({"transient_impact": 0.0, "spread_elasticity": -0.8}, {"risk_aversion": 0.0}),
@@ -187,6 +189,39 @@ def test_its_rule_attains_the_value_in_monte_carlo(features: dict[str, Any], ter
     gain, error = mean_and_error(theirs - ours)
     assert gain > -3 * error - 1e-4
     assert solution.value_bps >= solution.linear.bound_bps
+
+
+@pytest.mark.parametrize(
+    "features",
+    [
+        {"regime_rate": 20.0, "regime_recovery": 40.0, "regime_liquidity": 0.4},
+        {"stress": "volatility-spike", "stress_onset": 0.1, "stress_onset_end": 0.9, "stress_factor": 6.0},
+    ],
+)
+def test_with_regimes_that_show_its_rule_attains_the_value(features: dict[str, Any]) -> None:
+    market, order = Market(**features), replace(SHORT, max_participation=0.2)
+    solution, tape = solve(market, order), Tape.simulate(market, order, 12_000, seed=4)
+    chain, sigma = solution.linear.regimes, market.volatility * market.arrival_price * order.slice_length**0.5
+    totals = []
+    for agent in (Optimal(market, order), Adaptive(market, order)):
+        total = np.zeros(tape.n_paths)
+        for t, step in enumerate(rollout(agent.act, tape, market, order, ActionMode("shares"))):
+            book, now, shares = step.before, step.now, step.fill.shares - step.fill.block
+            state = book.remaining, book.transient, 0.0, now.half_spread, now.log_liquidity
+            regime = chain.likely(market, t, now.log_liquidity, now.variance**0.5 / sigma).argmax(0)
+            each = [solution.linear.excess(t, shares, *state, k) for k in range(chain.n_regimes)]
+            total += np.choose(regime, each)
+        totals.append(total * bps(order.shares * market.arrival_price))
+    mean, error = mean_and_error(totals[0])
+    assert mean > 10 * error  # the cap binds
+    assert abs(solution.linear.cost_bps + mean - solution.value_bps) < 3 * error + 2 * solution.error_bps
+    gain, error = mean_and_error(totals[1] - totals[0])
+    assert gain > -3 * error
+
+
+def test_regimes_that_are_alike_are_none() -> None:
+    alike = solve(Market(regime_rate=5.0, regime_liquidity=1.0, regime_volatility=1.0), SHORT, 16)
+    assert alike.value_bps == pytest.approx(solve(Market(), SHORT, 16).value_bps, rel=1e-9)
 
 
 def test_the_default_optimum_is_between_the_bound_and_the_clipped_rule_and_attained() -> None:
@@ -237,7 +272,6 @@ def test_the_rule_knows_the_cap_and_trades_sooner() -> None:
     ("market", "resolution", "message"),
     [
         (Market(signal_volatility=0.1), 32, "Market.signal_volatility = 0.1: must be 0"),
-        (Market(liquidity_volatility=0.0, shock_rate=1.0, shock_size=1.0), 32, "Market.shock_rate = 1.0: must be 0"),
         (Market(half_spread=torch.tensor(2.5)), 32, "half_spread is a tensor"),
         (Market(permanent_impact=1e-3), 32, "no optimum"),
         (Market(), 20, "resolution = 20: must be a multiple of 16"),

@@ -21,6 +21,7 @@ from exec_env.harness.agent import Agent, resolve_all, run_of
 from exec_env.harness.metrics import REFERENCE, summarise
 from exec_env.harness.storage import new_folder, read_yaml, write_yaml
 from exec_env.problem import Problem, make_problem
+from exec_env.recording import RecordedSource
 from exec_env.registry import get_spec
 from exec_env.rollout import rollout
 from exec_env.tape import Tape
@@ -216,6 +217,8 @@ def find_bound(problem: Problem) -> tuple[float | None, str]:
     """Lower bound on J [bps], or None and the reason why there is none."""
     if problem.recording:
         return None, "the paths are recorded"
+    if problem.ranges:
+        return None, "every path has a market of its own"
     try:
         return lq.solve(problem.market, problem.order).bound_bps, ""
     except ValueError as error:
@@ -226,6 +229,8 @@ def find_optimum(problem: Problem) -> tuple[dynamic_programming.Solution | None,
     """The constrained optimum, or None and a note on why there is none."""
     if problem.recording:
         return None, ("no best achievable value: the paths are recorded",)
+    if problem.ranges:
+        return None, ("no best achievable value: every path has a market of its own",)
     try:
         return dynamic_programming.solve(problem.market, problem.order), ()
     except ValueError as error:
@@ -264,8 +269,8 @@ def _tapes(problem: Problem, episodes: int, seed: int, rows: np.ndarray | None) 
     """The paths, some at a time; how many at a time changes nothing in them."""
     rng = np.random.default_rng(seed)
     for i in range(0, episodes, _CHUNK):
-        if rows is not None and problem.recording is not None:
-            tape = problem.recording.tape(problem.market, problem.order, rows[i : i + _CHUNK])
+        if rows is not None and isinstance(problem.source, RecordedSource):
+            tape = problem.source.at(rows[i : i + _CHUNK], rng)
         else:
             tape = problem.source.sample([rng], min(_CHUNK, episodes - i))
         yield tape.by_slice()
@@ -274,6 +279,8 @@ def _tapes(problem: Problem, episodes: int, seed: int, rows: np.ndarray | None) 
 def _plain(value: Any) -> Any:
     """A value as YAML can keep it, for the record."""
     value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
     return value if value is None or isinstance(value, int | float | str | dict) else str(value)
 
 

@@ -107,3 +107,14 @@ def test_the_tail_trained_policy_has_the_thinner_tail(tmp_path: Path) -> None:
 def test_a_recorded_market_is_refused(tmp_path: Path, tape_csv: Path) -> None:
     with pytest.raises(ValueError, match="pathwise draws fresh paths from the market's equations"):
         fit(tmp_path / "run", tape=tape_csv)
+
+
+def test_it_learns_on_markets_drawn_for_each_path(tmp_path: Path) -> None:
+    config = TrainConfig(steps=12_800, num_envs=16, intervals=2, check_episodes=50)
+    settings = PathwiseConfig(hidden=(8,), paths=128)
+    for folder in ("one", "again"):
+        train("pathwise", tmp_path / folder, config, settings, randomise=["stress"], **SMALL)
+    one, again = ((tmp_path / folder / "best/weights.pt").read_bytes() for folder in ("one", "again"))
+    assert one == again
+    train("pathwise", tmp_path / "plain", config, settings, **SMALL)
+    assert (tmp_path / "plain/best/weights.pt").read_bytes() != one

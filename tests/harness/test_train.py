@@ -460,3 +460,19 @@ def test_seeds_of_different_purposes_and_neighbouring_seeds_do_not_meet() -> Non
     assert len(seeds) == 150
     assert all(0 <= s < 2**63 for s in seeds)
     assert child_seed(0, 1, 0) == child_seed(0, 1, 0)
+
+
+@pytest.mark.parametrize("agent", LEARNERS)
+def test_any_learner_trains_on_markets_drawn_for_each_path_and_goes_on(agent: str, tmp_path: Path) -> None:
+    run = fit(tmp_path / "run", agent, randomise=["stress", "volatility=0.01:0.04"])
+    assert yaml.safe_load((run / "config.yaml").read_text())["options"]["randomise"][0] == "stress"
+    assert "gap_percent" not in pd.read_csv(run / "progress.csv")
+    cut = Path(shutil.copytree(run, tmp_path / "cut"))
+    plain = fit(tmp_path / "plain", agent)
+    assert (plain / "best/weights.pt").read_bytes() != (run / "best/weights.pt").read_bytes()
+    resume(cut)
+    assert_same_run(run, cut)
+    small = {"n_steps": 5, "shares": 2.5e4}
+    both = evaluate(["twap", run], episodes=50, randomise=["stress", "volatility=0.01:0.04"], **small)
+    assert not any("was trained on" in note for note in both.notes)
+    assert any("was trained on" in note for note in evaluate([run], episodes=5, **small).notes)

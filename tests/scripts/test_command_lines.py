@@ -17,7 +17,7 @@ from agents.ppo import PPO, PPOConfig, StablePPO
 from exec_env import ActionMode, Order
 from exec_env.harness.agent import Setup, load_run
 from exec_env.harness.weights import Head
-from scripts import benchmark, evaluate, export, report, train
+from scripts import benchmark, evaluate, export, report, schedule, stress, train
 from scripts.cli import run
 
 ROOT = Path(__file__).parents[2]
@@ -154,6 +154,30 @@ def test_a_report_of_a_tape_is_one_page_and_the_table_is_printed(tmp_path: Path,
     assert '<table id="summary">' in out.read_text()
 
 
+def test_agents_are_put_under_stress_on_a_tape(tmp_path: Path, tape_csv: Path) -> None:
+    out = tmp_path / "out"
+    regimes = [
+        "--randomise",
+        "stress",
+        "--regimes",
+        "normal",
+        "liquidity-collapse",
+        "--severity",
+        "0.5",
+        "0.1",
+        "--onset-end",
+        "0.9",
+    ]
+    tape = ["--tape", tape_csv, *COLUMNS, "--shares", "50000", "--n-steps", "10"]
+    done = python(
+        "scripts/stress.py", "twap", "pov", "--told", *regimes, *tape, "--episodes", "30", "--out", out, "--quiet"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "liquidity-collapse × 0.1: no bound" in done.stdout
+    assert "randomised: no bound" in done.stdout
+    assert {p.name for p in out.iterdir()} >= {"stress.csv", "best.csv", "heat_map.png", "severity.png"}
+
+
 def test_a_wrong_name_is_one_line_and_exit_status_two(tmp_path: Path) -> None:
     done = python("scripts/evaluate.py", "twop", "--out", tmp_path / "out")
     assert done.returncode == 2
@@ -189,6 +213,7 @@ def test_the_benchmark_prints_and_keeps_tables_and_a_picture(tmp_path: Path) -> 
         (train, ["Examples:", "--volatility", "--hidden", "One of: ddqn, dqn", "[shares]", "--resume"]),
         (report, ["Examples:", "--volatility", "twap and adaptive are added", "--tape-columns", "report.html"]),
         (benchmark, ["Examples:", "--num-envs", "CartPole"]),
+        (stress, ["Examples:", "--severity", "--onset-end", "oracle", "--volatility", "--tape"]),
         (export, ["Examples:", "runs/ppo-1", "PPO.load", "Run folder", "only load such files from people you trust"]),
     ],
 )
@@ -246,6 +271,15 @@ def test_help_shows_the_values_of_the_preset_that_was_named(call: Callable[..., 
         (train, ["--resume", "{tmp}"], "error: {tmp}/config.yaml: no such file; is {tmp} a run folder?"),
         (train, ["dqn", "--action", "fraction", "--run", "{tmp}/run"], "error: action 'fraction': DQN needs"),
         (train, ["dqn", "--device", "toaster", "--run", "{tmp}/run"], "toaster"),
+        (train, ["dqn", "--randomise", "stres"], "error: randomise: unknown ranges 'stres'; did you mean 'stress'?"),
+        (evaluate, ["twap", "--randomise", "volatility=2:1"], "the lowest value is above the highest"),
+        (schedule, ["--randomise", "stress"], "error: --randomise: a schedule is that of one market"),
+        (stress, ["twop"], "error: unknown agent 'twop'; did you mean 'twap'?"),
+        (stress, ["--regimes", "panic"], "error: unknown regime 'panic'"),
+        (stress, ["--out", "{tmp}"], "error: --out {tmp} exists: choose another folder"),
+        (stress, ["--stress", "extreme-shock"], "error: --stress: is what this command line varies; use --regimes"),
+        (stress, ["--severity", "0"], "error: Market.stress_factor = 0.0: must be a finite number > 0"),
+        (stress, ["--onset", "0.9", "--onset-end", "0.1"], "stress_onset_end = 0.1: must not be before"),
         (export, ["{tmp}", "model.zip"], "is {tmp} a run folder?"),
         (export, ["{dqn}", "model.zip"], "error: {dqn}: its agent, a DQN, is not on Stable-Baselines3"),
         (export, ["{ppo}", "{tape}"], "error: {tape} exists: choose another file, so that nothing is overwritten"),

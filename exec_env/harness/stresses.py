@@ -1,0 +1,328 @@
+"""Agents under stress: every regime on its own common paths, through ``evaluate``; who is best, and how surely."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from exec_env.actions import ActionMode
+from exec_env.harness.agent import Agent, resolve_all
+from exec_env.harness.evaluate import Evaluation, evaluate
+from exec_env.harness.metrics import Z95
+from exec_env.harness.storage import new_folder, write_yaml
+from exec_env.problem import make_problem
+from exec_env.registry import get_spec
+from exec_env.stress import REGIMES
+from exec_env.validation import unknown
+
+NORMAL, SWITCHING, RANDOMISED = "normal", "regime-switching", "randomised"
+NAMES = (NORMAL, *(name for name in REGIMES if name != "none"), SWITCHING)
+"""Regimes that agents are put under."""
+TOLD = " (told)"
+"""What the label of an agent ends with that was built from the market under stress."""
+LEFT = 0.01
+"""A path is completed where no more than this part of the order is left for the closing block: an optimal rule leaves
+a little on purpose, where a small block costs less than a larger trade before it."""
+_DRAWS = 2000  # of the bootstrap
+_BLOCK = 250  # of these at once
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A regime at a severity."""
+
+    regime: str
+    factor: float | None
+    """What the regime multiplies by; None where there is none."""
+    options: dict[str, Any]
+    """Of ``evaluate``."""
+    label: str
+    """What it is called in tables and pictures."""
+
+
+def scenarios(
+    regimes: Sequence[str] = NAMES,
+    severities: Sequence[float] = (),
+    onset: float = 0.5,
+    onset_end: float | None = None,
+) -> list[Scenario]:
+    """Regimes by name, each at its own severity or at all of those given.
+
+    Args:
+        regimes: of ``NAMES``.
+        severities: factors. Of liquidity (of what a shock leaves of it, of liquidity in the poor regime), volatility or
+            impact, whichever the regime multiplies.
+        onset: part of the horizon after which a stress begins.
+        onset_end: the onset is uniform between ``onset`` and this; None: it is fixed.
+
+    Raises:
+        ValueError: for an unknown regime, or none.
+
+    >>> [s.label for s in scenarios(["normal", "liquidity-collapse"], [0.5, 0.1])]
+    ['normal', 'liquidity-collapse × 0.5', 'liquidity-collapse × 0.1']
+    """
+    found = []
+    for name in regimes:
+        if name not in NAMES:
+            raise ValueError(unknown("regime", name, NAMES))
+        if name == NORMAL:
+            found.append(Scenario(name, None, {}, name))
+            continue
+        for factor in severities or (None,):
+            options: dict[str, Any]
+            if name == SWITCHING:
+                options = {"regime_rate": 2.0} | ({} if factor is None else {"regime_liquidity": factor})
+            else:
+                options = {"stress": name, "stress_onset": onset, "stress_onset_end": onset_end}
+                options |= {} if factor is None else {"stress_factor": factor}
+            label = name if len(severities) < 2 and factor is None else f"{name} × {factor:g}"
+            found.append(Scenario(name, factor, options, label))
+    if not found:
+        raise ValueError(f"no regimes: name at least one of {', '.join(NAMES)}")
+    return found
+
+
+@dataclass(frozen=True)
+class Stressed:
+    """What every agent did under every regime."""
+
+    table: pd.DataFrame
+    """One row per regime and agent: ``label``, ``regime``, ``factor``, ``agent``; ``bound_bps`` and ``best_bps``, the
+    best achievable value within the cap, where it was asked for; all columns of ``Evaluation.per_agent``;
+    ``completed_percent``, the share of paths that are completed within the cap; ``regret``, what J is above the best
+    achievable value, or the bound where there is none; ``added_regret``, by how much more than in the normal regime:
+    what the change of regime costs the agent beyond what it costs whoever does best [bps]."""
+    best: pd.DataFrame
+    """One row per regime, of agents that were not told: ``best`` by J, ``runner_up``, ``difference`` of the two on the
+    same paths (negative: the best is better) with its 95 % interval ``low``, ``high`` [bps], and ``probability`` [%],
+    by bootstrap over paths, that the best is the best of all."""
+    notes: tuple[str, ...] = ()
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def has_bounds(self) -> bool:
+        """Whether every regime has a bound, so that gaps can be compared."""
+        return bool(self.table["gap_percent"].notna().all())
+
+    def above(self) -> pd.DataFrame:
+        """How far J is above the bound, or where there is none above the best agent [%]; agents by regimes."""
+        if self.has_bounds:
+            values = self.table["gap_percent"]
+        else:
+            least = self.table.groupby("label")["objective_mean"].transform("min")
+            values = 100 * (self.table["objective_mean"] - least) / least.abs()
+        return self._by_regime(values)
+
+    def completed(self) -> pd.DataFrame:
+        """Share of paths that are completed within the cap [%]; agents by regimes."""
+        return self._by_regime(self.table["completed_percent"])
+
+    def _by_regime(self, values: pd.Series) -> pd.DataFrame:
+        wide = self.table.assign(value=values).pivot(index="agent", columns="label", values="value")
+        return wide.loc[self.settings["agents"], self.settings["regimes"]]
+
+    def text(self) -> str:
+        """Tables for a terminal."""
+        lines = []
+        for label, rows in self.table.groupby("label", sort=False):
+            bound = rows["bound_bps"].iloc[0]
+            said = "no bound" if np.isnan(bound) else f"oracle bound {bound:.3f} bps"
+            best_bps = rows["best_bps"].iloc[0]
+            said += "" if np.isnan(best_bps) else f", best achievable {best_bps:.3f} bps"
+            lines += [f"\n{label}: {said}", _shown(rows).to_string()]
+            best = self.best.set_index("label").loc[label]
+            if isinstance(best["runner_up"], str):
+                lead, low, high = (0.0 - best[name] for name in ("difference", "high", "low"))
+                lines.append(
+                    f"best that nobody told: {best['best']}, by {lead:.3f} bps [{low:.3f}, {high:.3f}] over "
+                    f"{best['runner_up']}; the best of all with {best['probability']:.1f} %"
+                )
+        lines += ["", "bps of the arrival notional; ± is one standard error; [ ] is a 95 % interval"]
+        lines += ["regret: J above the best achievable, if computed, else above the bound; added: more than normal"]
+        lines += [f"completed: at most {LEFT:.0%} of the order is left for the closing block", *self.notes]
+        return "\n".join(lines).strip()
+
+    def save(self, folder: str | Path) -> Path:
+        """Write ``stress.csv``, ``best.csv``, ``stress.yaml`` and the pictures into a new folder.
+
+        Raises:
+            ValueError: when the folder exists.
+        """
+        from exec_env.harness.stress_plots import heat_map, severities
+
+        folder = new_folder(folder)
+        write_yaml(folder / "stress.yaml", self.settings)
+        self.table.to_csv(folder / "stress.csv", index=False)
+        self.best.to_csv(folder / "best.csv", index=False)
+        heat_map(self).savefig(folder / "heat_map.png", dpi=130)
+        if self.table.groupby("regime")["factor"].nunique().max() > 1:
+            severities(self).savefig(folder / "severity.png", dpi=130)
+        return folder
+
+
+def stress(
+    agents: Iterable[str | Path | Agent],
+    among: Sequence[Scenario],
+    env_id: str = "AlmgrenChriss-v0",
+    episodes: int = 10_000,
+    seed: int = 0,
+    starts: Literal["random", "rolling"] = "random",
+    told: Sequence[str] = (),
+    progress: bool = False,
+    optimum: bool = False,
+    **overrides: Any,
+) -> Stressed:
+    """Put every agent under every regime; within a regime all play the same paths.
+
+    Args:
+        agents: as of ``evaluate``. Baselines are built from the market without stress: nobody told them.
+        among: regimes, from ``scenarios``.
+        env_id: a registered id.
+        episodes: number of paths of each regime.
+        seed: of the paths.
+        starts: where episodes of a recorded tape begin.
+        told: names of baselines that take part once more, built from the market under stress. One that cannot is left
+            out, and a note says why.
+        progress: whether to show a progress bar.
+        optimum: whether to compute the best achievable value of each regime too; it takes seconds for each.
+        **overrides: fields of Market and Order, ``preset``, ``tape``; with ``randomise`` there is one regime more, of
+            paths drawn as in training.
+
+    Raises:
+        ValueError: as ``evaluate``.
+    """
+    among, drawn = list(among), overrides.pop("randomise", None)
+    if drawn is not None:
+        among.append(Scenario(RANDOMISED, None, {"randomise": drawn}, RANDOMISED))
+    problem = make_problem(**({"preset": get_spec(env_id).preset} | overrides))
+    unaware = {
+        name: _Labelled(name, agent) for name, agent in resolve_all(agents, problem.market, problem.order).items()
+    }
+    labels = [*unaware, *(name + TOLD for name in told)]
+    # What cannot be is refused before any work.
+    problems = [make_problem(**({"preset": get_spec(env_id).preset} | overrides | s.options)) for s in among]
+    tables, best, notes = [], [], []
+    pairs = tqdm(
+        zip(among, problems, strict=True), total=len(among), unit=" regimes", disable=not progress, desc="stress"
+    )
+    for scenario, here in pairs:
+        options = overrides | scenario.options
+        taking_part = list(unaware.values())
+        for name in told if scenario.regime not in (NORMAL, RANDOMISED) else ():
+            try:
+                (agent,) = resolve_all([name], here.market, here.order).values()
+            except ValueError as error:
+                notes.append(f"{name}{TOLD} left out of {scenario.label}: {error}")
+            else:
+                taking_part.append(_Labelled(name + TOLD, agent))
+        found = evaluate(taking_part, env_id, episodes, seed, starts, n_examples=0, optimum=optimum, **options)
+        tables.append(_rows(scenario, found))
+        best.append({"label": scenario.label} | _ranked(found, seed))
+    settings = {"env": env_id, "episodes": episodes, "seed": seed, "agents": labels}
+    settings |= {"regimes": [s.label for s in among], "options": [dict(s.options) for s in among]}
+    settings |= {
+        "overrides": {k: v if isinstance(v, int | float | str | dict | None) else str(v) for k, v in overrides.items()}
+    }
+    table = pd.concat(tables, ignore_index=True)
+    table["regret"] = table["objective_mean"] - table["best_bps"].fillna(table["bound_bps"])
+    normal = table[table["regime"] == NORMAL].set_index("agent")["regret"]
+    table["added_regret"] = table["regret"] - table["agent"].str.removesuffix(TOLD).map(normal)
+    settings["agents"] = [name for name in labels if name in set(table["agent"])]
+    return Stressed(table, pd.DataFrame(best), tuple(notes), settings)
+
+
+class _Labelled:
+    """An agent under a name of ours."""
+
+    def __init__(self, name: str, agent: Agent) -> None:
+        self.name, self._agent = name, agent
+        self.action_mode: str | ActionMode = agent.action_mode
+
+    def act(self, observations: np.ndarray) -> np.ndarray:
+        return self._agent.act(observations)
+
+
+def _rows(scenario: Scenario, found: Evaluation) -> pd.DataFrame:
+    """The table of one regime."""
+    left = found.per_path["shares_left"] <= LEFT * found.problem.order.shares
+    completed = 100 * left.groupby(found.per_path["agent"], observed=True).mean()
+    rows = found.per_agent.assign(completed_percent=completed).rename_axis("agent").reset_index()
+    front = {"label": scenario.label, "regime": scenario.regime, "factor": scenario.factor}
+    for i, (name, value) in enumerate(front.items()):
+        rows.insert(i, name, value)
+    bound = np.nan if found.bound_bps is None else found.bound_bps
+    best = np.nan if found.optimum is None else found.optimum.value_bps
+    return rows.assign(
+        agent=rows["agent"].astype(str), bound_bps=bound, best_bps=best, factor=rows["factor"].astype(float)
+    )
+
+
+def _ranked(found: Evaluation, seed: int) -> dict[str, Any]:
+    """The best agent and the next, and how surely the one is before the other, and before all."""
+    order = [name for name in found.per_agent.index.astype(str) if not name.endswith(TOLD)]
+    if len(order) == 1:
+        return {"best": order[0], "runner_up": None}
+    by_agent = dict(tuple(found.per_path.groupby("agent", observed=True)["objective"]))
+    costs = np.stack([by_agent[name].to_numpy() for name in order])  # best first
+    n = found.n_independent
+    difference = costs[0] - costs[1]
+    half = Z95 * difference.std(ddof=1) / n**0.5 if n > 1 else np.nan
+    mean = float(difference.mean())
+    return {
+        "best": order[0],
+        "runner_up": order[1],
+        "difference": mean,
+        "low": mean - half,
+        "high": mean + half,
+        "probability": 100 * probability_of_being_best(costs, n, seed)[0],
+    }
+
+
+def probability_of_being_best(costs: np.ndarray, n_independent: int, seed: int = 0) -> np.ndarray:
+    """How often each agent's mean cost is the lowest, over resamples of the paths; equals share.
+
+    Args:
+        costs: of each agent on the same paths. Shape: (n_agents, n_paths).
+        n_independent: how many of the paths are independent; resampled means spread as those of so many do.
+        seed: of the bootstrap.
+
+    Returns:
+        Probabilities that add up to one. Shape: (n_agents,).
+
+    Source: Efron (1979), "Bootstrap methods"; on paired differences, as all agents play each resampled path.
+
+    >>> costs = np.array([[1.0, 2.0, 3.0], [1.5, 2.5, 3.5]])
+    >>> probability_of_being_best(costs, 3).tolist()
+    [1.0, 0.0]
+    """
+    rng, (n_agents, n) = np.random.default_rng(seed), costs.shape
+    mean = costs.mean(1)
+    wider = (n / min(n, n_independent)) ** 0.5
+    wins = np.zeros(n_agents)
+    for _ in range(_DRAWS // _BLOCK):
+        counts = rng.multinomial(n, np.full(n, 1 / n), size=_BLOCK)
+        resampled = mean + wider * (counts @ costs.T / n - mean)
+        least = resampled <= resampled.min(1, keepdims=True) + 1e-12 * np.abs(mean).max()
+        wins += (least / least.sum(1, keepdims=True)).sum(0)
+    return wins / wins.sum()
+
+
+def _shown(rows: pd.DataFrame) -> pd.DataFrame:
+    """The main columns as text."""
+    columns = {
+        "J": rows["objective_mean"].map("{:.3f}".format) + rows["objective_se"].map(" ± {:.3f}".format),
+        "regret": rows["regret"].map("{:.3f}".format),
+        "added": rows["added_regret"].map("{:+.3f}".format),
+        "above bound %": rows["gap_percent"].map("{:+.2f}".format),
+        "shortfall": rows["shortfall_mean"].map("{:.2f}".format) + rows["shortfall_se"].map(" ± {:.2f}".format),
+        "std": rows["shortfall_std"].map("{:.1f}".format),
+        "Sharpe": rows["sharpe"].map("{:.3f}".format),
+        "CVaR 95": rows["cvar95"].map("{:.1f}".format),
+        "completed %": rows["completed_percent"].map("{:.1f}".format),
+    }
+    shown = pd.DataFrame(columns).set_index(rows["agent"].to_numpy())
+    return shown.map(lambda cell: "-" if "nan" in cell and "±" not in cell else cell.replace("± nan", ""))

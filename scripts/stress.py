@@ -1,0 +1,118 @@
+"""Put agents under stress: every agent in every regime, tables, CSV files and a heat map.
+
+Within a regime all agents play the same paths. The bound of a regime is that of an oracle who knows when it comes.
+Agents are named as for evaluate.py; baselines are built from the market without stress, because nobody told them.
+Those of --told take part once more, built from the market under stress.
+
+Regimes: normal, liquidity-collapse (liquidity × 0.2), volatility-spike (× 3), impact-regime-shift (temporary and
+permanent × 3), liquidity-shocks (to a third, twice a day, recovering), extreme-shock (liquidity × 0.1), and
+regime-switching (a poor regime, liquidity × 0.3 and volatility × 2, comes and goes).
+
+Examples:
+  python scripts/stress.py                                     baselines in every regime
+  python scripts/stress.py twap adaptive runs/dqn-1 runs/dqn-2 agents of your choice
+  python scripts/stress.py --onset 0.2 --onset-end 0.8         a stress that comes at a random moment
+  python scripts/stress.py --regimes liquidity-collapse --severity 0.5 0.2 0.1 0.05
+                                                               liquidity drops by 50, 80, 90 and 95 %
+  python scripts/stress.py runs/pathwise-1 runs/pathwise-2 --randomise stress --optimum
+                                                               and on paths as an agent was trained on with --randomise
+  python scripts/stress.py twap pov --tape market.csv --shares 5000
+                                                               a recorded market, its slices multiplied
+  python scripts/stress.py twap runs/pathwise-1 --risk-aversion 1e-5 --side buy --out runs/stressed
+                                                               any field of Market and Order
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import tyro
+
+from exec_env.harness.storage import free_folder, new_folder
+from exec_env.harness.stresses import NAMES, scenarios, stress
+from scripts.cli import ProblemOptions, TapeOptions, parse, refuse_existing, run
+
+_SWEPT = {
+    "stress": "--regimes",
+    "stress_factor": "--severity",
+    "stress_onset": "--onset",
+    "stress_onset_end": "--onset-end",
+    "regime_rate": "--regimes",
+    "regime_liquidity": "--severity",
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Who is put under which stress, and where the result goes."""
+
+    agents: tyro.conf.Positional[tuple[str, ...]] = ("twap", "pov", "almgren-chriss", "static", "adaptive")
+    """Baseline names, run folders, or module:Class; any mix."""
+    told: tuple[str, ...] = ("adaptive",)
+    """Baselines that take part once more and know the stress: how often it comes and, if fixed, when."""
+    env: str = "AlmgrenChriss-v0"
+    """Environment id."""
+    regimes: tuple[str, ...] = NAMES
+    """Regimes; see above."""
+    severity: tuple[float, ...] = ()
+    """Factors to sweep, of whatever a regime multiplies; by default each regime's own."""
+    onset: float = 0.5
+    """Part of the horizon after which a stress begins."""
+    onset_end: float | None = None
+    """The onset is random, uniform between --onset and this."""
+    episodes: int = 10_000
+    """Number of common paths of each regime."""
+    seed: int = 0
+    """Of the paths."""
+    starts: Literal["random", "rolling"] = "random"
+    """Where episodes of a recorded tape begin: at random rows, or evenly spread over all that fit."""
+    out: Path | None = None
+    """Folder to create; by default runs/stress-1, or the first number that is free."""
+    optimum: bool = False
+    """Compute the best achievable value within the cap in each regime too; it takes seconds for each."""
+    quiet: bool = False
+    """Show no progress bar."""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """All options."""
+
+    options: Options = field(default_factory=Options)
+    tape: TapeOptions = field(default_factory=TapeOptions)
+    problem: ProblemOptions = field(default_factory=ProblemOptions)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Parse, evaluate, print, save."""
+    start = ProblemOptions.start(argv, Options.env)
+    args = parse(Arguments, argv, __doc__, Arguments(problem=start))
+    options = args.options
+    overrides: dict[str, Any] = args.tape.options() | args.problem.options(start, argv)
+    for name, instead in _SWEPT.items():
+        if name in overrides:
+            raise ValueError(f"--{name.replace('_', '-')}: is what this command line varies; use {instead}")
+    among = scenarios(options.regimes, options.severity, options.onset, options.onset_end)
+    refuse_existing(options.out)
+    if options.out is not None:  # whether it can be created is also known before the work
+        new_folder(options.out).rmdir()
+    found = stress(
+        options.agents,
+        among,
+        options.env,
+        episodes=options.episodes,
+        seed=options.seed,
+        starts=options.starts,
+        told=options.told,
+        optimum=options.optimum,
+        progress=not options.quiet,
+        **overrides,
+    )
+    print(found.text())
+    folder = found.save(options.out or free_folder(Path("runs") / "stress"))
+    print(f"tables and pictures: {folder}")
+
+
+if __name__ == "__main__":
+    run(main)
