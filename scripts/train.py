@@ -6,10 +6,12 @@ Examples:
   python scripts/train.py dqn --side buy --shares 400000       any field of Market and Order is an option
   python scripts/train.py dqn --tape market.csv --shares 5000  on a recorded market
   python scripts/train.py ppo --env AlmgrenChrissContinuous-v0 an agent of Stable-Baselines3, on a continuous action
+  python scripts/train.py td3-bc --dataset datasets/twap-v0    offline, from episodes of scripts/collect.py
   python scripts/train.py --resume runs/dqn-1                  go on with a run that was interrupted
 
 Defaults of training and agent are those tuned for the environment: agents/AGENT.yaml. The run folder keeps the agent
-as it was at its best check and as it ended (RUN/last).
+as it was at its best check and as it ended (RUN/last). Offline learners (bc, bcq, td3-bc) count gradient updates as
+steps, and the last check as the best, unless --select simulator.
 
 Then compare it with the baselines:
   python scripts/evaluate.py twap pov almgren-chriss runs/dqn-1
