@@ -9,10 +9,12 @@ Examples:
   python scripts/train.py dqn --randomise stress               every path under a stress of its own, or none
   python scripts/train.py ppo --randomise parameters volatility=0.01:0.06
                                                                every path in a market drawn from ranges
+  python scripts/train.py td3-bc --dataset datasets/twap-v0    offline, from episodes of scripts/collect.py
   python scripts/train.py --resume runs/dqn-1                  go on with a run that was interrupted
 
 Defaults of training and agent are those tuned for the environment: agents/AGENT.yaml. The run folder keeps the agent
-as it was at its best check and as it ended (RUN/last).
+as it was at its best check and as it ended (RUN/last). Offline learners (bc, bcq, td3-bc) count gradient updates as
+steps, and the last check as the best, unless --select simulator.
 
 Then compare it with the baselines:
   python scripts/evaluate.py twap pov almgren-chriss runs/dqn-1

@@ -63,9 +63,8 @@ def train(
     described = {"agent": normalise(agent), "train": asdict(config), "options": _plain(options)}
     problem, learner = build(agent, config, agent_config, options)
     run = new_folder(run)
-    write_yaml(
-        run / "config.yaml", described | {"agent_config": _plain(asdict(agent_config)), "made_with": _versions()}
-    )
+    described |= {"agent_config": _plain(asdict(agent_config)), "made_with": _versions()}
+    write_yaml(run / "config.yaml", described | getattr(learner, "provenance", {}))
     return _loop(learner, run, config, problem, options, 0, progress)
 
 
@@ -76,10 +75,13 @@ def build(agent: str, config: TrainConfig, agent_config: Any, options: dict[str,
         ValueError: for an agent that does not learn, and for what it or the environment refuses.
     """
     cls = _learner_class(agent)
-    problem = _problem(config, options)
+    env = _env(config, options)
+    problem = env.problem
     total = config.intervals * config.per_interval
     setup = Setup(total, config.per_interval, config.num_envs, config.seed, config.device)
     learner = cls.build(agent_config, Head.of(problem.action, problem.order), setup)
+    if hasattr(learner, "check_env"):
+        learner.check_env(env)
     if config.stop_gap is not None:
         bound, why = find_bound(problem)
         if bound is None or bound <= 0:
@@ -125,14 +127,13 @@ def _learner_class(name: str) -> Any:
     return cls
 
 
-def _problem(config: TrainConfig, options: dict[str, Any]) -> Problem:
+def _env(config: TrainConfig, options: dict[str, Any]) -> Any:
     # Gymnasium has arguments of its own, such as num_envs; the environment itself says what else it refuses.
     allowed = {f.name for part in (Market, Order) for f in fields(part)} | ENVIRONMENT_OPTIONS - {"render_mode"}
     for name in options:
         if name not in allowed:
             raise ValueError(unknown("option", name, allowed))
-    env: Any = gym.make_vec(config.env, num_envs=1, **(get_spec(config.env).kwargs() | options)).unwrapped
-    return env.problem
+    return gym.make_vec(config.env, num_envs=1, **(get_spec(config.env).kwargs() | options)).unwrapped
 
 
 def _loop(

@@ -1,0 +1,75 @@
+"""Learn offline from TWAP with more and more exploration noise, and compare with what was learned from.
+
+Finished tasks are kept under --work and never run again, so the same command goes on after an interruption. Each run's
+folder is among them: --work/noise-0.4/td3-bc/seed-0, whose part "last" is the agent that learning ended with, and
+"best" the one that a simulator would have chosen. Tables and a picture are written into --out when all are finished.
+
+Examples:
+  python scripts/offline.py                                       the whole study; hours on two cores
+  python scripts/offline.py --noises 0 0.4 --seeds 0 1 --evaluation-episodes 10000 --out runs/offline-trial
+  python scripts/offline.py --learners bc td3-bc td3-bc,alpha=40  one algorithm with several settings
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import tyro
+from tqdm import tqdm
+
+from exec_env.harness import dataset
+from exec_env.harness.offline_study import Study, collect, figure, findings, summarise, tasks
+from exec_env.harness.storage import read_yaml, write_text, write_yaml
+from exec_env.harness.tasks import difference, plain, run_tasks, workers
+from scripts.cli import WorkerOptions, run
+
+
+@dataclass(frozen=True)
+class Options:
+    """Where things are kept."""
+
+    work: Path = Path("runs/offline")
+    """Folder that keeps finished tasks."""
+    out: Path = Path("results/offline")
+    """Folder that tables and picture are written to."""
+    replace: bool = False
+    """Replace results in --out that were made with other settings."""
+    quiet: bool = False
+    """Show no progress bar."""
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run what is not finished, then sum up."""
+    study, options, where = tyro.cli(
+        tuple[Study, Options, WorkerOptions], args=argv, description=__doc__, config=(tyro.conf.OmitArgPrefixes,)
+    )
+    dataset.require_packages()
+    settings = options.out / "study.yaml"
+    was = read_yaml(settings, "results") if settings.exists() and not options.replace else None
+    if was and (changed := difference(was, plain(asdict(study)))):
+        raise ValueError(f"{settings}: results made with {changed}; --replace them, or choose another --out")
+    every = tasks(study)
+    with (
+        workers(where.ray, where.memory) as run_on,
+        tqdm(total=len(every), unit=" tasks", desc="offline", disable=options.quiet) as bar,
+    ):
+        failures = run_tasks(every, options.work, run_on, bar)
+    for key, failure in failures.items():
+        print(f"failed: {key}: {failure.reason}", file=sys.stderr)
+    if failures:
+        print(f"{len(failures)} of {len(every)} tasks failed; the others are kept", file=sys.stderr)
+        sys.exit(1)
+    fixed, runs = collect(study, options.work)
+    summary = summarise(runs)
+    for name, table in (("baselines", fixed), ("runs", runs), ("summary", summary)):
+        write_text(options.out / f"{name}.csv", table.to_csv(index=False, float_format="%.8g"))
+    figure(fixed, summary).savefig(options.out / "offline.png", dpi=130)
+    write_yaml(settings, plain(asdict(study)))
+    shown = summary[["noise", "agent", "check", "objective", "gap_percent", "diff_behaviour", "diff_bc"]]
+    print(shown.round(3).to_string(index=False))
+    print("\n".join([*findings(summary), f"tables and picture: {options.out}"]))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,302 @@
+"""BC, TD3+BC and BCQ: hand-worked losses, a bandit with a known answer, and what a run from a dataset keeps."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+from agents.bc import BC, BCConfig
+from agents.bcq import BCQ, VAE, BCQConfig, bcq_targets
+from agents.offline import Batch, Paces, TwinCritic
+from agents.td3_bc import TD3BC, TD3BCConfig, actor_loss, td3_targets
+from exec_env import ActionMode, Order
+from exec_env.harness import TrainConfig, evaluate, train
+from exec_env.harness.agent import Learner, Setup, load_run
+from exec_env.harness.collect import Member, Transitions, record
+from exec_env.harness.dataset import save
+from exec_env.harness.train import resume
+from exec_env.harness.weights import Head
+from exec_env.observation import Observation
+from tests.agents.problems import nothing
+
+D = len(Observation._fields)
+SMALL: dict[str, Any] = {"hidden": (32, 32)}
+LEARNERS: dict[str, tuple[Any, Any]] = {"bc": (BC, BCConfig), "td3-bc": (TD3BC, TD3BCConfig), "bcq": (BCQ, BCQConfig)}
+CALM: dict[str, Any] = {
+    "n_steps": 4,
+    "slice_length": 1 / 8,
+    **dict.fromkeys(("liquidity_volatility", "spread_noise", "volume_noise", "impact_noise", "decay_noise"), 0.0),
+    "max_participation": None,
+}
+"""Four slices over half a day, without any noise in rewards: TWAP costs 17.89 bps, the optimum 14.33."""
+every_learner = pytest.mark.parametrize("name", LEARNERS)
+
+
+def batch(rewards: list[float], terminated: list[float]) -> Batch:
+    n = len(rewards)
+    return Batch(
+        torch.zeros(n, D), torch.zeros(n, 1), torch.tensor(rewards), torch.zeros(n, D), torch.tensor(terminated)
+    )
+
+
+# Worked by hand
+
+
+class Fixed(torch.nn.Module):
+    """A critic with these values."""
+
+    def __init__(self, first: list[float], second: list[float]) -> None:
+        super().__init__()
+        self.values = torch.tensor(first), torch.tensor(second)
+
+    def forward(self, observations: torch.Tensor, actions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.values
+
+
+def test_td3s_target_takes_the_smaller_value_and_nothing_after_the_end() -> None:
+    critic = Fixed([3.0, 5.0], [4.0, -2.0])
+    targets = td3_targets(batch([1.0, 1.0], [0.0, 0.0]), torch.zeros(2, 1), critic, gamma=0.5)
+    assert targets.tolist() == [1 + 0.5 * 3, 1 - 0.5 * 2]
+    assert td3_targets(batch([1.0, 7.0], [1.0, 1.0]), torch.zeros(2, 1), critic, 1.0).tolist() == [1.0, 7.0]
+
+
+def test_td3_bcs_actor_weighs_values_by_alpha_over_their_mean_size() -> None:
+    values = torch.tensor([-4.0, 2.0], requires_grad=True)
+    actions, behaviour = torch.tensor([[0.5], [0.0]], requires_grad=True), torch.tensor([[0.0], [0.0]])
+    loss = actor_loss(actions, values, behaviour, alpha=2.5)
+    weight = 2.5 / 3  # mean |Q| is 3
+    assert loss.item() == pytest.approx(-weight * -1.0 + 0.125)
+    loss.backward()
+    assert values.grad is not None
+    assert values.grad.tolist() == pytest.approx([-weight / 2, -weight / 2])  # the weight itself has no gradient
+
+
+def test_bcqs_target_mixes_both_values_before_it_takes_the_best_action() -> None:
+    first, second = torch.tensor([[1.0, 4.0]]), torch.tensor([[3.0, 0.0]])
+    # 0.75 min + 0.25 max: 1.5 and 1.0
+    assert bcq_targets(batch([1.0], [0.0]), (first, second), 1.0, 0.75).tolist() == [2.5]
+    assert bcq_targets(batch([1.0], [1.0]), (first, second), 1.0, 0.75).tolist() == [1.0]
+
+
+def test_the_generative_models_loss_is_error_and_divergence() -> None:
+    vae = VAE(D, (), latent_clip=0.5)
+    for part in (vae.encoder, vae.decoder):
+        torch.nn.init.zeros_(part[0].weight)  # type: ignore[arg-type]
+        torch.nn.init.zeros_(part[0].bias)  # type: ignore[arg-type]
+    vae.encoder[0].bias.data[:2] = 2.0  # type: ignore[operator, union-attr]
+    one = batch([0.0], [0.0])._replace(actions=torch.tensor([[0.6]]))
+    # Decoded: 0. Latent: mean 2, deviation 1, so that minus half of 1 + 0 - 4 - 1 is 2 for each of both.
+    assert vae.loss(one, torch.zeros(1, 2)).item() == pytest.approx(0.6**2 + 0.5 * 2)
+
+
+def test_paces_are_what_fractions_are_times_the_slices_left() -> None:
+    paces = Paces(n_steps=4)
+    seen = torch.zeros(4, D)
+    seen[:, 0] = torch.tensor([1.0, 0.75, 0.5, 0.25])
+    fractions = torch.tensor([[0.25], [0.5], [0.0], [1.0]])  # paces 1, 1.5, 0 and 1
+    paces.fit(fractions, seen, reach=10.0, narrowest=0.1)
+    assert float(paces.centre - paces.half_width) == 0.0  # nobody buys back
+    torch.testing.assert_close(paces.decode(paces.encode(fractions, seen), seen), fractions)
+    paces.fit(torch.tensor([[0.25], [0.75]]), seen[[0, 0]], reach=1.0, narrowest=0.1)  # paces 2 ± 1
+    assert (float(paces.centre), float(paces.half_width)) == (2.0, 1.0)
+    assert paces.encode(torch.tensor([[0.25], [1.0]]), seen[[0, 0]])[:, 0].tolist() == [-1.0, 1.0]
+    assert paces.decode(torch.ones(1, 1), seen[3:]).tolist() == [[1.0]]  # never more than all
+    paces.fit(torch.full((3, 1), 0.25), seen[[0, 0, 0]], reach=3.0, narrowest=0.1)
+    assert (float(paces.centre), float(paces.half_width)) == pytest.approx((1.0, 0.1))
+
+
+def test_both_critics_are_fitted() -> None:
+    critic = TwinCritic(D, (8,))
+    one = batch([0.0, 0.0], [0.0, 0.0])
+    first, second = critic(one.observations, one.actions)
+    wanted = ((first - 3) ** 2).mean() + ((second - 3) ** 2).mean()
+    torch.testing.assert_close(critic.loss(one, torch.full((2,), 3.0)), wanted)
+    torch.testing.assert_close(critic.first_value(one.observations, one.actions), first)
+
+
+# A bandit with a known answer
+
+
+def bandit(n: int = 4000) -> Transitions:
+    """One step; paces are 1 ± 0.4, the best one is 1.5 where liquidity is high and 0.8 where it is low."""
+    rng = np.random.default_rng(0)
+    seen = np.zeros((n, D), np.float32)
+    seen[:, 0] = 1.0
+    liquidity = np.sign(rng.standard_normal(n))
+    seen[:, Observation._fields.index("log_liquidity")] = liquidity
+    paces = (1 + 0.4 * rng.standard_normal(n)).clip(0)
+    best = np.where(liquidity > 0, 1.5, 0.8)
+    rewards = -2 * (paces - best) ** 2 + 0.2 * rng.standard_normal(n) - 1
+    return Transitions(seen, (paces / 4)[:, None].astype(np.float32), rewards, seen, np.ones(n, bool))
+
+
+def learned(name: str, data: Transitions, steps: int = 1500, **config: Any) -> Any:
+    cls, config_class = LEARNERS[name]
+    head = Head.of(ActionMode("fraction"), Order(n_steps=4))
+    agent = cls(config_class(**(SMALL | config)), head, Setup(steps, steps, 1, 0, "cpu"), data)
+    agent.learn(None, steps, 1, nothing)
+    return agent
+
+
+def pace(agent: Any, liquidity: float) -> float:
+    seen = np.zeros((1, D), np.float32)
+    seen[0, 0], seen[0, Observation._fields.index("log_liquidity")] = 1.0, liquidity
+    return float(agent.act(seen)[0, 0]) * 4
+
+
+def test_behaviour_cloning_recovers_the_mean_of_the_behaviour() -> None:
+    agent = learned("bc", bandit())
+    assert pace(agent, 1.0) == pytest.approx(1.0, abs=0.06)
+    assert pace(agent, -1.0) == pytest.approx(1.0, abs=0.06)
+
+
+@pytest.mark.parametrize(("name", "config"), [("td3-bc", {"alpha": 10.0}), ("bcq", {"latent_clip": 2.0})])
+def test_learning_values_finds_better_actions_than_those_it_was_shown_on_average(
+    name: str, config: dict[str, Any]
+) -> None:
+    agent = learned(name, bandit(), **config)
+    assert pace(agent, 1.0) == pytest.approx(1.5, abs=0.15)
+    assert pace(agent, -1.0) == pytest.approx(0.8, abs=0.15)
+
+
+def test_alpha_leads_from_imitation_to_the_optimum() -> None:
+    found = [pace(learned("td3-bc", bandit(), alpha=alpha), 1.0) for alpha in (0.01, 1.0, 10.0)]
+    assert found[0] == pytest.approx(1.0, abs=0.06)
+    assert found[0] < found[1] < found[2]
+
+
+@pytest.mark.parametrize("name", ["td3-bc", "bcq"])
+def test_actions_stay_where_the_dataset_has_some(name: str) -> None:
+    # More always pays more: the answer is the end of what the dataset knows.
+    data = bandit()
+    more = data._replace(rewards=40.0 * data.actions[:, 0].astype(float))
+    paces = np.array([pace(learned(name, more), liquidity) for liquidity in (-1.0, 1.0)])
+    assert (paces > 1.1).all()
+    assert (paces <= 1 + 3 * 0.41).all()
+
+
+# From a dataset to a run
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("datasets") / "twap-v0"
+    return save(record([Member("twap", noise=0.4)], episodes=1500, seed=3, **CALM), folder)
+
+
+def fit(name: str, run: Path, dataset: Path, steps: int = 40, latent_clip: float | None = None, **options: Any) -> Path:
+    config: dict[str, Any] = {"hidden": (16,), "batch_size": 32} if steps < 100 else SMALL
+    config = config | {"dataset": str(dataset)} | ({} if latent_clip is None else {"latent_clip": latent_clip})
+    settings = TrainConfig(steps=steps, intervals=2, num_envs=1, check_episodes=100)
+    train(name, run, settings, LEARNERS[name][1](**config), **(CALM | options))
+    return run
+
+
+@pytest.mark.slow
+def test_offline_learners_beat_the_policy_that_they_learned_from_and_cloning_does_not(
+    dataset: Path, tmp_path: Path
+) -> None:
+    fit("bcq", tmp_path / "bcq", dataset, 3000, latent_clip=2.0)
+    runs = [tmp_path / "bcq", *(fit(name, tmp_path / name, dataset, 3000) for name in ("bc", "td3-bc"))]
+    closed = evaluate(["twap", *runs], episodes=1000, seed=9, **CALM).per_agent["gap_closed_percent"]
+    assert closed["td3-bc"] > 75
+    assert closed["bcq"] > 65
+    assert closed["bc"] < 15
+
+
+@every_learner
+def test_a_run_keeps_the_last_check_the_dataset_and_the_agent(name: str, dataset: Path, tmp_path: Path) -> None:
+    run = fit(name, tmp_path / "run", dataset)
+    assert (run / "best/weights.pt").read_bytes() == (run / "last/weights.pt").read_bytes()
+    described = yaml.safe_load((run / "config.yaml").read_text())
+    assert described["agent_config"]["dataset"] == str(dataset)
+    assert described["dataset"]["agents"] == [{"agent": "twap", "weight": 1.0, "noise": 0.4}]
+    assert len(described["dataset"]["sha256"]) == 64
+    assert pd.read_csv(run / "progress.csv")["steps"].tolist() == [20, 40]
+    agent = load_run(run)
+    assert isinstance(agent, Learner)
+    assert agent.action_mode == ActionMode("fraction")
+    observations = np.random.default_rng(0).uniform(0.0, 1.0, (50, D)).astype(np.float32)
+    actions = agent.act(observations)
+    assert actions.shape == (50, 1)
+    assert ((actions >= 0) & (actions <= 1)).all()
+    np.testing.assert_array_equal(agent.act(observations[:7]), actions[:7])  # whoever else is asked
+
+
+@every_learner
+def test_a_run_that_goes_on_ends_where_an_uninterrupted_one_does(
+    name: str, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, cut = fit(name, tmp_path / "whole", dataset), tmp_path / "cut"
+    cls = LEARNERS[name][0]
+    original = cls.learn
+
+    def stops(self: Any, env: Any, steps: int, *rest: Any) -> None:
+        if self.steps == 20:
+            raise KeyboardInterrupt
+        original(self, env, steps, *rest)
+
+    monkeypatch.setattr(cls, "learn", stops)
+    with pytest.raises(KeyboardInterrupt):
+        fit(name, cut, dataset)
+    monkeypatch.setattr(cls, "learn", original)
+    resume(cut)
+    assert (whole / "last/weights.pt").read_bytes() == (cut / "last/weights.pt").read_bytes()
+
+
+def test_the_simulator_selects_only_where_it_is_asked_to() -> None:
+    agent = BC(BCConfig(), Head.of(ActionMode("fraction"), Order()), Setup(1, 1, 1, 0, "cpu"))
+    costs = np.array([20.0, 22.0]), np.zeros(2)
+    agent.steps = 10
+    assert agent.score(*costs) == -10
+    agent.config = replace(agent.config, select="simulator")
+    assert agent.score(*costs) == 21.0
+
+
+@every_learner
+def test_without_a_dataset_there_is_one_clear_sentence(name: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "scripts/train.py", name, "--run", str(tmp_path / "run")],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 2
+    assert f"{name} learns from a dataset; record one with scripts/collect.py" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"volatility": 0.03}, r"Market\.volatility = 0\.02, but the environment's is 0\.03"),
+        ({"shares": 9_000.0}, r"Order\.shares = 200000\.0, but the environment's is 9000\.0"),
+        ({"n_steps": 3}, r"Order\.n_steps = 4, but here 3"),
+        ({"reward": "shortfall"}, r"rewards are Reward\(kind='expected'.*, but the environment's are"),
+        ({"action": "shares"}, "action 'fraction', but the environment's is 'shares'"),
+    ],
+)
+def test_a_dataset_of_another_problem_is_refused_before_anything_is_written(
+    options: dict[str, Any], message: str, dataset: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        fit("bc", tmp_path / "run", dataset, **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_going_on_with_another_dataset_is_refused(dataset: Path, tmp_path: Path) -> None:
+    run = fit("bc", tmp_path / "run", dataset)
+    other = save(record(["twap"], episodes=20, **CALM), tmp_path / "other-v0")
+    config = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(config.replace(f"dataset: {dataset}", f"dataset: {other}"))
+    with pytest.raises(ValueError, match=r"other-v0 is not the dataset that it learned from"):
+        resume(run)
