@@ -240,8 +240,9 @@ def figure(fixed: pd.DataFrame, summary: pd.DataFrame) -> Figure:
     last = summary[summary["check"] == LAST]
     noises = sorted(last["noise"].unique())
     at = {noise: i for i, noise in enumerate(noises)}
-    palette, n = colours(list(last["agent"].unique())), last["agent"].nunique()
-    for i, agent in enumerate(palette):
+    agents = list(map(str, last["agent"].unique()))
+    palette, n = colours(agents), len(agents)
+    for i, agent in enumerate(agents):
         rows = last[last["agent"] == agent]
         x = rows["noise"].map(at) + 0.06 * (i - (n - 1) / 2)
         spread = np.nan_to_num([rows["objective"] - rows["objective_low"], rows["objective_high"] - rows["objective"]])
