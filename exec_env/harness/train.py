@@ -76,15 +76,22 @@ def build(agent: str, config: TrainConfig, agent_config: Any, options: dict[str,
         ValueError: for an agent that does not learn, and for what it or the environment refuses.
     """
     cls = _learner_class(agent)
-    problem = _problem(config, options)
+    env = _env(config, options)
+    problem = env.problem
     total = config.intervals * config.per_interval
     setup = Setup(total, config.per_interval, config.num_envs, config.seed, config.device)
     learner = cls.build(agent_config, Head.of(problem.action, problem.order), setup)
+    if hasattr(learner, "check_env"):
+        learner.check_env(env)
     if config.stop_gap is not None:
         bound, why = find_bound(problem)
         if bound is None or bound <= 0:
             reason = f"there is no bound: {why}" if bound is None else f"needs a bound above 0, not {bound:.4g} bps"
             raise ValueError(f"TrainConfig.stop_gap = {config.stop_gap}: {reason}")
+    if hasattr(learner, "score") and not np.isfinite(learner.score(*np.zeros((2, config.check_episodes)))):
+        raise ValueError(
+            f"TrainConfig.check_episodes = {config.check_episodes}: too few for a score by which {agent} is ranked"
+        )
     return problem, learner
 
 
@@ -125,14 +132,13 @@ def _learner_class(name: str) -> Any:
     return cls
 
 
-def _problem(config: TrainConfig, options: dict[str, Any]) -> Problem:
+def _env(config: TrainConfig, options: dict[str, Any]) -> Any:
     # Gymnasium has arguments of its own, such as num_envs; the environment itself says what else it refuses.
     allowed = {f.name for part in (Market, Order) for f in fields(part)} | ENVIRONMENT_OPTIONS - {"render_mode"}
     for name in options:
         if name not in allowed:
             raise ValueError(unknown("option", name, allowed))
-    env: Any = gym.make_vec(config.env, num_envs=1, **(get_spec(config.env).kwargs() | options)).unwrapped
-    return env.problem
+    return gym.make_vec(config.env, num_envs=1, **(get_spec(config.env).kwargs() | options)).unwrapped
 
 
 def _loop(
@@ -179,11 +185,12 @@ def _loop(
                 learner.learn(env, per_interval, child_seed(config.seed, _TRAINING, interval), report)
                 row = {"interval": interval + 1, "steps": learner.steps} | check(learner) | latest
                 row["seconds"] = log.seconds + time.perf_counter() - began
-                if not np.isfinite(row["objective"]):
-                    raise ValueError(
-                        f"{run}: the objective is {row['objective']} after {learner.steps} steps: learning diverged; "
-                        "try a smaller learning rate"
-                    )
+                for name in ("objective", "score"):
+                    if not np.isfinite(row.get(name, 0.0)):
+                        raise ValueError(
+                            f"{run}: the {name} is {row[name]} after {learner.steps} steps: learning diverged; "
+                            "try a smaller learning rate"
+                        )
                 log.add(row)
                 for key, value in row.items():
                     writer.add_scalar(f"train/{key}", value, learner.steps)
