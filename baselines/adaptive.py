@@ -53,10 +53,19 @@ class Adaptive:
                 trade = self.rule(t, *state)
             else:
                 weights = chain.likely(self._market, t, liquidity, seen.relative_volatility[now])
-                trade = sum(w * self.solution.policy(t, *state, k) for k, w in enumerate(weights))
+                trade = sum(w * self.rule(t, *state, k) for k, w in enumerate(weights))
             out[now] = np.clip(trade, 0.0, remaining)
         return out[:, None]
 
-    def rule(self, step: int, remaining: Any, transient: Any, signal: Any, half_spread: Any, liquidity: Any) -> Any:
+    def rule(
+        self,
+        step: int,
+        remaining: Any,
+        transient: Any,
+        signal: Any,
+        half_spread: Any,
+        liquidity: Any,
+        regime: int = 0,
+    ) -> Any:
         """Trade of slice ``step`` before it is clipped; arguments as ``exec_env.lq.Solution.policy``. [shares]"""
-        return self.solution.policy(step, remaining, transient, signal, half_spread, liquidity)
+        return self.solution.policy(step, remaining, transient, signal, half_spread, liquidity, regime)

@@ -227,7 +227,16 @@ class GarleanuPedersen(Adaptive):
         super().__init__(market, order, lq.solve(mean, replace(order, terminal_penalty=1e6), observed=False))
         self._spread = mean.half_spread * BPS * mean.arrival_price
 
-    def rule(self, step: int, remaining: Any, transient: Any, signal: Any, half_spread: Any, liquidity: Any) -> Any:
+    def rule(
+        self,
+        step: int,
+        remaining: Any,
+        transient: Any,
+        signal: Any,
+        half_spread: Any,
+        liquidity: Any,
+        regime: int = 0,
+    ) -> Any:
         """Trade on inventory and signal alone. [shares]"""
         return self.solution.policy(step, remaining, 0.0, signal, self._spread, 0.0)
 

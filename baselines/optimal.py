@@ -23,6 +23,15 @@ class Optimal(Adaptive):
         self.constrained = dynamic_programming.solve(market, order)
         super().__init__(market, order, self.constrained.linear)
 
-    def rule(self, step: int, remaining: Any, transient: Any, signal: Any, half_spread: Any, liquidity: Any) -> Any:
+    def rule(
+        self,
+        step: int,
+        remaining: Any,
+        transient: Any,
+        signal: Any,
+        half_spread: Any,
+        liquidity: Any,
+        regime: int = 0,
+    ) -> Any:
         """Optimal trade of slice ``step``, before the cap of its volume. [shares]"""
-        return self.constrained.policy(step, remaining, transient, signal, half_spread, liquidity)
+        return self.constrained.policy(step, remaining, transient, signal, half_spread, liquidity, regime)

@@ -55,18 +55,27 @@ class Solution:
     linear: lq.Solution
     """The problem without constraints: its value is the bound."""
     value_bps: float
-    """The least J of any policy, in basis points of the arrival notional."""
+    """The least J of any policy that sees regimes only as they come, in basis points of the arrival notional."""
     error_bps: float
     """Estimated numerical error of the value: its largest change from half, or three quarters, of the resolution. What
     does not follow the resolution is not in it: the width of the grid of liquidity, and nine nodes each of the means
     over decay and liquidity."""
     prices: np.ndarray
-    """C_t, before spread and volume of slice t are seen. Shape: (n_steps, liquidity, load, held). [$]"""
+    """C_t, before spread and volume of slice t are seen. Shape: (n_steps, regime, liquidity, load, held). [$]"""
     sooner: np.ndarray
     """What is traded beyond v* as the constraints may bind later, given what is held after the trade.
-    Shape: (n_steps, liquidity, load, held). [shares]"""
+    Shape: (n_steps, regime, liquidity, load, held). [shares]"""
 
-    def policy(self, step: int, remaining: Any, transient: Any, signal: Any, half_spread: Any, liquidity: Any) -> Any:
+    def policy(
+        self,
+        step: int,
+        remaining: Any,
+        transient: Any,
+        signal: Any,
+        half_spread: Any,
+        liquidity: Any,
+        regime: int = 0,
+    ) -> Any:
         """Optimal trade of slice ``step``, between 0 and ``remaining``; where it exceeds the cap, the cap is. [shares]
 
         The cost being convex in the trade, the volume of the slice does not matter beyond that.
@@ -78,22 +87,24 @@ class Solution:
             signal: α. [1/day]
             half_spread: of this slice. [$]
             liquidity: ℓ of this slice, a stress included.
+            regime: which of ``linear.regimes`` the slice is in.
 
         Shape:
             Whatever the arguments broadcast to, as arrays.
         """
-        target = self.linear.policy(step, remaining, transient, signal, half_spread, liquidity)
+        target = self.linear.policy(step, remaining, transient, signal, half_spread, liquidity, regime)
         target, x, transient, liquidity = np.broadcast_arrays(target, remaining, transient, liquidity)
         x = np.maximum(x, 0.0)
         load = x + transient / self.market.transient_impact if self.market.transient_impact > 0 else x
         low, high = np.zeros_like(x), x
         for _ in range(_HALVINGS):  # towards the root of v − v* − sooner(x − v), which grows with v
             v = (low + high) / 2
-            beyond = v > target + self._interpolate(self.sooner[step], step, liquidity, load, x - v, order=1)
+            sooner = self._interpolate(self.sooner, (step, regime), liquidity, load, x - v, order=1)
+            beyond = v > target + sooner
             low, high = np.where(beyond, low, v), np.where(beyond, v, high)
         return high
 
-    def price(self, step: int, remaining: Any, transient: Any, liquidity: Any) -> Any:
+    def price(self, step: int, remaining: Any, transient: Any, liquidity: Any, regime: int = 0) -> Any:
         """C_t: what the constraints will still cost, before spread and volume of slice ``step`` are seen. [$]
 
         Args:
@@ -101,15 +112,18 @@ class Solution:
             remaining: likewise.
             transient: likewise.
             liquidity: likewise.
+            regime: likewise.
         """
         load = remaining + transient / self.market.transient_impact if self.market.transient_impact > 0 else remaining
         liquidity, load, held = np.broadcast_arrays(liquidity, load, np.maximum(remaining, 0.0))
-        return self._interpolate(self.prices[step], step, liquidity, load, held, order=3)
+        return self._interpolate(self.prices, (step, regime), liquidity, load, held, order=3)
 
     def _interpolate(
-        self, table: np.ndarray, step: int, liquidity: Any, load: Any, held: Any, order: Literal[1, 3]
+        self, tables: np.ndarray, which: tuple[int, int], liquidity: Any, load: Any, held: Any, order: Literal[1, 3]
     ) -> Any:
-        last, u = np.array(table.shape) - 1, self.linear.coordinate(step, liquidity) + 0.0 * held
+        """The table of a slice and regime, between its points."""
+        table, (step, regime) = tables[which], which
+        last, u = np.array(table.shape) - 1, self.linear.coordinate(step, liquidity, regime) + 0.0 * held
         across = (u - self.linear.grid[0]) / max(np.ptp(self.linear.grid), _TINY)
         at = np.array([across, load / self.order.shares, np.sqrt(held / self.order.shares)])
         return map_coordinates(table, (at.T * last).T, order=order, mode="nearest")
@@ -138,16 +152,6 @@ def solve(market: Market, order: Order, resolution: int = _RESOLUTION) -> Soluti
         raise ValueError(
             f"Market.signal_volatility = {market.signal_volatility!r}: must be 0 for the constrained optimum, whose "
             "grid has no axis for a random signal"
-        )
-    if market.random_onset:
-        raise ValueError(
-            f"Market.stress_onset_end = {market.stress_onset_end!r}: must be None for the constrained optimum, whose "
-            "grid has no axis for whether a stress has begun"
-        )
-    if market.regime_rate > 0:
-        raise ValueError(
-            f"Market.regime_rate = {market.regime_rate!r}: must be 0 for the constrained optimum, whose grid has no "
-            "axis for the regime"
         )
     if resolution < 16 or resolution % 16:
         raise ValueError(f"resolution = {resolution!r}: must be a multiple of 16")
@@ -218,38 +222,38 @@ def _recursion(market: Market, order: Order, n: int) -> tuple[lq.Solution, float
     u, dt, kappa = linear.grid[every], order.slice_length, market.transient_impact
     x = order.shares * np.linspace(0.0, 1.0, n + 1) ** 2
     load = order.shares * (np.linspace(0.0, 1.0, n // 4) if kappa > 0 else np.ones(1))[:, None]
-    decay, shocks = _decay(market, order, load, x), linear.regimes.shocks[:, 0]
-    onward = {
-        s: liquidity_grid.transition(market, order, u, _LIQUIDITY_NODES, linear.unit or 1.0, s)
-        for s in set(shocks.tolist())
-    }
+    chain, decay = linear.regimes, _decay(market, order, load, x)
+    onward = lq.onward(market, order, u, linear.unit, _LIQUIDITY_NODES, chain)
     part = np.inf if order.max_participation is None else order.max_participation
-    stress, profile = market.stress_factors(order.n_steps), market.profile(order.n_steps)
-    grid = u[:, None, None] * linear.unit
+    profile, grid = market.profile(order.n_steps), u[:, None, None] * linear.unit
     median = Slice(grid, market.half_spread_at(grid, 0.0), market.volume_at(grid, 0.0, dt), *[0.0] * 7)
 
-    price, prices, tables = np.zeros((len(u), len(load), len(x))), [], []
+    # The axis of liquidity holds all of its points in the first regime, then all in the next.
+    price, prices, tables = np.zeros((chain.n_regimes * len(u), len(load), len(x))), [], []
     for t in reversed(range(order.n_steps)):
         if t < order.n_steps - 1:
-            price = np.einsum("lm,mjx->ljx", onward[bool(shocks[t + 1])], np.einsum("xjk,lkx->ljx", decay, price))
-        stressed = market.stressed(median, Factors(*(float(f[t]) for f in stress)))
-        q = linear.curvature[t, 0, every][:, None, None]
-        gain = np.moveaxis(linear.gain[t, 0, every], -1, 0)[..., None, None]
+            price = np.einsum("lm,mjx->ljx", onward(t + 1), np.einsum("xjk,lkx->ljx", decay, price))
+        each = [
+            market.stressed(median, Factors(*(float(f[t, k]) for f in chain.factors))) for k in range(chain.n_regimes)
+        ]
+        spread, volume = (np.concatenate([getattr(now, name) for now in each]) for name in ("half_spread", "volume"))
+        q = linear.curvature[t][:, every].reshape(-1, 1, 1)
+        gain = np.moveaxis(linear.gain[t][:, every].reshape(-1, 5), -1, 0)[..., None, None]
         signal = market.signal * np.exp(-market.signal_reversion * dt * t)
         now = _Slice(
             q,
             gain[0] * x + gain[1] * kappa * (load - x) + gain[2] * signal + gain[4],
             # In the last slice all shares pay the same spread, so that its gain is zero.
-            _Lognormal(-2 * q * gain[3] * stressed.half_spread, market.spread_noise),
-            _Lognormal(part * profile[t] * stressed.volume, market.volume_noise),
+            _Lognormal(-2 * q * gain[3] * spread, market.spread_noise),
+            _Lognormal(part * profile[t] * volume, market.volume_noise),
         )
         price, sooner = _trade(price, x, now, n // 2)
         prices.append(price)
         tables.append(sooner)
-    value = linear.bound_bps + float(liquidity_grid.stationary(u, linear.std) @ price[:, -1, -1]) * bps(
-        order.shares * market.arrival_price
-    )
-    return linear, value, np.array(prices[::-1]), np.array(tables[::-1])
+    at_arrival = np.kron(chain.law[0], liquidity_grid.stationary(u, linear.std))
+    value = linear.cost_bps + float(at_arrival @ price[:, -1, -1]) * bps(order.shares * market.arrival_price)
+    shape = (order.n_steps, chain.n_regimes, len(u), len(load), len(x))
+    return linear, value, np.array(prices[::-1]).reshape(shape), np.array(tables[::-1]).reshape(shape)
 
 
 def _trade(after: np.ndarray, x: np.ndarray, now: _Slice, n_nodes: int) -> tuple[np.ndarray, np.ndarray]:

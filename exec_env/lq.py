@@ -201,7 +201,7 @@ def solve(
     u, unit = liquidity_grid.grid(market, order, n_grid)
     like = next((f for f in (*vars(market).values(), *vars(order).values()) if hasattr(f, "detach")), None)
     chain = regimes.chain(market, order)
-    onward = _onward(market, order, u, unit, n_nodes, chain, like, observed)
+    ahead_of = onward(market, order, u, unit, n_nodes, chain, like, observed)
     coefficients = _coefficients(market, order, _like(u, like) * unit, chain, like, observed)
     n_regimes = chain.n_regimes if observed else 1
     slope = coefficients(0)[1]
@@ -219,7 +219,7 @@ def solve(
         if ahead is None:
             q = _last_cost(market, order, slope, permanent)
         else:
-            expected = (onward(t + 1) @ ahead.reshape(-1, 16)).reshape(-1, 4, 4)
+            expected = (ahead_of(t + 1) @ ahead.reshape(-1, 16)).reshape(-1, 4, 4)
             q = _cost(market, order, slope, risk, permanent) + step.T @ (expected * moments) @ step
             q = q + _form({(_1, _1): noise * expected[:, 2, 2]}, (6, 6), slope)
         if bool((q[:, _V, _V] <= 0).any()):
@@ -283,18 +283,22 @@ def _coefficients(
     return at
 
 
-def _onward(
+def onward(
     market: Market,
     order: Order,
     u: np.ndarray,
     unit: Any,
     n_nodes: int,
     chain: regimes.Chain,
-    like: Any,
-    observed: bool,
+    like: Any = None,
+    observed: bool = True,
 ) -> Callable[[int], Any]:
-    """Matrix of the expectation over liquidity and regime of a slice, given those of the slice before."""
-    calm = liquidity_grid.transition(market, order, u, n_nodes, liquidity_grid.plain(unit), shocks=False)
+    """Matrix of the expectation over liquidity and regime of a slice, given those of the slice before.
+
+    Shape:
+        (n_regimes · n_grid, the same), the regimes one after the other; (n_grid, n_grid) unless they are observed.
+    """
+    calm = liquidity_grid.transition(market, order, u, n_nodes, liquidity_grid.plain(unit) or 1.0, shocks=False)
     shocked = (
         liquidity_grid.transition(market, order, u, n_nodes, liquidity_grid.plain(unit)) if chain.shocks.any() else calm
     )

@@ -14,7 +14,7 @@ Examples:
   python scripts/stress.py --onset 0.2 --onset-end 0.8         a stress that comes at a random moment
   python scripts/stress.py --regimes liquidity-collapse --severity 0.5 0.2 0.1 0.05
                                                                liquidity drops by 50, 80, 90 and 95 %
-  python scripts/stress.py runs/pathwise-1 runs/pathwise-2 --randomise stress
+  python scripts/stress.py runs/pathwise-1 runs/pathwise-2 --randomise stress --optimum
                                                                and on paths as an agent was trained on with --randomise
   python scripts/stress.py twap pov --tape market.csv --shares 5000
                                                                a recorded market, its slices multiplied
@@ -69,6 +69,8 @@ class Options:
     """Where episodes of a recorded tape begin: at random rows, or evenly spread over all that fit."""
     out: Path | None = None
     """Folder to create; by default runs/stress-1, or the first number that is free."""
+    optimum: bool = False
+    """Compute the best achievable value within the cap in each regime too; it takes seconds for each."""
     quiet: bool = False
     """Show no progress bar."""
 
@@ -103,6 +105,7 @@ def main(argv: Sequence[str]) -> None:
         seed=options.seed,
         starts=options.starts,
         told=options.told,
+        optimum=options.optimum,
         progress=not options.quiet,
         **overrides,
     )

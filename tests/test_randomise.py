@@ -7,7 +7,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exec_env import lq
@@ -96,6 +96,7 @@ def test_every_regime_comes_with_equal_chance_and_no_severity_is_beyond_its_own(
         assert power.max() <= 1 + 1e-12
 
 
+@settings(deadline=None)
 @given(st.floats(1e-3, 1.0), st.floats(1.0, 10.0))
 def test_parameters_stay_in_their_range_and_are_log_uniform(low: float, ratio: float) -> None:
     ranges = Ranges.parse([f"volatility={low!r}:{low * ratio!r}"], Market())

@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from baselines.adaptive import Adaptive
@@ -106,6 +106,7 @@ def test_the_onset_can_be_chosen() -> None:
         factors("panik", 0.5, 4)
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1), st.floats(0, 1), st.integers(2, 60))
 def test_the_probability_of_having_begun_never_falls(one: float, other: float, n_steps: int) -> None:
     onset, end = sorted((one, other))
