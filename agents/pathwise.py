@@ -22,6 +22,7 @@ from exec_env.actions import ActionMode
 from exec_env.harness.agent import Setup
 from exec_env.harness.weights import Head, load_weights, save_weights, weights_must_fit
 from exec_env.observation import Observation
+from exec_env.reward import Reward
 from exec_env.torch_market import Costs, TorchMarket, torch_device
 from exec_env.validation import Bounds, Count, NonNegative, Positive, check_fields
 
@@ -31,7 +32,11 @@ _TIME_LEFT = Observation._fields.index("time_left")
 
 @dataclass(frozen=True)
 class PathwiseConfig:
-    """Hyper-parameters of the pathwise policy."""
+    """Hyper-parameters of the pathwise policy.
+
+    It minimises ``objective``, not a reward, so that shaping of rewards is refused. It trades fractions of what is left
+    whatever the action mode is, and draws its own paths: neither --action nor --num-envs makes a difference to it.
+    """
 
     hidden: tuple[Count, ...] = (64, 64)
     """Width of each hidden layer."""
@@ -85,7 +90,8 @@ def pathwise_loss(costs: Costs, config: PathwiseConfig) -> torch.Tensor:
     shortfall = costs.shortfall
     if config.objective == "cvar":
         return shortfall.topk(max(1, round(config.tail * len(shortfall)))).values.mean()
-    return shortfall.mean() + config.variance_weight * shortfall.var()
+    variance = shortfall.var() if len(shortfall) > 1 else torch.nan
+    return shortfall.mean() + config.variance_weight * variance
 
 
 class Pathwise:
@@ -140,6 +146,23 @@ class Pathwise:
         costs = Costs(torch.from_numpy(objective), torch.from_numpy(shortfall), nothing, nothing)
         return float(pathwise_loss(costs, self.config))
 
+    def check_env(self, env: VectorEnv) -> None:
+        """Refuse an environment that it cannot learn in.
+
+        Raises:
+            ValueError: for a recorded market, which has no endless supply of paths; for a reward of one's own, which
+                would have no effect.
+        """
+        inner: Any = env.unwrapped
+        if inner.problem.recording is not None:
+            raise ValueError("pathwise draws fresh paths from the market's equations; a recorded tape has none")
+        for name, value in vars(inner.reward).items():
+            if value != getattr(Reward, name):
+                raise ValueError(
+                    f"{'reward' if name == 'kind' else name} = {value!r}: pathwise minimises its own objective, "
+                    f"{self.config.objective!r}, and not a reward; leave it out"
+                )
+
     def learn(self, env: VectorEnv, steps: int, seed: int, report: Callable[[int, dict[str, float]], None]) -> None:
         """Learn from whole batches of paths, ``steps`` slices in all or the whole number of batches just above.
 
@@ -150,11 +173,10 @@ class Pathwise:
             report: called with the slices just played and what there is to log.
 
         Raises:
-            ValueError: for a recorded market, which has no endless supply of paths.
+            ValueError: as ``check_env``, and when learning diverged.
         """
+        self.check_env(env)
         c, problem = self.config, env.unwrapped.problem  # type: ignore[attr-defined]
-        if problem.recording is not None:
-            raise ValueError("pathwise draws fresh paths from the market's equations; a recorded tape has none")
         market = TorchMarket(problem.market, problem.order, str(self.device), ranges=problem.ranges)
         generator = market.generator(seed)
         per_batch = c.paths * problem.order.n_steps
@@ -165,7 +187,13 @@ class Pathwise:
             self.steps += per_batch
             report(per_batch, {})
         if losses:
-            report(0, {"loss": float(torch.stack(losses).mean())})
+            loss, size = torch.stack([torch.stack(losses).mean(), self._size()]).tolist()
+            if not np.isfinite(loss + size):
+                raise ValueError(
+                    f"after {self.steps} steps the loss is {loss:g} and the largest weight {size:g}: learning "
+                    f"diverged: try a smaller learning rate than {c.learning_rate:g}"
+                )
+            report(0, {"loss": loss})
 
     def update(self, market: TorchMarket, generator: torch.Generator) -> torch.Tensor:
         """One gradient step on fresh paths; returns the loss. Shape: []."""
@@ -178,6 +206,10 @@ class Pathwise:
         nn.utils.clip_grad_norm_(self.policy.parameters(), c.max_gradient_norm)
         self.optimiser.step()
         return loss.detach()
+
+    def _size(self) -> torch.Tensor:
+        """Of the largest weight; not finite where one is not. Shape: []."""
+        return torch.stack([w.detach().abs().max() for w in self.policy.parameters()]).max()
 
     def save(self, folder: Path) -> None:
         """Write all that acting needs; see ``exec_env.harness.weights``."""

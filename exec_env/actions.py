@@ -171,12 +171,20 @@ def get_action_mode(action: "str | ActionMode", levels: Any = None) -> ActionMod
 class Decoder:
     """Checks actions and turns them into the numbers behind them.
 
+    Args:
+        mode: meaning of the actions.
+        order: the order.
+        like: a tensor, where batches of actions are tensors: gives device and precision of the numbers.
+
     Raises:
         ValueError: for an action outside the space, naming it and what is allowed.
     """
 
-    def __init__(self, mode: ActionMode, order: Order) -> None:
+    def __init__(self, mode: ActionMode, order: Order, like: Any = None) -> None:
         self._values = mode.values(order) if mode.is_discrete else None
+        # Copied to the device here, once: it has to wait for that.
+        self._like: Any = like if hasattr(like, "new_tensor") else None
+        self._table = None if self._values is None or self._like is None else self._like.new_tensor(self._values)
         self._levels = [] if self._values is None else self._values.tolist()
         self._high = mode.high(order)
         # The space ends at the nearest single-precision number, which may be a little above or below.
@@ -204,16 +212,13 @@ class Decoder:
     def many(self, actions: Any, n: int) -> Any:
         """The numbers behind a batch of actions, of shape (n,) or, if continuous, (n, 1). Shape: (n,).
 
-        Tensors are not checked, because a device would have to wait for that: continuous ones are clipped to the space.
+        Of tensors only shape and type are checked, because a device would have to wait for their values: continuous
+        ones are clipped to the space, and a negative index counts from the last level.
         """
-        if hasattr(actions, "new_tensor"):
-            if self._values is None:
-                return actions.reshape(n).clamp(0.0, self._high)
-            return actions.new_tensor(self._values, dtype=None)[actions]
+        if self._like is not None:
+            return self._of_tensor(actions, n)
         array = np.asarray(actions)
-        allowed = ((n,),) if self._values is not None else ((n,), (n, 1))
-        if array.shape not in allowed:
-            raise ValueError(f"{self._what}: shape {array.shape} is outside the space, must be {allowed[-1]}")
+        self._check_shape(array.shape, n)
         if self._values is not None:
             if array.dtype.kind not in "iu" or (
                 array.size and not (array.min() >= 0 and array.max() < len(self._values))
@@ -229,6 +234,22 @@ class Decoder:
                 f"{self._what}: {_worst(array, self._limit)!r} is outside the space, numbers in [0, {self._high:g}]"
             )
         return np.minimum(array.astype(np.float64), self._high)
+
+    def _of_tensor(self, actions: Any, n: int) -> Any:
+        """The numbers behind a tensor of actions, in the precision of the paths."""
+        if not hasattr(actions, "new_tensor"):
+            raise ValueError(f"{self._what}: {type(actions).__name__} beside paths of tensors; must be a tensor too")
+        self._check_shape(tuple(actions.shape), n)
+        if self._table is None:
+            return actions.reshape(n).to(self._like.dtype).clamp(0.0, self._high)
+        if actions.is_floating_point():
+            raise ValueError(f"{self._what}: {actions.dtype} is outside the space, must be integers")
+        return self._table[actions.long()]  # a tensor of bytes would be a mask
+
+    def _check_shape(self, shape: tuple[int, ...], n: int) -> None:
+        allowed = ((n,),) if self._values is not None else ((n,), (n, 1))
+        if shape not in allowed:
+            raise ValueError(f"{self._what}: shape {shape} is outside the space, must be {allowed[-1]}")
 
 
 def _worst(array: np.ndarray, high: float) -> Any:

@@ -57,7 +57,9 @@ class Solution:
     value_bps: float
     """The least J of any policy that sees regimes only as they come, in basis points of the arrival notional."""
     error_bps: float
-    """Estimated numerical error of the value: its largest change from half, or three quarters, of the resolution."""
+    """Estimated numerical error of the value: its largest change from half, or three quarters, of the resolution. What
+    does not follow the resolution is not in it: the width of the grid of liquidity, and nine nodes each of the means
+    over decay and liquidity."""
     prices: np.ndarray
     """C_t, before spread and volume of slice t are seen. Shape: (n_steps, regime, liquidity, load, held). [$]"""
     sooner: np.ndarray

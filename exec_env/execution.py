@@ -167,7 +167,7 @@ def trade(book: Book, now: Slice, asked: Any, terms: Terms, last: Any) -> tuple[
         held,
         decay * pushed_on,
         move + shock + expected_move - permanent_push,
-        # The tiny number is for recorded slices without any volume.
-        v / (volume + 1e-300),
+        # The tiny number, which single precision has too, is for recorded slices without any volume.
+        v / (volume + 1e-30),
     ))  # fmt: skip
     return after, fill

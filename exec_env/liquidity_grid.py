@@ -15,7 +15,9 @@ NODES = 9
 """Of the quadrature over the next log liquidity, if not said otherwise."""
 _WIDTH = 6.0  # the grid reaches this many standard deviations of ℓ
 _RARE = 1e-6  # probability of more shocks at a time than the grid has room for
-_FINE = 0.1  # the unit of the grid is at least this part of a shock
+_FINE = 0.3  # the unit of the grid is at least this part of a shock
+_AMPLE = 3.5  # log liquidity at which trading costs next to nothing
+_MOST = 3000  # steps of a grid; more take gigabytes
 
 
 def gauss_hermite(n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -27,8 +29,15 @@ def gauss_hermite(n: int) -> tuple[np.ndarray, np.ndarray]:
 def grid(market: Market, order: Order, n_grid: int) -> tuple[np.ndarray, Any]:
     """Grid of ℓ, one point if it is constant, and its unit.
 
+    Shocks take its lower end as far down as they reach: were it nearer, the poorest liquidity would look better than
+    it is. The upper end stays: were it further, trading would look free where liquidity never is so good. Shocks that
+    raise liquidity take the upper end up instead, but not to where nothing costs anything any more.
+
     Returns:
-        Points, in units, six up and down and as far further down as shocks reach; and the unit.
+        Points in units, an odd number where there are shocks; and the unit.
+
+    Raises:
+        ValueError: when shocks reach so far that the grid would be too large.
     """
     s, (rate, size) = market.liquidity_volatility, market.shocks
     if not market.has_shocks:
@@ -36,8 +45,18 @@ def grid(market: Market, order: Order, n_grid: int) -> tuple[np.ndarray, Any]:
     unit = s if hasattr(s, "detach") else max(s, _FINE * abs(plain(size)))
     step = 2 * _WIDTH / (n_grid - 1)
     at_once = poisson.ppf(1 - _RARE, plain(rate) * min(order.horizon, 2 / plain(market.liquidity_reversion)))
-    further = 2 * int(np.ceil(at_once * plain(size) / plain(unit) / step / 2))  # even: solvers may skip every other one
-    return -_WIDTH + step * np.arange(-further, n_grid), unit
+    reach = min(at_once, order.n_steps) * abs(plain(size))
+    if plain(size) < 0:
+        reach = min(reach, max(_AMPLE - _WIDTH * plain(s), 0.0))
+    # An even number of steps: solvers may skip every other point.
+    n_steps = 2 * int(np.ceil((2 * _WIDTH * plain(s) + reach) / plain(unit) / step / 2))
+    if n_steps > _MOST:
+        raise ValueError(
+            f"Market.shock_rate = {market.shock_rate!r}, shock_size = {market.shock_size!r}: shocks reach so far that "
+            f"a grid of liquidity would have {n_steps} steps, above {_MOST}"
+        )
+    u = _WIDTH * plain(s) / plain(unit) - step * np.arange(n_steps + 1)
+    return (u[::-1] if plain(size) > 0 else -u), unit
 
 
 def transition(

@@ -144,7 +144,7 @@ class LiveExecutor:
         dt = self.order.slice_length
         pushed = self._transient + self.market.transient_impact * shares
         self._transient = float(self.market.decay_at(0.0, dt)) * pushed
-        self._participation = shares / (self._last.volume + 1e-300)
+        self._participation = shares / (self._last.volume + 1e-30)
         self._asked = None
 
     def report(self) -> dict[str, Any]:

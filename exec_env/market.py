@@ -154,7 +154,7 @@ class Market:
         regime = self.regime
         if regime.shock_rate == 0:
             return self.shock_rate, self.shock_size
-        return regime.shock_rate, -math.log(regime.shock)
+        return regime.shock_rate, -namespace(regime.shock).log(regime.shock)
 
     @property
     def has_shocks(self) -> bool:

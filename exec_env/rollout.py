@@ -21,7 +21,7 @@ class Step(NamedTuple):
 
 
 def executor(
-    act: Callable[[Any], Any], market: Market, order: Order, mode: ActionMode
+    act: Callable[[Any], Any], market: Market, order: Order, mode: ActionMode, like: Any = None
 ) -> Callable[[Book, Slice, Any, bool], Step]:
     """One slice, whatever came before it: what the agent sees, does and gets.
 
@@ -30,12 +30,13 @@ def executor(
         market: gives the constants of execution and the units of observations.
         order: the order.
         mode: meaning of the actions.
+        like: a tensor of the paths, where they are tensors.
 
     Returns:
         A function of the books, the slice, how many slices are left with this one, and whether it is the last.
     """
     observe, constants = Observer(market, order), terms(market, order)
-    decode = Decoder(mode, order).many
+    decode = Decoder(mode, order, like).many
 
     def step(book: Book, now: Slice, left: Any, last: bool) -> Step:
         n = len(now.volume)
@@ -66,8 +67,8 @@ def rollout(
         mode: likewise.
         prepare: applied to the function of one slice before it is used, such as ``torch.compile``.
     """
-    execute = prepare(executor(act, market, order, mode))
     zero = 0.0 * tape.slices.volume[:, 0]
+    execute = prepare(executor(act, market, order, mode, zero))
     book = opening(order.shares + zero, zero)
     for t in range(order.n_steps):
         left = order.n_steps - t

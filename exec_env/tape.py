@@ -230,15 +230,16 @@ def _liquidity(market: Market, dt: float, normals: Normals, begun: Any) -> Any:
 
 def _signal(market: Market, dt: float, normals: Normals) -> Any:
     """Expected drift α: a decaying mean plus an Ornstein-Uhlenbeck deviation. [1/day]"""
-    if market.signal == 0 and normals.signal is None:
+    known = not hasattr(market.signal, "detach")  # a number: of a tensor at zero the gradient is wanted
+    if known and market.signal == 0 and normals.signal is None:
         return 0.0
     n_steps = normals.liquidity.shape[1]
-    mean = market.signal * np.exp(-market.signal_reversion * dt * np.arange(n_steps))
+    mean = market.signal * _like(np.exp(-market.signal_reversion * dt * np.arange(n_steps)), normals.liquidity)
     if normals.signal is None:
-        return _like(mean, normals.liquidity)
+        return mean
     state = market.signal_volatility * normals.signal[:, 0]
-    states = [state + float(mean[0])]
+    states = [state + mean[0]]
     for t in range(1, n_steps):
         state = market.next_signal(state, normals.signal[:, t], dt)
-        states.append(state + float(mean[t]))
+        states.append(state + mean[t])
     return namespace(state).stack(states, -1)

@@ -1,10 +1,12 @@
 """The market on a torch device: paths drawn, rolled out and differentiated there, through the same equations.
 
 What ``exec_env.tape`` and ``exec_env.rollout`` do on NumPy arrays happens here on tensors of a device, which the
-processor never waits for. Gradients flow from the costs back to the policy, and to fields of Market and Order that are
-tensors.
+processor does not wait for, but where drawing paths copies what is known beforehand (the times of a stress, a u-shaped
+profile, a signal) and where a rollout begins with discrete actions, whose levels it copies. Gradients flow from the
+costs back to the policy, and to fields of Market and Order that are tensors.
 """
 
+import textwrap
 import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -18,6 +20,12 @@ from exec_env.order import Order
 from exec_env.randomise import Ranges
 from exec_env.rollout import rollout
 from exec_env.tape import Normals, Tape, shape
+
+_NUMBERS = (
+    *("shock_rate", "signal_reversion", "regime_rate", "regime_recovery", "stress_onset", "stress_onset_end"),
+    "slice_length",
+)
+"""Fields that say when something happens, with which paths jump or which are worked out beforehand: no gradients."""
 
 Policy = Callable[[torch.Tensor], torch.Tensor]
 """From observations (n_paths, 10) to actions (n_paths,) or (n_paths, 1)."""
@@ -36,15 +44,15 @@ class TorchMarket:
     """A simulated market on a torch device.
 
     Args:
-        market: fields may be 0-dimensional tensors of the device; gradients flow to all but those that only shape
-            transitions (``liquidity_reversion``, ``shock_rate``, ``signal_reversion``).
-        order: the order.
+        market: fields may be 0-dimensional tensors of the device; gradients flow to all but the rates and times of
+            shocks, regimes and stress, and ``signal_reversion``.
+        order: likewise, but ``n_steps`` and ``slice_length``.
         device: torch device.
-        dtype: of all tensors. Single precision moves a path's cost by about 1e-5 of it.
+        dtype: of all tensors. Single precision moves a path's cost by up to about 2e-6 of it.
         ranges: what the market of each path is drawn from; by default all are ``market``.
 
     Raises:
-        ValueError: for a device that is not to be had here.
+        ValueError: for a device that is not to be had here, or a tensor that no gradient can flow to.
 
     >>> market = TorchMarket(Market(), Order())
     >>> paths = market.simulate(1000, market.generator(seed=0))
@@ -63,6 +71,12 @@ class TorchMarket:
     ) -> None:
         self.market, self.order, self.dtype, self.device = market, order, dtype, torch_device(device)
         self.ranges = ranges
+        for part in (market, order):
+            for name in _NUMBERS:
+                if getattr(getattr(part, name, None), "requires_grad", False):
+                    raise ValueError(
+                        f"{type(part).__name__}.{name} is a tensor that wants a gradient: it must be a number"
+                    )
         market.shock_probability(order.slice_length)
 
     def generator(self, seed: int) -> torch.Generator:
@@ -135,9 +149,14 @@ def torch_device(name: str) -> torch.device:
     """
     try:
         device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"device = {name!r}: not to be had here: torch knows no such device") from None
+    try:
         torch.empty(0, device=device)
+        torch.Generator(device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError(f"device = {name!r}: not to be had here: {str(error).splitlines()[0][:120]}") from None
+        why = textwrap.shorten(str(error).splitlines()[0], 120, placeholder=" ...")
+        raise ValueError(f"device = {name!r}: not to be had here: {why}") from None
     return device
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -73,6 +74,13 @@ def test_a_continuous_action_outside_the_space_is_refused(bad: object) -> None:
 def test_batches_of_actions_outside_the_space_are_refused(mode: str, bad: list) -> None:
     with pytest.raises(ValueError, match="outside the space"):
         Decoder(ActionMode(mode), ORDER).many(np.array(bad), 2)
+
+
+def test_tensors_beside_arrays_are_checked_as_arrays_are() -> None:
+    decode = Decoder(ActionMode("pace"), ORDER).many
+    assert decode(torch.tensor([1, 4]), 2).tolist() == [0.25, 1.0]
+    with pytest.raises(ValueError, match="-1 is outside the space"):
+        decode(torch.tensor([0, -1]), 2)
 
 
 @given(action=st.floats(0, 1, width=32))

@@ -229,3 +229,10 @@ def test_what_double_precision_cannot_solve_is_refused() -> None:
 def test_a_tensor_problem_without_an_optimum_is_refused_too() -> None:
     with pytest.raises(ValueError, match="no optimum"):
         lq.solve(Market(permanent_impact=torch.tensor(1.0, dtype=torch.float64)), Order())
+
+
+def test_shocks_that_reach_too_far_for_a_grid_are_refused() -> None:
+    market = Market(shock_rate=50.0, shock_size=2.0, liquidity_volatility=1e-3, liquidity_reversion=0.1)
+    assert np.isfinite(lq.solve(market, Order()).bound_bps)  # steps of the grid follow the shocks, not the noise
+    with pytest.raises(ValueError, match=r"Market.shock_rate = 50.0, shock_size = 2.0: .* a grid of liquidity would"):
+        lq.solve(market, Order(n_steps=2000))

@@ -1,7 +1,7 @@
 """The market on a torch device: the same costs as NumPy, gradients that finite differences confirm."""
 
 import warnings
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,17 @@ def twap(observations: torch.Tensor) -> torch.Tensor:
     return torch.full((len(observations),), 4)
 
 
+class Levels:
+    """Every path at a level of its own; of arrays and of tensors."""
+
+    def __init__(self, mode: str) -> None:
+        self.action_mode = ActionMode(mode)
+
+    def act(self, observations: Any) -> Any:
+        levels = np.arange(len(observations)) % 11
+        return torch.tensor(levels) if isinstance(observations, torch.Tensor) else levels
+
+
 class Linear(torch.nn.Module):
     """A small smooth policy."""
 
@@ -33,18 +44,45 @@ class Linear(torch.nn.Module):
         return 0.2 + 0.1 * torch.tanh(observations @ self.weights)
 
 
-@pytest.mark.parametrize("preset", list(PRESETS))
+@pytest.mark.parametrize(
+    ("preset", "mode"), [*((name, "pace") for name in PRESETS), ("default", "participation-levels")]
+)
 @pytest.mark.parametrize("side", ["sell", "buy"])
-def test_the_same_paths_cost_the_same_as_in_numpy(preset: str, side: Any) -> None:
+def test_the_same_paths_cost_the_same_as_in_numpy(preset: str, mode: str, side: Any) -> None:
     market, order = PRESETS[preset].market, replace(PRESETS[preset].order, side=side)
-    device = TorchMarket(market, order, dtype=torch.float64)
-    tape = Tape.simulate(market, order, 50, seed=3)
-    costs = device.costs(twap, device.load(tape), PACE)
-    table = evaluate(["twap"], episodes=50, seed=3, preset=preset, side=side).per_path
+    device, agent = TorchMarket(market, order, dtype=torch.float64), Levels(mode)
+    tape = Tape.simulate(market, order, 55, seed=3)
+    costs = device.costs(agent.act, device.load(tape), agent.action_mode)
+    table = evaluate([agent], episodes=55, seed=3, preset=preset, side=side).per_path
     np.testing.assert_allclose(costs.objective, table["objective"], rtol=1e-10, atol=1e-10)
     np.testing.assert_allclose(costs.shortfall, table["shortfall"], rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(costs.risk, table["risk"], rtol=1e-10, atol=1e-10)
     np.testing.assert_allclose(costs.shares_left, table["shares_left"], rtol=1e-9, atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["pace", "fraction"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_costs_have_the_precision_of_the_market_whatever_that_of_the_actions_is(mode: str, dtype: torch.dtype) -> None:
+    market = TorchMarket(Market(), Order(n_steps=4), dtype=dtype)
+    actions = torch.ones(3, dtype=torch.uint8 if mode == "pace" else torch.float64)
+    costs = market.costs(lambda _: actions, market.simulate(3, market.generator(0)), ActionMode(mode))
+    assert {column.dtype for column in costs} == {dtype}
+
+
+@pytest.mark.parametrize(
+    ("mode", "actions", "message"),
+    [
+        ("pace", torch.zeros(3, 1, dtype=torch.int64), r"shape \(3, 1\) is outside the space, must be \(3,\)"),
+        ("pace", torch.zeros(3), "torch.float32 is outside the space, must be integers"),
+        ("pace", np.zeros(3, int), "ndarray beside paths of tensors; must be a tensor too"),
+        ("fraction", np.zeros(3), "ndarray beside paths of tensors; must be a tensor too"),
+        ("fraction", torch.zeros(3, 2), r"shape \(3, 2\) is outside the space, must be \(3, 1\)"),
+    ],
+)
+def test_actions_of_another_shape_or_type_are_refused(mode: str, actions: Any, message: str) -> None:
+    market = TorchMarket(Market(), Order())
+    with pytest.raises(ValueError, match=f"action '{mode}': {message}"):
+        market.costs(lambda _: actions, market.simulate(3, market.generator(0)), ActionMode(mode))
 
 
 def test_single_precision_costs_nearly_the_same() -> None:
@@ -54,7 +92,21 @@ def test_single_precision_costs_nearly_the_same() -> None:
     single = TorchMarket(Market(), Order())
     wanted = exact.costs(policy, exact.load(tape), FRACTION).objective
     found = single.costs(policy.float(), single.load(tape), FRACTION).objective
-    np.testing.assert_allclose(found.detach(), wanted.detach(), rtol=2e-4)
+    np.testing.assert_allclose(found.detach(), wanted.detach(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("cap", [None, 0.3])
+def test_a_slice_without_volume_is_no_nonsense_in_single_precision(cap: float | None) -> None:
+    order = Order(n_steps=4, max_participation=cap)
+    tape = Tape.simulate(Market(), order, 5, seed=0)
+    volume = tape.slices.volume.copy()
+    volume[:, 1] = 0.0
+    tape, policy = replace(tape, slices=tape.slices._replace(volume=volume)), Linear(torch.float32)
+    market = TorchMarket(Market(), order)
+    cost = market.costs(policy, market.load(tape), FRACTION).objective.mean()
+    cost.backward()
+    assert torch.isfinite(cost)
+    assert torch.isfinite(policy.weights.grad).all()  # type: ignore[arg-type]
 
 
 def test_simulated_paths_have_the_law_of_numpys() -> None:
@@ -74,7 +126,7 @@ def test_the_same_seed_gives_the_same_paths() -> None:
 
 
 def test_gradients_of_the_policy_are_those_of_finite_differences() -> None:
-    market, policy = TorchMarket(Market(), Order(n_steps=5), dtype=torch.float64), Linear()
+    market, policy = TorchMarket(Market(), Order(n_steps=5, shares=2.5e4), dtype=torch.float64), Linear()
     tape = market.simulate(20, market.generator(0))
 
     def cost() -> torch.Tensor:
@@ -93,33 +145,57 @@ def test_gradients_of_the_policy_are_those_of_finite_differences() -> None:
         assert float(gradient[i]) == pytest.approx((values[0] - values[1]) / 2e-6, rel=1e-4, abs=1e-7)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "temporary_impact",
-        "permanent_impact",
-        "transient_impact",
-        "resilience",
-        "half_spread",
-        "volatility",
-        "liquidity_volatility",
-        "spread_noise",
-        "daily_volume",
-    ],
+EVERYTHING = Market(
+    **{"shock_rate": 10.0, "shock_size": 0.7, "signal": 0.02, "signal_volatility": 0.05, "slippage_noise": 1.0},
+    **{"regime_rate": 4.0, "stress": "liquidity-collapse", "stress_onset_end": 0.8, "stress_factor": 0.3},
 )
-def test_gradients_reach_the_parameters_of_the_market(name: str) -> None:
-    base = float(getattr(Market(), name))
+SOME = Order(n_steps=6, shares=5e4)
+TIMES = ["shock_rate", "signal_reversion", "regime_rate", "regime_recovery", "stress_onset", "stress_onset_end"]
+NUMBERS = [f.name for part in (EVERYTHING, SOME) for f in fields(part) if isinstance(getattr(part, f.name), float)]
+
+
+def changed(name: str, value: Any, market: Market = EVERYTHING, order: Order = SOME) -> TorchMarket:
+    changes: dict[str, Any] = {name: value}
+    market, order = (
+        (replace(market, **changes), order) if hasattr(market, name) else (market, replace(order, **changes))
+    )
+    return TorchMarket(market, order, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("name", [name for name in NUMBERS if name not in (*TIMES, "slice_length")])
+def test_gradients_reach_the_parameters_of_the_problem(name: str) -> None:
+    base = float(getattr(EVERYTHING if hasattr(EVERYTHING, name) else SOME, name))
 
     def cost(value: Any) -> Any:
-        market = TorchMarket(replace(Market(), **{name: value}), Order(n_steps=6), dtype=torch.float64)
-        tape = market.simulate(30, market.generator(0))
-        return market.costs(lambda observations: torch.full((30,), 2), tape, PACE).objective.mean()
+        market = changed(name, value)
+        tape = market.simulate(100, market.generator(0))
+        costs = market.costs(lambda observations: torch.full((100,), 0.15, dtype=torch.float64), tape, FRACTION)
+        return (costs.objective + costs.shortfall).mean()
 
     parameter = torch.tensor(base, dtype=torch.float64, requires_grad=True)
     cost(parameter).backward()
     step = 1e-5 * base
-    difference = (cost(base + step) - cost(base - step)) / (2 * step)
-    assert float(parameter.grad) == pytest.approx(float(difference), rel=1e-4)  # type: ignore[arg-type]
+    difference = float(cost(base + step) - cost(base - step)) / (2 * step)
+    assert difference != 0
+    assert float(parameter.grad) == pytest.approx(difference, rel=1e-4)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["signal", "stress_factor"])
+def test_gradients_reach_a_signal_at_zero_and_the_size_of_shocks_that_are_the_stress(name: str) -> None:
+    parameter = torch.tensor({"signal": 0.0, "stress_factor": 0.4}[name], dtype=torch.float64, requires_grad=True)
+    market = changed(name, parameter, Market(stress="liquidity-shocks", stress_onset=0.0), Order(n_steps=20))
+    costs = market.costs(twap, market.simulate(50, market.generator(0)), PACE)
+    costs.objective.mean().backward()
+    assert float(parameter.grad) < 0  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", [*TIMES, "slice_length"])
+def test_a_tensor_to_which_no_gradient_can_flow_is_refused(name: str) -> None:
+    parameter = torch.tensor(0.01, dtype=torch.float64, requires_grad=True)
+    if name == "stress_onset_end":
+        parameter = torch.tensor(0.9, dtype=torch.float64, requires_grad=True)
+    with pytest.raises(ValueError, match=f"{name} is a tensor that wants a gradient: it must be a number"):
+        changed(name, parameter)
 
 
 def test_continuous_actions_beyond_the_space_are_clipped_to_it() -> None:
@@ -131,9 +207,10 @@ def test_continuous_actions_beyond_the_space_are_clipped_to_it() -> None:
     assert (all_at_once.shares_left == 0).all()
 
 
-def test_a_device_that_is_not_here_is_refused() -> None:
-    with pytest.raises(ValueError, match="device = 'toaster': not to be had here"):
-        TorchMarket(Market(), Order(), device="toaster")
+@pytest.mark.parametrize(("device", "why"), [("toaster", "torch knows no such device$"), ("meta", ".+"), (3, ".+")])
+def test_a_device_that_is_not_here_is_refused(device: Any, why: str) -> None:
+    with pytest.raises(ValueError, match=f"device = {device!r}: not to be had here: {why}"):
+        TorchMarket(Market(), Order(), device=device)
 
 
 def test_where_compiling_fails_the_function_is_used_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

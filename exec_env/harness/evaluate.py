@@ -98,7 +98,9 @@ class Evaluation:
         bound = f"no bound: {self.no_bound}" if self.bound_bps is None else f"lower bound {self.bound_bps:.3f}"
         lines = [f"bps of the arrival notional; ± is one standard error; {bound}"]
         if best := self.optimum:
-            lines.append(f"best achievable {best.value_bps:.3f} ± {best.error_bps:.3f} (dynamic programming)")
+            lines.append(
+                f"best achievable {best.value_bps:.3f}, numerical error {best.error_bps:.1g} (dynamic programming)"
+            )
             if self.bound_bps and self.bound_bps > 0:
                 lines[-1] += f", {100 * (best.value_bps / self.bound_bps - 1):+.2f} % above the bound"
         lines += self.remarks
@@ -164,10 +166,10 @@ def evaluate(
         if name in overrides:
             raise ValueError(f"{name} = {overrides[name]!r}: each agent acts in its own action mode")
     problem = make_problem(**({"preset": get_spec(env_id).preset} | overrides))
-    bound, why = find_bound(problem)
-    best, why_not = find_optimum(problem) if optimum else (None, ())
     agents = [agents] if isinstance(agents, str | Path) else list(agents)
     resolved = resolve_all(agents, problem.market, problem.order)
+    bound, why = find_bound(problem)
+    best, why_not = find_optimum(problem) if optimum else (None, ())
     rows = _rows(problem, episodes, starts)
     if rows is not None:
         episodes = rows.size

@@ -87,6 +87,10 @@ def build(agent: str, config: TrainConfig, agent_config: Any, options: dict[str,
         if bound is None or bound <= 0:
             reason = f"there is no bound: {why}" if bound is None else f"needs a bound above 0, not {bound:.4g} bps"
             raise ValueError(f"TrainConfig.stop_gap = {config.stop_gap}: {reason}")
+    if hasattr(learner, "score") and not np.isfinite(learner.score(*np.zeros((2, config.check_episodes)))):
+        raise ValueError(
+            f"TrainConfig.check_episodes = {config.check_episodes}: too few for a score by which {agent} is ranked"
+        )
     return problem, learner
 
 
@@ -180,11 +184,12 @@ def _loop(
                 learner.learn(env, per_interval, child_seed(config.seed, _TRAINING, interval), report)
                 row = {"interval": interval + 1, "steps": learner.steps} | check(learner) | latest
                 row["seconds"] = log.seconds + time.perf_counter() - began
-                if not np.isfinite(row["objective"]):
-                    raise ValueError(
-                        f"{run}: the objective is {row['objective']} after {learner.steps} steps: learning diverged; "
-                        "try a smaller learning rate"
-                    )
+                for name in ("objective", "score"):
+                    if not np.isfinite(row.get(name, 0.0)):
+                        raise ValueError(
+                            f"{run}: the {name} is {row[name]} after {learner.steps} steps: learning diverged; "
+                            "try a smaller learning rate"
+                        )
                 log.add(row)
                 for key, value in row.items():
                     writer.add_scalar(f"train/{key}", value, learner.steps)

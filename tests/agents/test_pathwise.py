@@ -60,8 +60,8 @@ def test_actions_are_fractions_whatever_the_environment_asks_for() -> None:
     assert agent.act(observations(7)).shape == (7, 1)
 
 
-def test_one_step_moves_against_the_gradient_of_the_cost_itself() -> None:
-    market = TorchMarket(Market(), Order(n_steps=4), dtype=torch.float32)
+def test_twenty_steps_lower_the_cost_on_other_paths() -> None:
+    market = TorchMarket(Market(), Order(n_steps=4, shares=2e4), dtype=torch.float32)
     agent = Pathwise(PathwiseConfig(paths=256), replace(HEAD, n_steps=4), total_steps=10**9)
     tape = market.simulate(4096, market.generator(7))
     with torch.no_grad():
@@ -104,9 +104,33 @@ def test_the_tail_trained_policy_has_the_thinner_tail(tmp_path: Path) -> None:
     assert result.loc["tail", "objective_mean"] > result.loc["mean", "objective_mean"]
 
 
-def test_a_recorded_market_is_refused(tmp_path: Path, tape_csv: Path) -> None:
+def test_a_recorded_market_is_refused_and_leaves_no_folder(tmp_path: Path, tape_csv: Path) -> None:
     with pytest.raises(ValueError, match="pathwise draws fresh paths from the market's equations"):
         fit(tmp_path / "run", tape=tape_csv)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("reward", "shortfall"), ("violation_penalty", 1.0), ("smoothness_penalty", 0.5)]
+)
+def test_a_reward_that_would_have_no_effect_is_refused(name: str, value: Any, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"{name} = {value!r}: pathwise minimises its own objective, 'expected'"):
+        fit(tmp_path / "run", **{name: value})
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.filterwarnings("error")
+def test_learning_that_diverged_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="learning diverged: try a smaller learning rate than 1e"):
+        fit(tmp_path / "run", config=PathwiseConfig(paths=64, hidden=(16,), learning_rate=1e20))
+
+
+def test_one_path_has_no_variance_to_be_ranked_by(tmp_path: Path) -> None:
+    settings = TrainConfig(steps=1280, intervals=2, check_episodes=1, num_envs=8)
+    config = PathwiseConfig(paths=64, hidden=(4,), objective="mean-variance")
+    with pytest.raises(ValueError, match="TrainConfig.check_episodes = 1: too few for a score"):
+        train("pathwise", tmp_path / "run", settings, config, **SMALL)
+    assert not (tmp_path / "run").exists()
 
 
 def test_it_learns_on_markets_drawn_for_each_path(tmp_path: Path) -> None:

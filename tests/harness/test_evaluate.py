@@ -247,10 +247,23 @@ def test_the_best_achievable_value_is_reported_where_asked_for(small: dict, tmp_
     best, table = evaluation.optimum, evaluation.table()
     assert best is not None
     assert best.value_bps > evaluation.bound_bps
-    assert f"best achievable {best.value_bps:.3f} ± {best.error_bps:.3f} (dynamic programming), +" in table
+    assert (
+        f"best achievable {best.value_bps:.3f}, numerical error {best.error_bps:.1g} (dynamic programming), +" in table
+    )
     settings = yaml.safe_load((evaluation.save(tmp_path / "e", plots=False) / "evaluation.yaml").read_text())
     assert settings["best_bps"] == pytest.approx(best.value_bps)
     assert "best achievable" not in evaluate(["twap"], episodes=2, **small).table()
+
+
+def test_a_name_that_stands_for_nothing_is_refused_before_anything_is_computed(
+    small: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def computed(*args: Any) -> Any:
+        raise AssertionError("the optimum was computed")
+
+    monkeypatch.setattr(importlib.import_module("exec_env.harness.evaluate"), "find_optimum", computed)
+    with pytest.raises(ValueError, match="unknown agent 'twpa'; did you mean 'twap'"):
+        evaluate(["twpa"], episodes=2, optimum=True, **small)
 
 
 def test_where_there_is_no_best_achievable_value_the_table_says_why(small: dict, tape_csv: Path) -> None:

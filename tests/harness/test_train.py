@@ -152,12 +152,13 @@ def test_training_stops_when_it_has_not_improved_for_long(tmp_path: Path, monkey
     assert (summary["intervals"], summary["best_interval"], summary["objective"]) == (3, 2, 7.0)
 
 
+@pytest.mark.parametrize("what", ["objective", "score"])
 def test_learning_that_diverged_is_said_and_leaves_the_best_agent(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     values = iter([9.0, float("nan")])
-    monkeypatch.setattr(module._Check, "__call__", lambda self, learner: {"objective": next(values)})
-    with pytest.raises(ValueError, match="the objective is nan after 640 steps: learning diverged"):
+    monkeypatch.setattr(module._Check, "__call__", lambda self, learner: {"objective": 9.0, what: next(values)})
+    with pytest.raises(ValueError, match=f"the {what} is nan after 640 steps: learning diverged"):
         fit(tmp_path / "run")
     assert load_run(tmp_path / "run").n_actions == 11
 
