@@ -13,6 +13,7 @@ import multiprocessing
 import sys
 import tempfile
 import time
+import tracemalloc
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -145,7 +146,8 @@ def environments(args: Arguments) -> pd.DataFrame:
     def add(what: str, size: int, ours: Callable[[], int], public: float) -> None:
         ns = median_ns(ours, args.repeats)
         row = {"what": what, "size": size, "ns": ns, "CartPole ns": public, "of CartPole's speed": public / ns}
-        rows.append(row | {"random numbers ns": floor, "of their cost": ns / floor})
+        row |= {"random numbers ns": floor, "of their cost": ns / floor}
+        rows.append(row | {"KiB each": np.nan if size == 1 else memory_of(size) / size / 1024})
 
     steps = args.env_steps // 10
     add("single, random actions", 1, single(OURS, steps), median_ns(single(PUBLIC, steps), args.repeats))
@@ -154,6 +156,17 @@ def environments(args: Arguments) -> pd.DataFrame:
         add("vector, random actions", n, vector(OURS, n, args.env_steps), public)
         add("vector, TWAP", n, vector(OURS, n, args.env_steps, pace=TWAP), public)
     return pd.DataFrame(rows)
+
+
+def memory_of(n: int) -> int:
+    """Memory of a native vector environment, most of it paths made ahead. [bytes]"""
+    tracemalloc.start()
+    envs = gym.make_vec(OURS, num_envs=n, vectorization_mode="vector_entry_point")
+    envs.reset(seed=0)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    envs.close()
+    return held
 
 
 def torch_market(args: Arguments) -> pd.DataFrame:
@@ -184,15 +197,13 @@ def torch_market(args: Arguments) -> pd.DataFrame:
                     market.costs(lambda observations: pace, tape, ActionMode("pace"), compiled).objective.mean().item()
                     return n * market.order.n_steps
 
-                tape = market.simulate(8, generator)
-                random = sum(getattr(column, "ndim", 0) == 2 and column.stride(1) != 0 for column in tape.slices)
-                moved = 4 * 2 * (len(Normals.used(market.market)) + random)
-                ns = median_ns(work, args.repeats)
+                columns = market.simulate(8, generator).slices
+                n_random = sum(getattr(column, "ndim", 0) == 2 and column.stride(1) != 0 for column in columns)
+                moved = 4 * 2 * (len(Normals.used(market.market)) + n_random)
+                ns, least = median_ns(work, args.repeats), moved / bandwidth * 1e9
                 what = f"torch on {torch.cuda.get_device_name(device) if on_gpu else name}{', compiled' * compiled}"
-                row = {"what": what, "size": n, "ns": ns, "steps per s": 1e9 / ns}
-                rows.append(
-                    row | {"memory's floor ns": moved / bandwidth * 1e9, "of that": ns / (moved / bandwidth * 1e9)}
-                )
+                row = {"what": what, "size": n, "ns": ns, "steps per s": 1e9 / ns, "memory's floor ns": least}
+                rows.append(row | {"of that": ns / least, "KiB each": 4 * n_random * market.order.n_steps / 1024})
     return pd.DataFrame(rows)
 
 
@@ -220,7 +231,7 @@ def evaluation(episodes: int) -> dict[str, float]:
     seconds, agents = time.perf_counter() - began, len(BASELINES) + len(NETWORKS)
     row = {"paths": episodes, "agents": agents, "seconds": seconds, "episodes per s": agents * episodes / seconds}
     row |= {"peak memory MiB": peak_memory() / 2**20, "of it before MiB": before / 2**20}
-    return row | {"bytes per path and agent": (peak_memory() - before) / (agents * episodes)}
+    return row | {"KiB per path and agent": (peak_memory() - before) / (agents * episodes) / 1024}
 
 
 def peak_memory() -> int:
