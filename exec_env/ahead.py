@@ -3,10 +3,11 @@
 import math
 import mmap
 import os
-import signal
 import subprocess
 import sys
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, Pipe
 from typing import Any
 
@@ -50,6 +51,7 @@ class PathsAhead:
         self._path = np.full(n_envs, _BATCH - 1)  # the path of it that is played
         self._first = np.zeros(n_envs, np.int64)  # where its first slice is among all records
         self._times = 0  # how often batches were made here
+        self._alone = n_envs < _MANY or not can_have_helper()
         self._helper: _Helper | None = None
         self._ordered = np.zeros(0, np.int64)  # whose batches the helper is making
 
@@ -60,24 +62,27 @@ class PathsAhead:
 
     def seed(self, rngs: dict[int, np.random.Generator]) -> None:
         """Begin new sequences in some sub-environments; the first time, in all of them."""
-        self._collect()
-        which = np.fromiter(rngs, np.int64)
-        self._ready[which] = False
-        self._path[which] = _BATCH - 1
-        self._batches.rngs.update(rngs)
-        if self._helper is not None:
-            self._helper.call("seed", rngs)
+        with self._whole():
+            self._collect()
+            which = np.fromiter(rngs, np.int64)
+            self._ready[which] = False
+            self._path[which] = _BATCH - 1
+            self._batches.rngs.update(rngs)
+            if self._helper is not None and self._helper.begun:
+                self._helper.call("seed", rngs)
 
     def advance(self, which: np.ndarray) -> np.ndarray:
         """Go on to the next path in ``which``; returns the arrival prices there."""
         self._path[which] += 1
         used_up = which[self._path[which] == _BATCH]
         if used_up.size:
-            self._fill(used_up)
-            self._half[used_up] = 1 - self._half[used_up]
-            self._path[used_up] = 0
-            self._ready[used_up] = False
-            self._order(at_least=len(self._ready) // 2)
+            with self._whole():
+                self._fill(used_up)
+                self._half[used_up] = 1 - self._half[used_up]
+                self._path[used_up] = 0
+                self._ready[used_up] = False
+                # A few at once would cost the helper nearly as much as many.
+                self._order(at_least=len(self._ready) // 2)
         path = (which * 2 + self._half[which]) * _BATCH + self._path[which]
         self._first[which] = path * self._batches.n_steps
         return self._batches.prices.reshape(-1)[path]
@@ -86,18 +91,39 @@ class PathsAhead:
         """Slice ``t`` of the path that is played, everywhere or in ``which``; columns of the shape of ``t``."""
         return self._batches.at(t + (self._first if which is None else self._first[which]))
 
-    def retire(self) -> None:
-        """Send the helper home and go on without it, as before a copy or the end."""
+    def forget(self) -> None:
+        """End the helper and drop all sequences: before the next path there must be new generators."""
         if self._helper is not None:
-            self._collect()
-            self._batches.rngs = self._helper.call("leave")
             self._helper.end()
-            self._batches.move(self._batches.records.copy(), self._batches.prices.copy())
+        self._helper, self._ordered, self._times = None, self._ordered[:0], 0
+        self._batches.rngs = {}
+        self._ready[:] = False
+        self._path[:] = _BATCH - 1
+
+    def retire(self) -> None:
+        """End the helper and go on without it, as before a copy."""
+        if self._helper is None:
+            return
+        with self._whole():
+            self._collect()
+            if self._helper.begun:
+                self._batches.rngs = self._helper.call("leave")
+                self._batches.move(self._batches.records.copy(), self._batches.prices.copy())
+            self._helper.end()
             self._helper, self._times = None, 0
 
     def __getstate__(self) -> dict[str, Any]:
         self.retire()
         return self.__dict__
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """What is interrupted in between, as by Ctrl-C, leaves nothing that could be played on by mistake."""
+        try:
+            yield
+        except BaseException:
+            self.forget()
+            raise
 
     def _fill(self, wanted: np.ndarray) -> None:
         """See to it that the next batches of ``wanted`` are there."""
@@ -114,17 +140,25 @@ class PathsAhead:
 
     def _order(self, at_least: int) -> None:
         """Have the helper make the batches that are not there, once enough of them are missing."""
-        if self._helper is None and self._times > 1 and can_have_helper() and len(self._ready) >= _MANY:
-            self._helper = _Helper(self._batches)
-            _HELPED.add(self)
-        if self._helper is None:
+        if self._alone or self._times < 2:
+            return
+        try:
+            if self._helper is None:
+                self._helper = _Helper()
+                _HELPED.add(self)
+            if not self._helper.begun:
+                if not self._helper.done():  # it is still starting
+                    return
+                self._helper.begin(self._batches)
+        except (RuntimeError, OSError):  # it cannot be had here
+            self._helper, self._alone = None, True
             return
         if self._ordered.size and self._helper.done():
             self._collect()
         missing = np.flatnonzero(~self._ready)
         if not self._ordered.size and missing.size >= at_least:
-            self._helper.send("make", missing, 1 - self._half[missing])
             self._ordered = missing
+            self._helper.send(("make", missing, 1 - self._half[missing]))
 
     def _collect(self) -> None:
         """Wait for what was ordered."""
@@ -182,30 +216,39 @@ class _Helper:
         RuntimeError: when it has ended by itself.
     """
 
-    def __init__(self, batches: _Batches) -> None:
-        memory = os.memfd_create("exec_env-paths")  # has no name that could outlive the two
-        sizes = batches.records.size, batches.prices.size
-        os.ftruncate(memory, 8 * sum(sizes))
+    def __init__(self) -> None:
+        self.begun = False
         self._link, theirs = Pipe()
+        self._memory = os.memfd_create("exec_env-paths")  # has no name that could outlive the two
         command = (
-            f"import sys; sys.path[:] = {sys.path!r}; "
-            f"from exec_env.ahead import _serve; _serve({theirs.fileno()}, {memory})"
+            "import sys; from multiprocessing.connection import Connection; "
+            f"link = Connection({theirs.fileno()}); sys.path[:] = link.recv(); "
+            f"from exec_env.ahead import _serve; _serve(link, {self._memory})"
         )
         # Not ``multiprocessing``: its new processes run the main module again, so that it would have to expect that.
-        self._process = subprocess.Popen([sys.executable, "-c", command], pass_fds=[theirs.fileno(), memory])
+        # A process group of its own, because Ctrl-C is for this process.
+        process = subprocess.Popen(
+            [sys.executable, "-c", command], pass_fds=[theirs.fileno(), self._memory], process_group=0
+        )
         theirs.close()
-        self.end = weakref.finalize(self, _end, self._link, self._process)
-        self.send(batches.source, batches.rngs, batches.constants, batches.records.shape)
-        records, prices = _shared(memory, batches.records.shape)
-        os.close(memory)
+        self.end = weakref.finalize(self, _end, self._link, process, self._memory)
+        self.send(sys.path)
+
+    def begin(self, batches: _Batches) -> None:
+        """Hand over the generators once the helper has started, and share the memory of the batches."""
+        self.receive()
+        os.ftruncate(self._memory, 8 * (batches.records.size + batches.prices.size))
+        records, prices = _shared(self._memory, batches.records.shape)
         records[...], prices[...] = batches.records, batches.prices
+        self.send((batches.source, batches.rngs, batches.constants, batches.records.shape))
         batches.move(records, prices)
+        self.begun = True
 
     def done(self) -> bool:
         """Whether there is an answer to receive."""
         return self._link.poll()
 
-    def send(self, *message: Any) -> None:
+    def send(self, message: Any) -> None:
         try:
             self._link.send(message)
         except OSError:
@@ -218,18 +261,19 @@ class _Helper:
             raise RuntimeError(_GONE) from None
 
     def call(self, *message: Any) -> Any:
-        self.send(*message)
+        self.send(message)
         return self.receive()
 
 
-_GONE = "the process that makes paths ahead has ended: the environment cannot go on"
+_GONE = "the process that makes paths ahead has ended by itself: reset the environment to go on"
 
 _HELPED: "weakref.WeakSet[PathsAhead]" = weakref.WeakSet()
 
 
 def _retire_all() -> None:
     for paths in list(_HELPED):
-        paths.retire()
+        with suppress(RuntimeError):  # its helper has ended by itself
+            paths.retire()
 
 
 if hasattr(os, "register_at_fork"):
@@ -238,12 +282,14 @@ if hasattr(os, "register_at_fork"):
 
 
 def can_have_helper() -> bool:
-    """Whether this system has shared memory without a name, and a processor to spare."""
-    return hasattr(os, "memfd_create") and len(os.sched_getaffinity(0)) > 1
+    """Whether there is memory to share, a Python to start, a processor to spare, and no EXEC_ENV_HELPER=0."""
+    possible = hasattr(os, "memfd_create") and bool(sys.executable) and not getattr(sys, "frozen", False)
+    return possible and len(os.sched_getaffinity(0)) > 1 and os.environ.get("EXEC_ENV_HELPER") != "0"
 
 
-def _end(link: Connection, process: "subprocess.Popen[bytes]") -> None:
+def _end(link: Connection, process: "subprocess.Popen[bytes]", memory: int) -> None:
     link.close()
+    os.close(memory)
     process.wait()
 
 
@@ -254,16 +300,15 @@ def _shared(memory: int, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray
     return numbers[:size].reshape(shape), numbers[size:].reshape(shape[:3])
 
 
-def _serve(link_handle: int, memory: int) -> None:
+def _serve(link: Connection, memory: int) -> None:
     """What the helper does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends when the other side does
-    link = Connection(link_handle)
-    source, rngs, constants, shape = link.recv()
-    batches = _Batches(source, shape[0], shape[3])
-    batches.rngs, batches.constants = rngs, constants
-    batches.move(*_shared(memory, shape))
-    while True:
-        try:
+    with suppress(EOFError, OSError):  # when nobody is there any more
+        link.send("ready")
+        source, rngs, constants, shape = link.recv()
+        batches = _Batches(source, shape[0], shape[3])
+        batches.rngs, batches.constants = rngs, constants
+        batches.move(*_shared(memory, shape))
+        while True:
             what, *arguments = link.recv()
             answer = None
             if what == "make":
@@ -273,5 +318,3 @@ def _serve(link_handle: int, memory: int) -> None:
             else:
                 answer = batches.rngs
             link.send(answer)
-        except (EOFError, OSError):  # nobody is there any more
-            return

@@ -1,7 +1,6 @@
 """The native vector environment: many executions at once, on NumPy arrays, through the same equations."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 import gymnasium as gym
@@ -128,8 +127,7 @@ class ExecutionVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray
 
     def close_extras(self, **kwargs: Any) -> None:
         """End the process that makes paths ahead, where there is one."""
-        with suppress(RuntimeError):  # it may have ended by itself
-            self._ahead.retire()
+        self._ahead.forget()
 
     def _infos(self, infos: dict[str, Any], was_done: np.ndarray) -> dict[str, Any]:
         """Information in Gymnasium's layout for the autoreset mode."""

@@ -43,6 +43,7 @@ from exec_env.order import Order
 from exec_env.sb3 import SB3VecEnv
 from exec_env.tape import Normals
 from exec_env.torch_market import TorchMarket, torch_device
+from exec_env.validation import require_count
 from scripts.cli import run
 
 OURS, PUBLIC = "AlmgrenChriss-v0", "CartPole-v1"
@@ -330,6 +331,13 @@ def main(argv: Sequence[str]) -> None:
     args = tyro.cli(Arguments, args=argv, description=__doc__)
     if args.ppo_steps < 256 or args.ppo_steps % 256:
         raise ValueError(f"--ppo-steps {args.ppo_steps}: must be a multiple of 256")
+    if not args.only:
+        raise ValueError(f"--only: name at least one of {', '.join(get_args(Section))}")
+    require_count(env_steps=args.env_steps, episodes=args.episodes, repeats=args.repeats)
+    for size in args.num_envs:
+        require_count(num_envs=size)
+    for size in args.paths:
+        require_count(paths=size)
     torch_device(args.device)
     if args.out is not None:
         new_folder(args.out)

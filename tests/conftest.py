@@ -9,8 +9,13 @@ import gymnasium as gym
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import settings
 
 import exec_env  # noqa: F401
+
+# No test is timed: machines are noisy.
+settings.register_profile("exec_env", deadline=None)
+settings.load_profile("exec_env")
 
 RICH = {
     "liquidity_volatility": 0.6,

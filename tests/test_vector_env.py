@@ -2,7 +2,9 @@
 
 import copy
 import os
+import pickle
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +165,7 @@ def test_errors_are_clear() -> None:
 
 @pytest.fixture
 def helped(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Few sub-environments whose paths a process of their own makes, as soon as it would with many."""
+    """Few sub-environments whose paths a process of its own makes, as it would for many."""
     if not ahead.can_have_helper():
         pytest.skip("needs Linux and two processors")
     monkeypatch.setattr(ahead, "_MANY", N)
@@ -177,6 +179,14 @@ def played(envs: ExecutionVectorEnv, n_steps: int) -> np.ndarray:
     return np.array([envs.step(a)[0] for a in actions])
 
 
+def until_helped(envs: ExecutionVectorEnv) -> np.ndarray:
+    """Play until the process has begun; how long that takes depends on the machine, what is played does not."""
+    seen = [played(envs, 20)]
+    while envs._ahead._helper is None or not envs._ahead._helper.begun:
+        seen.append(played(envs, 20))
+    return np.concatenate(seen)
+
+
 def children() -> set[str]:
     return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
 
@@ -185,39 +195,74 @@ def test_paths_made_by_another_process_are_the_same_and_it_ends_with_the_environ
     helped: ExecutionVectorEnv, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = children()
+    seeds = [None, 5, *[None] * (N - 2)]  # the others go on where they are
     helped.reset(seed=3)
-    seen = played(helped, 60)
+    first = np.concatenate([until_helped(helped), played(helped, 60)])
     assert len(children() - before) == 1
-    helped.reset(seed=[None, 5, *[None] * (N - 2)])  # the others go on where they are
-    seen = np.concatenate([seen, played(helped, 60)])
+    helped.reset(seed=seeds)
+    second = played(helped, 60)
     helped.close()
     assert children() == before
-    monkeypatch.setattr(ahead, "_MANY", 10**9)
+    monkeypatch.setenv("EXEC_ENV_HELPER", "0")
     alone = ExecutionVectorEnv(N, n_steps=3)
     alone.reset(seed=3)
-    first = played(alone, 60)
-    alone.reset(seed=[None, 5, *[None] * (N - 2)])
-    np.testing.assert_array_equal(seen, np.concatenate([first, played(alone, 60)]))
+    # The sequence of actions begins anew every 20 steps while the helper starts.
+    again = np.concatenate([*(played(alone, 20) for _ in range(len(first) // 20 - 3)), played(alone, 60)])
+    np.testing.assert_array_equal(first, again)
+    alone.reset(seed=seeds)
+    np.testing.assert_array_equal(second, played(alone, 60))
+    assert children() == before
 
 
 def test_copies_and_forks_of_an_environment_go_on_like_itself(helped: ExecutionVectorEnv) -> None:
     helped.reset(seed=3)
-    played(helped, 60)
+    until_helped(helped)
     copied = copy.deepcopy(helped)
     np.testing.assert_array_equal(played(copied, 60), played(helped, 60))
+    until_helped(helped)
     child = os.fork()
-    same = np.array_equal(played(copied, 10), played(helped, 10))
+    seen = played(helped, 10)
     if child == 0:
-        os._exit(not same)  # not back into pytest from here
-    assert same
+        os._exit(not np.array_equal(played(pickle.loads(pickle.dumps(helped)), 10), played(helped, 10)))
     assert os.waitpid(child, 0)[1] == 0
+    helped.reset(seed=3)
+    assert not np.array_equal(seen, played(helped, 10))
 
 
-def test_when_the_process_that_makes_paths_is_killed_the_environment_says_so(helped: ExecutionVectorEnv) -> None:
+@pytest.mark.parametrize("how", ["killed", "interrupted while it waits", "interrupted while paths are made here"])
+def test_an_environment_that_lost_its_paths_half_way_wants_a_reset(
+    helped: ExecutionVectorEnv, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
     before = children()
     helped.reset(seed=3)
+    first = played(helped, 20)
+    with monkeypatch.context() as patch:
+        if how == "interrupted while paths are made here":
+            patch.setattr(ahead._Batches, "make", interrupted)
+        else:
+            until_helped(helped)
+        if how == "interrupted while it waits":
+            patch.setattr(ahead._Helper, "receive", interrupted)
+        if how == "killed":
+            for process in children() - before:
+                os.kill(int(process), signal.SIGKILL)
+        with pytest.raises((KeyboardInterrupt, RuntimeError)) as raised:
+            played(helped, 600)
+    assert how != "killed" or "has ended by itself: reset" in str(raised.value)
+    with pytest.raises(gym.error.ResetNeeded):
+        played(helped, 1)
+    helped.reset(seed=3)
+    np.testing.assert_array_equal(first, played(helped, 20))
+
+
+def test_where_the_process_cannot_start_paths_are_made_here(
+    helped: ExecutionVectorEnv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    helped.reset(seed=3)
+    while not helped._ahead._alone:
+        played(helped, 20)
     played(helped, 60)
-    for process in children() - before:
-        os.kill(int(process), signal.SIGKILL)
-    with pytest.raises(RuntimeError, match="the process that makes paths ahead has ended"):
-        played(helped, 600)

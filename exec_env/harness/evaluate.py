@@ -173,22 +173,28 @@ def evaluate(
     rows = _rows(problem, episodes, starts)
     if rows is not None:
         episodes = rows.size
+    # An agent that takes part twice, as one object, is not in two threads at once.
+    groups = [[label for label, agent in resolved.items() if agent is one] for one in _different(resolved.values())]
     frames, examples = [], []
     with (
         tqdm(total=len(resolved) * episodes, unit=" paths", disable=not progress, desc="evaluate") as bar,
         one_thread_each(),
-        ThreadPoolExecutor(min(len(resolved), os.cpu_count() or 1)) as threads,
+        ThreadPoolExecutor(min(len(groups), os.cpu_count() or 1)) as threads,
     ):
         first = 0
         for tape in _tapes(problem, episodes, seed, rows):
 
-            def run(label: str, tape: Tape = tape, first: int = first) -> tuple[pd.DataFrame, pd.DataFrame]:
-                return _run(label, resolved[label], tape, problem, first, max(0, n_examples - first))
+            def run(
+                labels: list[str], tape: Tape = tape, first: int = first
+            ) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
+                shown = max(0, n_examples - first)
+                return [_run(label, resolved[label], tape, problem, first, shown) for label in labels]
 
-            for paths, example in threads.map(run, resolved):
-                frames.append(paths)
-                examples.append(example)
-                bar.update(tape.n_paths)
+            for done in threads.map(run, groups):
+                for paths, example in done:
+                    frames.append(paths)
+                    examples.append(example)
+                    bar.update(tape.n_paths)
             first += tape.n_paths
     per_path = pd.concat(frames, ignore_index=True)
     per_path["agent"] = pd.Categorical(per_path["agent"], categories=list(resolved))
@@ -213,6 +219,11 @@ def one_thread_each() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def _different(agents: Iterable[Agent]) -> list[Agent]:
+    """The different objects among agents."""
+    return list({id(agent): agent for agent in agents}.values())
 
 
 def find_bound(problem: Problem) -> tuple[float | None, str]:

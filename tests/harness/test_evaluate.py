@@ -1,6 +1,7 @@
 """Evaluation: common paths, accounts that add up, labels, files."""
 
 import importlib
+import time
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,24 @@ def test_the_same_seed_gives_the_same_frames_and_another_seed_others(small: dict
     pd.testing.assert_frame_equal(first.per_path, again.per_path, check_exact=True)
     pd.testing.assert_frame_equal(first.examples, again.examples, check_exact=True)
     assert not np.isin(first.per_path["shortfall"], other.per_path["shortfall"]).any()
+
+
+def test_one_agent_under_two_labels_is_never_in_two_threads_at_once() -> None:
+    class Counting:
+        """Its pace depends on how often it was asked, by whomever."""
+
+        action_mode, asked = "pace", 0
+
+        def act(self, observations: np.ndarray) -> np.ndarray:
+            self.asked += 1
+            time.sleep(1e-4)  # lets other threads in
+            return np.full(len(observations), self.asked % 11)
+
+    def costs() -> np.ndarray:
+        agent = Counting()
+        return evaluate([agent, agent], episodes=50, seed=0).per_path["objective"].to_numpy()
+
+    np.testing.assert_array_equal(costs(), costs())
 
 
 @pytest.mark.parametrize("source", ["simulated", "random starts", "rolling starts"])

@@ -198,7 +198,8 @@ def test_the_benchmark_prints_and_keeps_tables_and_a_picture(tmp_path: Path) -> 
     expected = ["single, random actions", "vector, random actions", "vector, TWAP"]
     assert list(tables["environments"]["what"]) == expected
     for table in tables.values():
-        assert (table.select_dtypes("number").fillna(1.0) > 0).all(axis=None)
+        assert (table.select_dtypes("number").fillna(1.0) >= 0).all(axis=None)
+    assert (tables["environments"]["ns"] > 0).all()
     assert tables["evaluation"]["agents"].item() == 8
     assert (tmp_path / "out" / "speed.png").stat().st_size > 10_000
 
@@ -285,6 +286,8 @@ def test_help_shows_the_values_of_the_preset_that_was_named(call: Callable[..., 
         (export, ["{ppo}", "{tape}"], "error: {tape} exists: choose another file, so that nothing is overwritten"),
         (export, ["{ppo}", "nowhere/model.zip"], "error: nowhere: no such folder"),
         (benchmark, ["--ppo-steps", "100"], "error: --ppo-steps 100: must be a multiple of 256"),
+        (benchmark, ["--num-envs", "64", "0"], "error: num_envs = 0: must be"),
+        (benchmark, ["--repeats", "0"], "error: repeats = 0: must be"),
         (benchmark, ["--out", "{tmp}"], "error: {tmp} exists: choose another folder"),
     ],
 )
