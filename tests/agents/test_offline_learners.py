@@ -250,11 +250,11 @@ def test_nobody_is_valued_for_more_than_is_left() -> None:
 def test_bcqs_perturbation_climbs_the_values() -> None:
     agent = learned("bcq", bandit(50), steps=0, perturbation=0.5, learning_rate=0.01)
     agent.critic.first_value = lambda observations, actions: actions[:, 0]
-    before = float(agent.policy(agent._data.observations).mean())
+    before = float(agent.policy(agent._data.observations).detach().mean())
     agent.step = (lambda step: lambda name, loss: step(name, loss) if name == "perturbation" else loss)(agent.step)
     agent.setup = replace(agent.setup, total_steps=100)
     agent.learn(None, 40, 1, nothing)
-    assert float(agent.policy(agent._data.observations).mean()) > before + 0.3
+    assert float(agent.policy(agent._data.observations).detach().mean()) > before + 0.3
 
 
 @pytest.mark.parametrize("name", ["td3-bc", "bcq"])
@@ -464,7 +464,7 @@ def test_a_dataset_of_another_tape_with_the_same_averages_is_refused(tape_csv: P
     frame = pd.read_csv(tape_csv)
     renamed, other = tmp_path / "renamed.csv", tmp_path / "other.csv"
     frame.to_csv(renamed, index=False)
-    frame.iloc[[0, 1], frame.columns.get_loc("spread")] = frame["spread"].iloc[[1, 0]].to_numpy()
+    frame.iloc[[0, 1], frame.columns.get_loc("depth")] = frame["depth"].iloc[[1, 0]].to_numpy()
     frame.to_csv(other, index=False)
     folder = save(record(["twap"], episodes=5, tape=str(tape_csv), **options), tmp_path / "tape-v0")
     agent = BC.build(BCConfig(dataset=str(folder)), Head(ActionMode("fraction"), 1.0, 4), Setup(1, 1, 1, 0, "cpu"))
