@@ -251,7 +251,9 @@ def test_bcqs_perturbation_climbs_the_values() -> None:
     agent = learned("bcq", bandit(50), steps=0, perturbation=0.5, learning_rate=0.01)
     agent.critic.first_value = lambda observations, actions: actions[:, 0]
     before = float(agent.policy(agent._data.observations).detach().mean())
-    agent.step = (lambda step: lambda name, loss: step(name, loss) if name == "perturbation" else loss)(agent.step)
+    agent.step = (lambda step: lambda name, loss: step(name, loss) if name == "perturbation" else loss.detach())(
+        agent.step
+    )
     agent.setup = replace(agent.setup, total_steps=100)
     agent.learn(None, 40, 1, nothing)
     assert float(agent.policy(agent._data.observations).detach().mean()) > before + 0.3
