@@ -72,7 +72,9 @@ class VAE(nn.Module):
         return latents.to(self.mean.device)
 
     def loss(self, batch: Batch, noise: torch.Tensor) -> torch.Tensor:
-        """Squared error plus half the divergence of the latent from a standard normal. Shape: [].
+        """Squared error, plus a quarter of the latent's divergence from a standard normal. Shape: [].
+
+        In other words half of the divergence's mean over the latent's two dimensions, as in the paper's own code.
 
         Args:
             batch: transitions.

@@ -14,7 +14,7 @@ from torch import nn
 
 from agents.replay import half_cosine
 from exec_env.harness.agent import Setup
-from exec_env.harness.collect import FRACTION, Transitions
+from exec_env.harness.collect import FRACTION, Transitions, conditions
 from exec_env.harness.dataset import Dataset, load
 from exec_env.harness.weights import Head, load_weights, save_weights, weights_must_fit
 from exec_env.observation import Observation
@@ -101,8 +101,14 @@ class Paces(nn.Module):
 
     def encode(self, fractions: torch.Tensor, observations: torch.Tensor) -> torch.Tensor:
         """From fractions of what is left [B, 1] and observations as they are seen [B, D]. Shape: [B, 1]."""
-        paces = fractions * self._slices_left(observations)
-        return ((paces - self.centre) / self.half_width).clamp(-1.0, 1.0)
+        return self._mapped(fractions, observations).clamp(-1.0, 1.0)
+
+    def clipped(self, fractions: torch.Tensor, observations: torch.Tensor) -> float:
+        """Share of actions [M, 1] out of range, which ``encode`` takes for its ends. [%]"""
+        return 100 * float((self._mapped(fractions, observations).abs() > 1 + 1e-6).float().mean())
+
+    def _mapped(self, fractions: torch.Tensor, observations: torch.Tensor) -> torch.Tensor:
+        return (fractions * self._slices_left(observations) - self.centre) / self.half_width
 
     def decode(self, actions: torch.Tensor, observations: torch.Tensor) -> torch.Tensor:
         """The other way round; never more than all that is left. Shape: [B, 1]."""
@@ -125,9 +131,14 @@ class Standardise(nn.Module):
         self.register_buffer("std", torch.ones(size))
 
     def fit(self, observations: torch.Tensor) -> None:
-        """Take mean and deviation of ``observations`` [M, D]."""
+        """Take mean and deviation of ``observations`` [M, D].
+
+        Of an entry that never changes nothing is known: its deviation is taken for infinite, or nearly, because it has
+        to be undone. A policy that meets other values of it elsewhere sees them as zero.
+        """
         self.mean.copy_(observations.mean(0))
-        self.std.copy_(observations.std(0, unbiased=False) + 1e-3)
+        spread = observations.amax(0) > observations.amin(0)
+        self.std.copy_((observations.std(0, unbiased=False) + 1e-3).where(spread, torch.tensor(1e30)))
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
         """Shape: [B, D] -> [B, D]."""
@@ -192,6 +203,7 @@ class OfflineLearner:
         self.config, self.head, self.setup = config, Head(FRACTION, 1.0, head.n_steps), setup
         self.device = torch_device(setup.device)
         self.dataset: Dataset | None = None
+        self.clipped_percent = 0.0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(setup.seed % 2**63)
             self.networks = nn.ModuleDict(self.make(len(Observation._fields)))
@@ -252,7 +264,8 @@ class OfflineLearner:
             env: native environment.
 
         Raises:
-            ValueError: naming the first field of Market, Order or Reward that differs, or the action mode.
+            ValueError: naming what differs first: a field of Market or Order, the reward, what the market is drawn
+                from, the tape, or the action mode.
         """
         if self.dataset is None:
             return
@@ -266,6 +279,13 @@ class OfflineLearner:
                     )
         if self.dataset.reward != env.reward:
             raise ValueError(f"{where}: rewards are {self.dataset.reward}, but the environment's are {env.reward}")
+        here = conditions(env.problem, env.reward)
+        for name, what in (("randomise", "what the market of each path is drawn from"), ("tape", "the tape")):
+            ours, theirs = self.dataset.provenance[name], here[name]
+            if name == "tape" and ours and theirs and ours["sha256"] == theirs["sha256"]:
+                continue  # the same slices, whatever the file's name
+            if ours != theirs:
+                raise ValueError(f"{where}: {what} is {ours or 'none'}, but the environment's is {theirs or 'none'}")
         if not env.mode.is_discrete and env.mode != FRACTION:
             raise ValueError(f"{where}: action 'fraction', but the environment's is {env.mode.name!r}")
 
@@ -292,7 +312,8 @@ class OfflineLearner:
             env: not played.
             steps: gradient updates.
             seed: of batches and whatever else is drawn.
-            report: called with the updates just made and what there is to log.
+            report: called with the updates just made and what there is to log: means of what ``update`` gives, and
+                ``clipped_percent``, the share of the dataset's actions beyond ``reach``. [%]
         """
         generator = torch.Generator().manual_seed(seed)
         logged: list[dict[str, torch.Tensor]] = []
@@ -307,7 +328,7 @@ class OfflineLearner:
             if len(logged) >= 200:
                 report(len(logged), _means(logged))
                 logged.clear()
-        report(len(logged), _means(logged))
+        report(len(logged), _means(logged) | {"clipped_percent": self.clipped_percent})
 
     def sample(self, generator: torch.Generator) -> Batch:
         """A batch, drawn uniformly with replacement."""
@@ -386,6 +407,7 @@ class OfflineLearner:
         c, standardise = self.config, self.standardise
         standardise.fit(seen)
         self.paces.fit(actions, seen, c.reach, c.narrowest)
+        self.clipped_percent = self.paces.clipped(actions, seen)
         if isinstance(c, ValueConfig) and c.baseline:
             per_share = rewards.sum() / terminated.sum()
             potential, after = per_share * seen[:, _INVENTORY], per_share * following[:, _INVENTORY]

@@ -18,7 +18,11 @@ class TD3BCConfig(ValueConfig):
     """Hyper-parameters of TD3+BC."""
 
     alpha: Positive = 2.5
-    """Weight of the values against imitation, α: the actor maximises λ Q − (π(s) − a)² with λ = α / mean |Q|."""
+    """Weight of the values against imitation, α: the actor maximises λ Q − (π(s) − a)² with λ = α / mean |Q|.
+
+    It is not on the paper's scale: with ``baseline``, Q is what is left after nine tenths of it are taken away, so that
+    mean |Q| is that much smaller and the same α weighs an action's part in it that much more. Nor is the rest the
+    paper's, which discounts by 0.99, keeps its learning rate at 3e-4, and has 256 units a layer."""
     policy_delay: Count = 2
     """Updates of the critics for each of the actor and the targets."""
     target_noise: NonNegative = 0.2
@@ -38,9 +42,12 @@ def td3_targets(batch: Batch, next_actions: torch.Tensor, critic: nn.Module, gam
 def actor_loss(actions: torch.Tensor, values: torch.Tensor, behaviour: torch.Tensor, alpha: float) -> torch.Tensor:
     """−λ mean Q + mean (π(s) − a)², λ = α / mean |Q|, which has no gradient. Shape: [].
 
+    Where no value is different from zero, there is nothing to weigh, and λ is zero.
+
     Source: Fujimoto & Gu (2021), equations 4 and 5.
     """
-    weight = alpha / values.abs().mean().detach()
+    size = values.abs().mean().detach()
+    weight = (alpha / size).where(size > 1e-9, 0.0)
     return -weight * values.mean() + nn.functional.mse_loss(actions, behaviour)
 
 

@@ -5,6 +5,7 @@ import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,15 @@ class Recording:
         """Median time from row to row. [day]"""
         seconds = np.median(np.diff(self.time.to_numpy()) / np.timedelta64(1, "s"))
         return float(seconds) / (3600 * self.hours_per_day)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Checksum of the slices: whatever file they came from, and whatever its columns were called."""
+        digest = sha256(np.ascontiguousarray(self.time.to_numpy("datetime64[ns]").view(np.int64)).data)
+        for column in (self.mid, self.spread, self.volume, self.depth):
+            digest.update(b"none" if column is None else np.ascontiguousarray(column).data)
+        digest.update(repr(float(self.hours_per_day)).encode())
+        return digest.hexdigest()
 
     def market(self, base: Market | None = None) -> Market:
         """The market whose averages are those of the recording.

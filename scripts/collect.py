@@ -12,7 +12,9 @@ Examples:
 
 Then learn from it:
   python scripts/train.py td3-bc --dataset datasets/twap-v0
-In Minari itself: MINARI_DATASETS_PATH=datasets, then minari.load_dataset("twap-v0").
+
+In Minari itself, with MINARI_DATASETS_PATH=datasets:
+  minari.load_dataset("twap-v0")
 """
 
 from collections.abc import Sequence

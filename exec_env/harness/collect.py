@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -22,12 +22,15 @@ from exec_env.registry import get_spec
 from exec_env.reward import Reward
 from exec_env.rollout import rollout
 from exec_env.tape import Tape
-from exec_env.validation import NonNegative, Positive, check_fields, require_count
+from exec_env.validation import Bounds, Positive, check_fields, require_count
 
 FRACTION = ActionMode("fraction")
 """The mode that episodes are recorded in. Any trade can be written in it, and it does not grow with the order."""
 RANDOM = "random"
 """Name of the agent whose paces are uniform on [0, 2]: on average TWAP's, and all the time something else."""
+
+Noise = Annotated[float, Bounds(0.0, 100.0)]
+"""Of actions, in paces. With more of it, hardly an action would be left between none and all."""
 
 _CHUNK = 4096  # paths in memory at once
 _WHO, _NOISE = 3, 4  # streams of seeds; training has 1 and 2
@@ -45,7 +48,7 @@ class Member:
     """Name, run folder, "module:Class" or object, as in ``evaluate``; or "random"."""
     weight: Positive = 1.0
     """Its share of the episodes is its weight over the sum of all."""
-    noise: NonNegative = 0.0
+    noise: Noise = 0.0
     """Standard deviation of Gaussian noise on what it trades, in multiples of selling evenly what is left: in paces.
     The noise of one slice is independent of the others'."""
 
@@ -118,7 +121,7 @@ class Recorded(NamedTuple):
     spec: EnvSpec
     """What ``gymnasium.make`` needs for an environment that takes their actions."""
     provenance: dict[str, Any]
-    """Plain values: env, options, market, order, reward, agents (with weight and noise), seed, episodes."""
+    """Plain values: env, options, agents (with weight and noise), seed, episodes, and what ``conditions`` says."""
 
 
 def record(
@@ -173,14 +176,23 @@ def record(
     provenance = {
         "env": env_id.removeprefix("exec_env:"),
         "options": {k: str(v) if isinstance(v, Path) else v for k, v in options.items()},
-        "market": asdict(problem.market),
-        "order": asdict(problem.order),
-        "reward": asdict(reward),
         "agents": [_described(m) for m in mixture],
         "seed": int(seed),
         "episodes": episodes,
     }
-    return Recorded(whole, spec, provenance)
+    return Recorded(whole, spec, provenance | conditions(problem, reward))
+
+
+def conditions(problem: Problem, reward: Reward) -> dict[str, Any]:
+    """What settles an episode beside actions and seed, in plain values: market, order, reward, randomise, tape."""
+    ranges, recording = problem.ranges, problem.recording
+    return {
+        "market": asdict(problem.market),
+        "order": asdict(problem.order),
+        "reward": asdict(reward),
+        "randomise": ranges and {"fields": [list(ends) for ends in ranges.fields], "stress": ranges.stress},
+        "tape": recording and {"name": recording.name, "sha256": recording.sha256},
+    }
 
 
 class Behaviour:

@@ -7,12 +7,14 @@ faster.
 """
 
 import json
+import math
 import os
 import platform
 import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from hashlib import sha256
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,7 +32,13 @@ from exec_env.reward import Reward
 from exec_env.validation import from_mapping
 
 _KEY = "exec_env"  # of the provenance among Minari's metadata
-_FORMAT = 1
+_FORMAT = 2
+_SAID = {
+    **{"env": str, "options": dict, "market": dict, "order": dict, "reward": dict, "randomise": dict | None},
+    **{"tape": dict | None, "agents": list, "seed": int, "episodes": int, "format": int, "action": str},
+    **{"observation": list, "return_mean": float, "return_std": float, "versions": dict, "sha256": str},
+}
+"""Fields of the provenance, every one of which must be there."""
 _DATA = "main_data.hdf5"
 _D = len(Observation._fields)
 
@@ -42,8 +50,9 @@ class Dataset:
     path: Path
     episodes: Episodes
     provenance: dict[str, Any]
-    """Plain values: env, options, market, order, reward, action, observation, agents, seed, episodes, versions,
-    sha256; see ``exec_env.harness.collect``."""
+    """Plain values: env, options, market, order, reward, randomise, tape, agents, seed, episodes (see
+    ``exec_env.harness.collect``), action, observation, return_mean, return_std, versions, and sha256 of all that and
+    the episodes."""
     market: Market
     order: Order
     reward: Reward
@@ -91,11 +100,10 @@ def save(recorded: Recorded, folder: str | Path) -> Path:
         "observation": list(Observation._fields),
         "return_mean": float(returns.mean()),
         "return_std": float(returns.std()),
-        "sha256": episodes.sha256,
         "versions": _versions(),
     }
     try:
-        json.dumps(provenance)
+        provenance["sha256"] = _checksum(provenance, episodes)
     except TypeError as error:
         raise ValueError(f"{folder}: options that only exist in memory cannot be kept: {error}; name a file") from None
     partial = new_folder(folder.with_name(f"{folder.name}.partial-{os.getpid()}"))
@@ -133,8 +141,14 @@ def _save(data: Path, name: str, recorded: Recorded, provenance: dict[str, Any])
     )
 
 
+def _checksum(provenance: dict[str, Any], episodes: Episodes) -> str:
+    """Of the episodes and of what is said about them, so that neither can change without the other."""
+    said = json.dumps({k: v for k, v in provenance.items() if k != "sha256"}, sort_keys=True)
+    return sha256(f"{episodes.sha256} {said}".encode()).hexdigest()
+
+
 def load(path: str | Path) -> Dataset:
-    """Read a dataset that ``save`` wrote, and check it: shapes, ends, ranges, returns, and the checksum.
+    """Read a dataset that ``save`` wrote, and check it: what is said of it, shapes, ends, ranges, and the checksum.
 
     Args:
         path: its folder.
@@ -155,14 +169,18 @@ def load(path: str | Path) -> Dataset:
     if not isinstance(said, dict) or said.get("format") != _FORMAT:
         raise ValueError(f"dataset {path}: was not recorded by this version of scripts/collect.py")
     where = f"dataset {path}: metadata"
+    for name, kind in _SAID.items():
+        if name not in said:
+            raise ValueError(f"{where}: has no field {name!r}")
+        if not isinstance(said[name], kind) or (kind is float and not math.isfinite(said[name])):
+            raise ValueError(f"{where}: {name} = {said[name]!r}: is nothing that scripts/collect.py writes")
     if said.get("observation") != list(Observation._fields):
         raise ValueError(
             f"{where}: observation = {said.get('observation')}: this version's entries are {list(Observation._fields)}"
         )
     if said.get("action") != FRACTION.name:
         raise ValueError(f"{where}: action = {said.get('action')!r}: must be {FRACTION.name!r}")
-    market, order = from_mapping(Market, said.get("market"), where), from_mapping(Order, said.get("order"), where)
-    reward = from_mapping(Reward, said.get("reward"), where)
+    market, order, reward = (_whole(cls, said[cls.__name__.lower()], where) for cls in (Market, Order, Reward))
     try:
         episodes = _read(data / _DATA, order.n_steps)
     except ValueError as error:
@@ -170,15 +188,27 @@ def load(path: str | Path) -> Dataset:
     except Exception as error:  # a damaged file can make the reader fail in any way
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(f"dataset {path}: corrupt: {first[:200]}") from None
-    if len(episodes) != said.get("episodes"):
-        raise ValueError(f"dataset {path}: corrupt: holds {len(episodes)} episodes, not {said.get('episodes')}")
-    if not np.isclose(episodes.returns.mean(), float(said.get("return_mean", np.nan)), rtol=1e-9):
+    if len(episodes) != said["episodes"]:
+        raise ValueError(f"dataset {path}: corrupt: holds {len(episodes)} episodes, not {said['episodes']}")
+    if not np.isclose(episodes.returns.mean(), said["return_mean"], rtol=1e-9):
         raise ValueError(
-            f"dataset {path}: corrupt: its mean return is {episodes.returns.mean():.6g}, not {said.get('return_mean')}"
+            f"dataset {path}: corrupt: its mean return is {episodes.returns.mean():.6g}, not {said['return_mean']}"
         )
-    if episodes.sha256 != said.get("sha256"):
-        raise ValueError(f"dataset {path}: corrupt: its checksum is not the one it was recorded with")
+    if _checksum(said, episodes) != said["sha256"]:
+        raise ValueError(
+            f"dataset {path}: corrupt: its checksum is not the one it was recorded with; "
+            "episodes or metadata were changed"
+        )
     return Dataset(path, episodes, said, market, order, reward)
+
+
+def _whole(cls: type[Any], values: dict[str, Any], where: str) -> Any:
+    """``cls`` from all of its fields: one that is missing must not become today's default."""
+    made = from_mapping(cls, values, where)
+    for field in fields(cls):
+        if field.name not in values:
+            raise ValueError(f"{where}: has no field '{cls.__name__.lower()}.{field.name}'")
+    return made
 
 
 def _rows(episodes: Episodes) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
@@ -238,9 +268,11 @@ def _read(path: Path, n_steps: int) -> Episodes:
                 arrays[name] = np.empty(dataset.shape, dataset.dtype)
                 dataset.read(h5s.ALL, h5s.ALL, arrays[name])
             n = len(arrays["rewards"])
+            if not 1 <= n <= n_steps:
+                raise ValueError(f"episode {e}: has {n} slices, but its order has {n_steps}")
             wanted = {"observations": (n + 1, _D), "actions": (n, 1)} | dict.fromkeys(list(arrays)[2:], (n,))
             for name, array in arrays.items():
-                if array.shape != wanted[name] or not 1 <= n <= n_steps:
+                if array.shape != wanted[name]:
                     raise ValueError(f"episode {e}: {name} has shape {array.shape}, not {wanted[name]}")
                 if not np.isfinite(array).all():
                     raise ValueError(f"episode {e}: {name} has an entry that is not finite")

@@ -5,6 +5,7 @@ episodes to evaluate, which say little, and here 100 000 beside them. Without no
 state, and nothing can be learned from it but that action.
 """
 
+import re
 from dataclasses import asdict, dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -19,7 +20,7 @@ from scipy import stats
 
 from exec_env.harness import dataset, training_task
 from exec_env.harness.agent import BEST, LAST, agent_class, normalise
-from exec_env.harness.collect import Member, record
+from exec_env.harness.collect import Member, Noise, record
 from exec_env.harness.evaluate import evaluate, find_bound
 from exec_env.harness.hyperparameters import settings
 from exec_env.harness.metrics import REFERENCE
@@ -28,7 +29,7 @@ from exec_env.harness.tasks import Result, Task, plain
 from exec_env.harness.train import child_seed
 from exec_env.problem import make_problem
 from exec_env.registry import get_spec
-from exec_env.validation import Bounds, Count, NonNegative, check_fields
+from exec_env.validation import Bounds, Count, check_fields
 
 BASELINES = ("twap", "vwap", "ac-neutral", "ac-averse", "adaptive", "optimal")
 """Almgren-Chriss is that of a trader without risk aversion, and of one with the problem's."""
@@ -47,7 +48,7 @@ class Study:
     """Environment id."""
     learners: tuple[str, ...] = (CLONE, "td3-bc", "bcq")
     """Offline learners, each with settings of its own if need be, as in "td3-bc,alpha=40"; one must be bc."""
-    noises: tuple[NonNegative, ...] = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)
+    noises: tuple[Noise, ...] = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)
     """Standard deviations of the noise on TWAP's trades, in multiples of them."""
     seeds: tuple[Annotated[int, Bounds(low=0)], ...] = (0, 1, 2, 3, 4)
     """Of dataset, weights and batches."""
@@ -77,22 +78,45 @@ def split(learner: str) -> tuple[str, dict[str, Any]]:
     """Name and settings of "NAME,FIELD=VALUE,...".
 
     Raises:
-        ValueError: for an agent that does not learn offline, or a setting that it does not have.
+        ValueError: for an agent that does not learn offline, or a setting that it lacks, or that is the study's.
 
-    >>> split("td3-bc,alpha=40")
-    ('td3-bc', {'alpha': 40})
+    >>> split("td3-bc,alpha=40,hidden=[64,64]")
+    ('td3-bc', {'alpha': 40, 'hidden': [64, 64]})
     """
-    name, *given = learner.split(",")
-    fields = {}
-    for text in given:
-        field, equals, value = text.partition("=")
-        if not equals or "/" in text:
-            raise ValueError(f"learner {learner!r}: {text!r} must read FIELD=VALUE")
-        fields[field.strip()] = yaml.safe_load(value)
-    if not hasattr(getattr(agent_class(name), "Config", None), "dataset"):
-        raise ValueError(f"learner {learner!r}: {name!r} does not learn from a dataset")
-    settings(normalise(name), agent_fields=fields)  # says what is unknown
+    name, *given = re.split(r",(?![^\[]*\])", learner)  # at commas outside brackets
+    fields: dict[str, Any] = {}
+    try:
+        for text in given:
+            field, equals, value = (part.strip() for part in text.partition("="))
+            if not equals or "/" in text:
+                raise ValueError(f"{text!r} must read FIELD=VALUE")
+            if field in fields:
+                raise ValueError(f"{field} is given twice")
+            if field in _STUDYS:
+                raise ValueError(f"{field} is for the study to say")
+            fields[field] = _value(value)
+        if not hasattr(getattr(agent_class(name), "Config", None), "dataset"):
+            raise ValueError(f"{name!r} does not learn from a dataset")
+        settings(normalise(name), agent_fields=fields)  # says what is unknown
+    except ValueError as error:
+        raise ValueError(f"learner {learner!r}: {error}") from None
     return normalise(name), fields
+
+
+_STUDYS = ("dataset", "select")
+
+
+def _value(text: str) -> Any:
+    """A number, or whatever else YAML makes of the text; to YAML itself 1e-4 is no number."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ValueError(f"{text!r} is no value") from None
 
 
 def tasks(study: Study) -> list[Task]:
@@ -146,11 +170,15 @@ def learn(
     with TemporaryDirectory(prefix="exec-env-") as temporary:
         # The same for every learner. Its paths are nobody's else.
         recorded = record([Member(REFERENCE, noise=noise)], env, episodes, child_seed(seed, _DATA))
+        made_by = f"scripts/collect.py {REFERENCE} --noise {noise!r} --env {env} --episodes {episodes}"
+        made_by += f" --seed {recorded.provenance['seed']}"
         folder = dataset.save(recorded, Path(temporary) / "twap-v0")
         own = agent_config | {"dataset": str(folder), "select": "simulator"}
         with training_task.training(agent, train | {"seed": seed}, own, {}) as run:
             found = evaluate([run / LAST, run / BEST], env, n_examples=0, **evaluation).per_path
             files = training_task.files(run) | {f"{LAST}/{n}": (run / LAST / n).read_bytes() for n in _AGENT}
+    for name in ("config.yaml", *(f"{part}/agent.yaml" for part in (LAST, BEST))):
+        files[name] = _naming(made_by, files[name])
     said = []
     for part in (LAST, BEST):
         objective = found.loc[found["agent"] == f"{agent}/{part}", "objective"].to_numpy()
@@ -162,26 +190,37 @@ def learn(
 _AGENT = ("agent.yaml", "weights.pt")
 
 
+def _naming(made_by: str, content: bytes) -> bytes:
+    """A run's YAML that names, instead of a dataset that is gone, the command that records it again."""
+    values = yaml.safe_load(content)
+    values["agent_config" if "agent_config" in values else "config"]["dataset"] = made_by
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True).encode()
+
+
 def collect(study: Study, work: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Tables of finished tasks: of baselines and behaviour policies, and one row per run and choice of its check.
 
     Columns: ``objective`` (J) and ``objective_se``, and of the first 100 paths alone ``objective_100`` and
     ``objective_100_se`` [bps]; ``gap_percent``; differences in J on the same paths ``diff_twap``, ``diff_behaviour``
-    and ``diff_bc`` (of the same seed, check and dataset), negative where better [bps].
+    and ``diff_bc`` (of the same seed, check and dataset), negative where better [bps]. Each has a standard error over
+    paths, ``_se``, that of a difference being over the paths' differences.
     """
     bound, _ = find_bound(make_problem(**get_spec(study.env).kwargs()))
 
     def row(objective: np.ndarray) -> dict[str, Any]:
         few = objective[:FEW]
-        gap = 100 * (objective.mean() / bound - 1) if bound and bound > 0 else np.nan
+        percent = 100 / bound if bound and bound > 0 else np.nan
         return {
             "objective": objective.mean(),
             "objective_se": stats.sem(objective),
             f"objective_{FEW}": few.mean(),
             f"objective_{FEW}_se": stats.sem(few),
-            "gap_percent": gap,
-            "diff_twap": (objective - twap).mean(),
-        }
+            "gap_percent": percent * objective.mean() - 100,
+            "gap_percent_se": percent * stats.sem(objective),
+        } | difference("twap", objective - twap)
+
+    def difference(name: str, paired: np.ndarray) -> dict[str, Any]:
+        return {f"diff_{name}": paired.mean(), f"diff_{name}_se": stats.sem(paired)}
 
     twap = np.load(work / "baselines" / REFERENCE / "objective.npy").astype(float)
     fixed = [{"agent": n} | row(np.load(work / "baselines" / n / "objective.npy").astype(float)) for n in BASELINES]
@@ -197,33 +236,44 @@ def collect(study: Study, work: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
                 for learner in study.learners:
                     objective = np.load(here / learner / file).astype(float)
                     which = {"noise": noise, "agent": learner, "seed": seed, "check": part}
-                    against = {"behaviour": played, "bc": clone}
-                    runs.append(
-                        which | row(objective) | {f"diff_{k}": (objective - v).mean() for k, v in against.items()}
-                    )
+                    against = difference("behaviour", objective - played) | difference(CLONE, objective - clone)
+                    runs.append(which | row(objective) | against)
     return pd.DataFrame(fixed), pd.DataFrame(runs)
 
 
 def summarise(runs: pd.DataFrame) -> pd.DataFrame:
-    """One row per noise, agent and check: means over seeds, and 95 % t-intervals ``_low``, ``_high`` of them."""
+    """One row per noise, agent and check: means over seeds, and 95 % intervals ``_low``, ``_high`` of them.
+
+    An interval has two parts, added in quadrature: Student's over seeds (dataset, weights and batches), and 1.96
+    standard errors of the evaluation, whose paths are the same for all seeds, so that it does not get smaller with
+    their number. With one seed there is none.
+    """
     rows = []
     for (noise, agent, check), group in runs.groupby(["noise", "agent", "check"], sort=False):
         found: dict[str, Any] = {"noise": noise, "agent": agent, "check": check, "seeds": len(group)}
         for name in ("objective", "gap_percent", "diff_twap", "diff_behaviour", "diff_bc"):
             values = group[name].to_numpy()
             n = len(values)
-            half = stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / n**0.5 if n > 1 else np.nan
+            seeds = stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / n**0.5 if n > 1 else np.nan
+            half = np.hypot(seeds, stats.norm.ppf(0.975) * group[f"{name}_se"].mean())
             found |= {name: values.mean(), f"{name}_low": values.mean() - half, f"{name}_high": values.mean() + half}
         rows.append(found)
     return pd.DataFrame(rows)
 
 
 def findings(summary: pd.DataFrame) -> list[str]:
-    """What the table says, in sentences: where learning beats what it learned from, and where it is worse than BC."""
+    """What the table says, in sentences: where learning beats what it learned from, and where it is worse than BC.
+
+    Every comparison is judged by its own 95 % interval, and there are as many as noises, agents and references
+    together: nothing is corrected for that, and of those where nothing is different one in twenty would be named.
+    """
     said = []
     for agent, rows in summary[summary["check"] == LAST].groupby("agent", sort=False):
         for other, name in (("behaviour", "its behaviour policy"), ("twap", "TWAP"), ("bc", "BC")):
             if agent == CLONE and other == "bc":
+                continue
+            if rows[f"diff_{other}_high"].isna().all():
+                said.append(f"{agent}: no interval with one seed, so that it cannot be told from {name}")
                 continue
             better = [f"{noise:g}" for noise in rows.loc[rows[f"diff_{other}_high"] < 0, "noise"]]
             worse = [f"{noise:g}" for noise in rows.loc[rows[f"diff_{other}_low"] > 0, "noise"]]

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,7 +15,7 @@ import yaml
 
 from agents.bc import BC, BCConfig
 from agents.bcq import BCQ, VAE, BCQConfig, bcq_targets
-from agents.offline import Batch, Paces, TwinCritic
+from agents.offline import Batch, Paces, Standardise, TwinCritic
 from agents.td3_bc import TD3BC, TD3BCConfig, actor_loss, td3_targets
 from exec_env import ActionMode, Order
 from exec_env.harness import TrainConfig, evaluate, train
@@ -92,8 +93,8 @@ def test_the_generative_models_loss_is_error_and_divergence() -> None:
         torch.nn.init.zeros_(part[0].bias)  # type: ignore[arg-type]
     vae.encoder[0].bias.data[:2] = 2.0  # type: ignore[operator, union-attr]
     one = batch([0.0], [0.0])._replace(actions=torch.tensor([[0.6]]))
-    # Decoded: 0. Latent: mean 2, deviation 1, so that minus half of 1 + 0 - 4 - 1 is 2 for each of both.
-    assert vae.loss(one, torch.zeros(1, 2)).item() == pytest.approx(0.6**2 + 0.5 * 2)
+    # Decoded: 0. Latent: mean 2, deviation 1, so that minus half of 1 + 0 - 4 - 1 is 2 for each of both, and 4 in all.
+    assert vae.loss(one, torch.zeros(1, 2)).item() == pytest.approx(0.6**2 + 0.25 * 4)
 
 
 def test_paces_are_what_fractions_are_times_the_slices_left() -> None:
@@ -107,6 +108,7 @@ def test_paces_are_what_fractions_are_times_the_slices_left() -> None:
     paces.fit(torch.tensor([[0.25], [0.75]]), seen[[0, 0]], reach=1.0, narrowest=0.1)  # paces 2 ± 1
     assert (float(paces.centre), float(paces.half_width)) == (2.0, 1.0)
     assert paces.encode(torch.tensor([[0.25], [1.0]]), seen[[0, 0]])[:, 0].tolist() == [-1.0, 1.0]
+    assert paces.clipped(torch.tensor([[0.25], [1.0]]), seen[[0, 0]]) == 50.0  # of all actions [%]
     assert paces.decode(torch.ones(1, 1), seen[3:]).tolist() == [[1.0]]  # never more than all
     paces.fit(torch.full((3, 1), 0.25), seen[[0, 0, 0]], reach=3.0, narrowest=0.1)
     assert (float(paces.centre), float(paces.half_width)) == pytest.approx((1.0, 0.1))
@@ -119,6 +121,163 @@ def test_both_critics_are_fitted() -> None:
     wanted = ((first - 3) ** 2).mean() + ((second - 3) ** 2).mean()
     torch.testing.assert_close(critic.loss(one, torch.full((2,), 3.0)), wanted)
     torch.testing.assert_close(critic.first_value(one.observations, one.actions), first)
+
+
+def test_values_that_are_all_zero_leave_imitation_alone() -> None:
+    values = torch.zeros(2, requires_grad=True)
+    loss = actor_loss(torch.full((2, 1), 0.5), values, torch.zeros(2, 1), alpha=2.5)
+    assert loss.item() == 0.25
+    loss.backward()
+    assert values.grad is not None
+    assert values.grad.tolist() == [0.0, 0.0]
+
+
+def test_an_entry_without_spread_is_seen_as_zero_and_can_be_undone() -> None:
+    standardise = Standardise(2)
+    standardise.fit(torch.tensor([[0.7, 1.0], [0.7, 3.0]]))
+    elsewhere = torch.tensor([[2.5, 3.0]])
+    assert standardise(elsewhere)[0].tolist() == pytest.approx([0.0, 1 / 1.001])
+    torch.testing.assert_close(standardise.undo(standardise(elsewhere)), elsewhere)
+
+
+# One update, worked by hand
+
+
+class Sums(torch.nn.Module):
+    """A target critic that depends on all that it is given: Q1 is the sum of state and action, Q2 is 2 less."""
+
+    def forward(self, observations: torch.Tensor, actions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        total = observations.sum(1) + actions[:, 0]
+        return total, total - 2
+
+
+class Constant(torch.nn.Module):
+    """A network whose output, after tanh, is this."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.value = torch.atanh(torch.tensor(value))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.value.expand(len(inputs), 1)
+
+
+def untaught(name: str, **config: Any) -> Any:
+    """A learner that is never fitted, and none of whose networks changes: paces are 1 + action, N is 4."""
+    cls, config_class = LEARNERS[name]
+    agent = cls(
+        config_class(**(SMALL | config)), Head(ActionMode("fraction"), 1.0, 4), Setup(10, 10, 1, 0, "cpu"), None
+    )
+    agent.step = lambda name, loss: loss.detach()
+    agent.follow = lambda rate, *names: None
+    return agent
+
+
+def targets_of(agent: Any, batch: Batch) -> torch.Tensor:
+    """What the critics are to be fitted to in an update."""
+    found = []
+
+    def loss(batch: Batch, targets: torch.Tensor) -> torch.Tensor:
+        found.append(targets)
+        return targets.mean()
+
+    agent.critic.loss = loss
+    agent.update(batch, torch.Generator().manual_seed(0))
+    return found[0]
+
+
+def transitions(n: int = 6) -> Batch:
+    """Random ones. Of the states that follow, the even ones have all four slices left, the odd ones the last."""
+    generator = torch.Generator().manual_seed(1)
+    seen, following = torch.rand(2, n, D, generator=generator)
+    following[:, 0] = torch.tensor([1.0, 0.25]).repeat(n // 2)
+    ends = torch.zeros(n)
+    ends[:2] = 1.0
+    return Batch(seen, torch.zeros(n, 1), torch.arange(float(n)), following, ends)
+
+
+def test_td3s_update_asks_the_targets_about_the_states_that_follow() -> None:
+    agent, data = untaught("td3-bc", target_noise=0.0, gamma=0.5), transitions()
+    agent.targets["actor"], agent.targets["critic"] = Constant(0.3), Sums()
+    actions = torch.tensor([0.3, 0.0]).repeat(3)  # in the last slice nobody can trade more than all: pace 1
+    wanted = data.rewards + 0.5 * (1 - data.terminated) * (data.next_observations.sum(1) + actions - 2)
+    torch.testing.assert_close(targets_of(agent, data), wanted)
+
+
+def test_bcqs_update_asks_the_targets_about_the_states_that_follow() -> None:
+    agent, data = untaught("bcq", gamma=0.5, perturbation=0.4), transitions()
+    for parameter in agent.vae.decoder.parameters():
+        torch.nn.init.zeros_(parameter)
+    agent.vae.mean.fill_(0.1)  # is what is decoded, whatever the latent
+    agent.targets["perturbation"], agent.targets["critic"] = Constant(0.5), Sums()
+    actions = torch.tensor([0.1 + 0.4 * 0.5, 0.0]).repeat(3)
+    mixed = data.next_observations.sum(1) + actions - 0.75 * 2
+    torch.testing.assert_close(targets_of(agent, data), data.rewards + 0.5 * (1 - data.terminated) * mixed)
+
+
+@pytest.mark.parametrize(("noise", "clip", "deviation"), [(0.1, 10.0, 0.1), (50.0, 0.25, 0.25), (0.0, 0.5, 0.0)])
+def test_the_targets_action_has_noise_of_this_deviation_up_to_this_size(
+    noise: float, clip: float, deviation: float
+) -> None:
+    agent = untaught("td3-bc", target_noise=noise, noise_clip=clip)
+    agent.targets["actor"], agent.targets["critic"] = Constant(0.0), Sums()
+    n = 4000
+    data = batch([0.0] * n, [0.0] * n)
+    data.next_observations[:, 0] = 1.0
+    added = targets_of(agent, data) + 1  # 2 less, and a time of 1
+    assert float(added.abs().max()) <= min(clip, 5 * noise) + 1e-6
+    assert float(added.std()) == pytest.approx(deviation, abs=4 * deviation / (2 * n) ** 0.5 + 0.005 * clip)
+
+
+def test_actor_and_targets_move_once_in_policy_delay_updates_of_the_critics() -> None:
+    agent = learned("td3-bc", bandit(50), steps=0, policy_delay=3)
+    moved: list[str] = []
+    step, follow = agent.step, agent.follow
+    agent.step = lambda name, loss: (moved.append(name), step(name, loss))[1]
+    agent.follow = lambda rate, *names: (moved.append("targets"), follow(rate, *names))[1]
+    agent.learn(None, 7, 1, nothing)
+    assert [moved.count(name) for name in ("critic", "actor", "targets")] == [7, 3, 3]
+
+
+def test_nobody_is_valued_for_more_than_is_left() -> None:
+    agent = untaught("td3-bc")
+    seen = torch.zeros(3, D)
+    seen[:, 0] = torch.tensor([0.25, 0.5, 1.0])  # the whole is a pace of 1, 2 and 4: actions 0, 1 and, clipped, 1
+    assert agent.feasible(torch.ones(3, 1), seen)[:, 0].tolist() == [0.0, 1.0, 1.0]
+    assert agent.feasible(torch.full((3, 1), -0.5), seen)[:, 0].tolist() == [-0.5] * 3
+
+
+def test_bcqs_perturbation_climbs_the_values() -> None:
+    agent = learned("bcq", bandit(50), steps=0, perturbation=0.5, learning_rate=0.01)
+    agent.critic.first_value = lambda observations, actions: actions[:, 0]
+    before = float(agent.policy(agent._data.observations).detach().mean())
+    agent.step = (lambda step: lambda name, loss: step(name, loss) if name == "perturbation" else loss.detach())(
+        agent.step
+    )
+    agent.setup = replace(agent.setup, total_steps=100)
+    agent.learn(None, 40, 1, nothing)
+    assert float(agent.policy(agent._data.observations).detach().mean()) > before + 0.3
+
+
+@pytest.mark.parametrize("name", ["td3-bc", "bcq"])
+def test_values_reach_back_over_two_steps(name: str) -> None:
+    # 1 now and 3 in the step after it, half as much from the first: 2.5 and 3.
+    n = 20
+    first, second, over = (np.zeros((n, D), np.float32) for _ in range(3))
+    first[:, 0], second[:, 0] = 1.0, 0.5
+    seen, following = np.concatenate([first, second]), np.concatenate([second, over])
+    rewards, ends = np.repeat([1.0, 3.0], n), np.repeat([False, True], n)
+    actions = np.linspace(0.2, 0.3, 2 * n, dtype=np.float32)[:, None]
+    data = Transitions(seen, actions, rewards, following, ends)
+    config: dict[str, Any] = {"hidden": (16,), "batch_size": 40, "learning_rate": 0.02, "target_rate": 0.2}
+    if name == "td3-bc":
+        config |= {"alpha": 0.01, "target_noise": 0.0}  # stay with the data's actions
+    agent = learned(name, data, steps=200, gamma=0.5, baseline=False, **config)
+    one = agent._data
+    with torch.no_grad():
+        values = agent.critic.first_value(one.observations, one.actions)
+    assert float(values[:n].mean()) == pytest.approx(2.5, abs=0.1)
+    assert float(values[n:].mean()) == pytest.approx(3.0, abs=0.1)
 
 
 # A bandit with a known answer
@@ -140,7 +299,7 @@ def bandit(n: int = 4000) -> Transitions:
 def learned(name: str, data: Transitions, steps: int = 1500, **config: Any) -> Any:
     cls, config_class = LEARNERS[name]
     head = Head.of(ActionMode("fraction"), Order(n_steps=4))
-    agent = cls(config_class(**(SMALL | config)), head, Setup(steps, steps, 1, 0, "cpu"), data)
+    agent = cls(config_class(**(SMALL | config)), head, Setup(max(steps, 1), max(steps, 1), 1, 0, "cpu"), data)
     agent.learn(None, steps, 1, nothing)
     return agent
 
@@ -220,6 +379,7 @@ def test_a_run_keeps_the_last_check_the_dataset_and_the_agent(name: str, dataset
     assert described["dataset"]["agents"] == [{"agent": "twap", "weight": 1.0, "noise": 0.4}]
     assert len(described["dataset"]["sha256"]) == 64
     assert pd.read_csv(run / "progress.csv")["steps"].tolist() == [20, 40]
+    assert (pd.read_csv(run / "progress.csv")["clipped_percent"] < 1).all()
     agent = load_run(run)
     assert isinstance(agent, Learner)
     assert agent.action_mode == ActionMode("fraction")
@@ -282,6 +442,7 @@ def test_without_a_dataset_there_is_one_clear_sentence(name: str, tmp_path: Path
         ({"shares": 9_000.0}, r"Order\.shares = 200000\.0, but the environment's is 9000\.0"),
         ({"n_steps": 3}, r"Order\.n_steps = 4, but here 3"),
         ({"reward": "shortfall"}, r"rewards are Reward\(kind='expected'.*, but the environment's are"),
+        ({"randomise": "stress"}, r"drawn from is none, but the environment's is .*'stress': True"),
         ({"action": "shares"}, "action 'fraction', but the environment's is 'shares'"),
     ],
 )
@@ -291,6 +452,28 @@ def test_a_dataset_of_another_problem_is_refused_before_anything_is_written(
     with pytest.raises(ValueError, match=message):
         fit("bc", tmp_path / "run", dataset, **options)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dataset_of_drawn_markets_is_refused_on_a_plain_one(tmp_path: Path) -> None:
+    drawn = save(record(["twap"], episodes=5, randomise="volatility=0.01:0.03", **CALM), tmp_path / "drawn-v0")
+    with pytest.raises(ValueError, match=r"drawn from is .*0\.03.*, but the environment's is none"):
+        fit("bc", tmp_path / "run", drawn)
+    fit("bc", tmp_path / "run", drawn, randomise="volatility=0.01:0.03")
+
+
+def test_a_dataset_of_another_tape_with_the_same_averages_is_refused(tape_csv: Path, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"shares": 500, "n_steps": 4}
+    frame = pd.read_csv(tape_csv)
+    renamed, other = tmp_path / "renamed.csv", tmp_path / "other.csv"
+    frame.to_csv(renamed, index=False)
+    frame.iloc[[0, 1], frame.columns.get_loc("depth")] = frame["depth"].iloc[[1, 0]].to_numpy()
+    frame.to_csv(other, index=False)
+    folder = save(record(["twap"], episodes=5, tape=str(tape_csv), **options), tmp_path / "tape-v0")
+    agent = BC.build(BCConfig(dataset=str(folder)), Head(ActionMode("fraction"), 1.0, 4), Setup(1, 1, 1, 0, "cpu"))
+    env = "AlmgrenChrissContinuous-v0"
+    agent.check_env(gym.make_vec(env, tape=str(renamed), **options).unwrapped)
+    with pytest.raises(ValueError, match=r"the tape is .*, but the environment's is .*other"):
+        agent.check_env(gym.make_vec(env, tape=str(other), **options).unwrapped)
 
 
 def test_going_on_with_another_dataset_is_refused(dataset: Path, tmp_path: Path) -> None:

@@ -125,6 +125,7 @@ def test_episodes_of_a_recorded_market(tape_csv: Path, tmp_path: Path) -> None:
     options = {"tape": str(tape_csv), "shares": 500, "n_steps": 6}
     found = load(save(record(["twap"], episodes=10, **options), tmp_path / "tape-v0"))
     assert found.provenance["options"] == options
+    assert found.provenance["tape"]["sha256"] == Recording.from_csv(tape_csv).sha256
     assert found.market == Recording.from_csv(tape_csv).market(Market())
 
 
@@ -207,8 +208,9 @@ def test_what_cannot_be_recorded(members: Any, options: Any, message: str) -> No
 
 
 def test_members_that_make_no_sense() -> None:
-    with pytest.raises(ValueError, match=r"Member\.noise = -0\.1: must be a finite number >= 0"):
-        Member("twap", noise=-0.1)
+    for noise in (-0.1, 1e9, float("nan")):
+        with pytest.raises(ValueError, match=r"Member\.noise = .*: must be in \[0, 100\]"):
+            Member("twap", noise=noise)
     with pytest.raises(ValueError, match=r"the agent 'random' is all noise"):
         Member("random", noise=0.1)
 
@@ -246,6 +248,38 @@ def test_a_dataset_that_was_changed(folder: Path, change: Any, message: str) -> 
         load(folder)
     assert str(caught.value).startswith(f"dataset {folder}: ")
     assert "\n" not in str(caught.value)
+
+
+def rewrite(folder: Path, change: Any) -> None:
+    """Edit the provenance in a dataset's metadata."""
+    file = folder / "data/metadata.json"
+    metadata = json.loads(file.read_text())
+    change(metadata["exec_env"])
+    file.write_text(json.dumps(metadata))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda said: said["order"].update(shares=9_000.0), "corrupt: its checksum is not the one"),
+        (lambda said: said["market"].update(volatility=0.5), "corrupt: its checksum is not the one"),
+        (lambda said: said.update(agents=[{"agent": "optimal"}]), "corrupt: its checksum is not the one"),
+        (lambda said: said.update(env="AlmgrenChriss-v0"), "corrupt: its checksum is not the one"),
+        (lambda said: said.update(randomise={"fields": [], "stress": True}), "corrupt: its checksum is not the one"),
+        (lambda said: said["market"].pop("volatility"), r"metadata: has no field 'market\.volatility'"),
+        (lambda said: said.update(reward={}), r"metadata: has no field 'reward\.kind'"),
+        (lambda said: said.pop("agents"), "metadata: has no field 'agents'"),
+        (lambda said: said.update(return_mean=None), "metadata: return_mean = None: is nothing that"),
+        (lambda said: said.update(return_mean="x"), "metadata: return_mean = 'x': is nothing that"),
+        (lambda said: said.update(return_mean=float("nan")), "metadata: return_mean = nan: is nothing that"),
+        (lambda said: said["order"].update(n_steps=3), "episode 0: has 5 slices, but its order has 3"),
+    ],
+)
+def test_what_is_said_of_a_dataset_cannot_be_changed_either(folder: Path, change: Any, message: str) -> None:
+    rewrite(folder, change)
+    with pytest.raises(ValueError, match=message) as caught:
+        load(folder)
+    assert str(caught.value).startswith(f"dataset {folder}: ")
 
 
 def test_a_folder_that_is_missing_foreign_or_cut_short(folder: Path, tmp_path: Path) -> None:

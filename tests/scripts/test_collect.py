@@ -48,7 +48,7 @@ def test_the_same_command_records_the_same(tmp_path: Path) -> None:
         ([], "no agents to record: name at least one, such as twap"),
         (["twop"], "unknown agent 'twop'; did you mean 'twap'?"),
         (["twap", "pov", "--noise", "1", "2", "3"], "--noise: 3 values for 2 agents: give one, or one each"),
-        (["twap", "--noise", "-1"], "Member.noise = -1.0: must be a finite number >= 0"),
+        (["twap", "--noise", "-1"], "Member.noise = -1.0: must be in [0, 100]"),
         (["twap", "--out", "twap"], "twap: a dataset's name must be letters, digits, '-' and '_', and end in a"),
         (["twap", "--env", "AlmgrenChris-v0"], "unknown environment 'AlmgrenChris-v0'; did you mean"),
     ],
