@@ -336,7 +336,8 @@ def test_actions_stay_where_the_dataset_has_some(name: str) -> None:
     # More always pays more: the answer is the end of what the dataset knows.
     data = bandit()
     more = data._replace(rewards=40.0 * data.actions[:, 0].astype(float))
-    paces = np.array([pace(learned(name, more), liquidity) for liquidity in (-1.0, 1.0)])
+    agent = learned(name, more)
+    paces = np.array([pace(agent, liquidity) for liquidity in (-1.0, 1.0)])
     assert (paces > 1.1).all()
     assert (paces <= 1 + 3 * 0.41).all()
 
@@ -362,8 +363,8 @@ def fit(name: str, run: Path, dataset: Path, steps: int = 40, latent_clip: float
 def test_offline_learners_beat_the_policy_that_they_learned_from_and_cloning_does_not(
     dataset: Path, tmp_path: Path
 ) -> None:
-    fit("bcq", tmp_path / "bcq", dataset, 3000, latent_clip=2.0)
-    runs = [tmp_path / "bcq", *(fit(name, tmp_path / name, dataset, 3000) for name in ("bc", "td3-bc"))]
+    fit("bcq", tmp_path / "bcq", dataset, 1500, latent_clip=2.0)
+    runs = [tmp_path / "bcq", *(fit(name, tmp_path / name, dataset, 1500) for name in ("bc", "td3-bc"))]
     closed = evaluate(["twap", *runs], episodes=1000, seed=9, **CALM).per_agent["gap_closed_percent"]
     assert closed["td3-bc"] > 75
     assert closed["bcq"] > 65
