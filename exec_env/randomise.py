@@ -19,7 +19,7 @@ from exec_env.arrays import namespace
 from exec_env.market import Market
 from exec_env.order import Order
 from exec_env.recording import GIVEN, RecordedSource
-from exec_env.stress import REGIMES, Regime
+from exec_env.stress import REGIMES, Regime, StressName
 from exec_env.tape import Normals, Simulator, Tape
 from exec_env.validation import unknown
 
@@ -36,7 +36,8 @@ NAMED = {
     "parameters": f"{', '.join(PARAMETERS)}, each from half to twice its value",
 }
 """Ranges by name."""
-_SHOCKS, _SWITCHING = "liquidity-shocks", "regime-switching"
+_SHOCKS: StressName = "liquidity-shocks"
+_SWITCHING = "regime-switching"
 _FARTHEST = 1e6  # between the ends of a range, and from the nominal value
 _KINDS = (*REGIMES, _SWITCHING)
 
