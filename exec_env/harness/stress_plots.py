@@ -54,7 +54,7 @@ def severities(stressed: Stressed) -> Figure:
     swept = [r for r, rows in scales.groupby("regime", sort=False) if rows["factor"].nunique() > 1]
     figure = Figure(figsize=(1.8 + 4.2 * len(swept), 4.2), layout="constrained")
     panels = figure.subplots(1, len(swept), sharey=True, squeeze=False)[0]
-    for axes, regime in zip(panels, swept, strict=True):
+    for axes, regime in zip(panels, map(str, swept), strict=True):
         factor = scales.loc[scales["regime"] == regime, "factor"].sort_values()
         for agent, row in above.iterrows():
             style = "--" if str(agent).endswith(")") else "-"
@@ -63,7 +63,7 @@ def severities(stressed: Stressed) -> Figure:
         axes.set(xscale="log", title=f"{regime}{starred}", xlabel="factor of the stress", yscale="symlog")
         axes.set_xticks(factor, [f"{f:g}" for f in factor])
         axes.minorticks_off()
-        if regime not in REGIMES or REGIMES[str(regime)].factor < 1:  # severe is what leaves less
+        if regime not in REGIMES or REGIMES[regime].factor < 1:  # severe is what leaves less
             axes.invert_xaxis()
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel(f"J above {_what(len(unbounded & set(swept)), len(swept))} [%]")
