@@ -126,11 +126,13 @@ class Pathwise:
         Raises:
             ValueError: when an interval is shorter than a batch.
         """
-        if config.paths * head.n_steps > setup.interval:
+        batch = config.paths * head.n_steps
+        if batch > setup.interval:
+            # Intervals are rounded up to whole steps of all environments.
+            least = setup.total_steps // setup.interval * ((batch - 1) // setup.num_envs * setup.num_envs) + 1
             raise ValueError(
-                f"PathwiseConfig.paths = {config.paths}: of {head.n_steps} slices each that is "
-                f"{config.paths * head.n_steps} steps, more than the {setup.interval} of an interval; "
-                "take fewer intervals, fewer paths or more steps"
+                f"PathwiseConfig.paths = {config.paths}: of {head.n_steps} slices each that is {batch} steps, more "
+                f"than the {setup.interval} of an interval; take fewer intervals, fewer paths or {least} steps or more"
             )
         return cls(config, head, setup.total_steps, setup.seed, setup.device)
 

@@ -51,9 +51,11 @@ def grid(market: Market, order: Order, n_grid: int) -> tuple[np.ndarray, Any]:
     # An even number of steps: solvers may skip every other point.
     n_steps = 2 * int(np.ceil((2 * _WIDTH * plain(s) + reach) / plain(unit) / step / 2))
     if n_steps > _MOST:
+        given = f"shock_rate = {market.shock_rate!r}, shock_size = {market.shock_size!r}"
+        if market.regime.shock_rate > 0:
+            given = f"stress_factor = {market.stress_factor!r}"
         raise ValueError(
-            f"Market.shock_rate = {market.shock_rate!r}, shock_size = {market.shock_size!r}: shocks reach so far that "
-            f"a grid of liquidity would have {n_steps} steps, above {_MOST}"
+            f"Market.{given}: shocks reach so far that a grid of liquidity would have {n_steps} steps, above {_MOST}"
         )
     u = _WIDTH * plain(s) / plain(unit) - step * np.arange(n_steps + 1)
     return (u[::-1] if plain(size) > 0 else -u), unit

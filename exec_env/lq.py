@@ -226,7 +226,7 @@ def solve(
             raise ValueError(
                 f"no optimum: Market.permanent_impact = {float(market.permanent_impact):g} or transient_impact is too "
                 f"large beside temporary_impact / slice_length = {float(market.temporary_impact) / dt:g} where "
-                f"liquidity_volatility = {float(market.liquidity_volatility):g} takes it"
+                f"{_movers(market)} takes it"
             )
         if bool((risk > _PRECISION * slope).any()):
             raise ValueError(
@@ -247,6 +247,18 @@ def solve(
     tables = (namespace(slope).stack(a[::-1], 0) for a in (values, gains, curvatures))
     by_regime = (a.reshape(a.shape[0], n_regimes, len(u), *a.shape[2:]) for a in tables)
     return Solution(market, order, u, unit, seen, *by_regime)
+
+
+def _movers(market: Market) -> str:
+    """What takes the slope of temporary impact away from its mean, for a message."""
+    named = [f"liquidity_volatility = {float(market.liquidity_volatility):g}"]
+    if market.has_shocks and market.regime.shock_rate == 0:
+        named.append(f"shock_size = {float(market.shock_size):g}")
+    if float(market.regime.factor) != 1:
+        named.append(f"stress = {market.stress!r} × {float(market.regime.factor):.3g}")
+    if market.regime_rate > 0 and float(market.regime_liquidity) != 1:
+        named.append(f"regime_liquidity = {float(market.regime_liquidity):g}")
+    return " with ".join(filter(None, [named[0], " and ".join(named[1:])]))
 
 
 def _coefficients(

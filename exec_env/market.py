@@ -3,16 +3,18 @@
 import math
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from exec_env.arrays import namespace
 from exec_env.stress import REGIMES, Factors, Regime, StressName, begun
-from exec_env.validation import Finite, NonNegative, Positive, Probability, check_fields
+from exec_env.validation import Bounds, Finite, NonNegative, Positive, Probability, check_fields
 
 BPS = 1e-4
 """One basis point, as a fraction."""
+Multiplier = Annotated[float, Bounds(low=1e-6, high=1e6)]
+"""What multiplies a market: beyond this nothing trades, or nothing costs anything."""
 
 
 def lognormal(exponent: float, log_liquidity: Any, std: Any, noise: Any = 0.0, z: Any = 0.0) -> Any:
@@ -106,9 +108,9 @@ class Market:
     """Rate of switching from the normal to a poor regime, a two-state Markov chain; 0: there is none. [1/day]"""
     regime_recovery: Positive = 6.0
     """Rate of switching back. [1/day]"""
-    regime_liquidity: Positive = 0.3
+    regime_liquidity: Multiplier = 0.3
     """Multiplies liquidity in the poor regime."""
-    regime_volatility: Positive = 2.0
+    regime_volatility: Multiplier = 2.0
     """Multiplies volatility in the poor regime, on top of what follows from liquidity."""
 
     stress: StressName = "none"
@@ -117,7 +119,7 @@ class Market:
     """Part of the order's horizon after which the stress begins."""
     stress_onset_end: Probability | None = None
     """The onset is random, uniform between ``stress_onset`` and this part of the horizon; None: it is fixed."""
-    stress_factor: Positive | None = None
+    stress_factor: Multiplier | None = None
     """What the stress multiplies by (liquidity-shocks: what a shock leaves of liquidity); None: the stress's own."""
 
     def __post_init__(self) -> None:
@@ -131,6 +133,15 @@ class Market:
                 f"Market.stress_onset_end = {self.stress_onset_end!r}: must not be before "
                 f"stress_onset = {self.stress_onset!r}"
             )
+        # What would have no effect is refused; a rate alone is not, because replace(market, shock_rate=0.0) is fine.
+        for name in ("shock_rate", "shock_size") if REGIMES[self.stress].shock_rate > 0 else ():
+            if (value := getattr(self, name)) != 0:
+                raise ValueError(
+                    f"Market.{name} = {value!r}: no effect beside stress = {self.stress!r}, which has shocks of its own"
+                )
+        for name in ("regime_recovery", "regime_liquidity", "regime_volatility") if self.regime_rate == 0 else ():
+            if (value := getattr(self, name)) != getattr(Market, name):
+                raise ValueError(f"Market.{name} = {value!r}: no effect where regime_rate = 0, so that no regime comes")
 
     @property
     def regime(self) -> Regime:
@@ -246,17 +257,17 @@ class Market:
         return self.shocks[1] * (0.0 * z + (z < NormalDist().inv_cdf(self.shock_probability(slice_length))))
 
     def shock_probability(self, slice_length: float) -> float:
-        """Probability of a shock in a slice, ``shock_rate`` Δ.
+        """Probability of a shock in a slice: its rate, that of the fields or of the stress, times Δ.
 
         Raises:
             ValueError: when it is not below one.
         """
-        probability = self.shocks[0] * slice_length
-        if probability >= 1:
-            raise ValueError(
-                f"Market.shock_rate = {self.shock_rate!r}: must be below {1 / slice_length:g}, one shock per slice"
-            )
-        return probability
+        rate = self.shocks[0]
+        if rate * slice_length >= 1:
+            own = self.regime.shock_rate > 0
+            what = f"stress = {self.stress!r}: its shock rate of {rate:g}" if own else f"shock_rate = {rate!r}:"
+            raise ValueError(f"Market.{what} must be below {1 / slice_length:g}, one shock per slice")
+        return rate * slice_length
 
     def next_signal(self, deviation: Any, z: Any, slice_length: float) -> Any:
         """Exact Ornstein-Uhlenbeck step of the random part of α. [1/day]"""

@@ -81,6 +81,8 @@ def make_problem(
         if randomise is not None:
             ranges = Ranges.parse(randomise, market, recorded=True)
             source = RandomisedRecording(recording, market, order, ranges)
+    if ranges is not None:
+        ranges.check(market, order)
     if start.action is not None and levels is None and action in (None, start.action.name):
         action = start.action
     mode = get_action_mode(action or "pace", levels)

@@ -17,8 +17,9 @@ import numpy as np
 
 from exec_env.arrays import namespace
 from exec_env.market import Market
+from exec_env.order import Order
 from exec_env.recording import GIVEN, RecordedSource
-from exec_env.stress import REGIMES, Regime
+from exec_env.stress import REGIMES, Regime, StressName
 from exec_env.tape import Normals, Simulator, Tape
 from exec_env.validation import unknown
 
@@ -35,7 +36,9 @@ NAMED = {
     "parameters": f"{', '.join(PARAMETERS)}, each from half to twice its value",
 }
 """Ranges by name."""
+_SHOCKS: StressName = "liquidity-shocks"
 _SWITCHING = "regime-switching"
+_FARTHEST = 1e6  # between the ends of a range, and from the nominal value
 _KINDS = (*REGIMES, _SWITCHING)
 
 
@@ -110,7 +113,7 @@ class Ranges:
         texts = [randomise] if isinstance(randomise, str) else randomise
         if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
             raise ValueError(f"randomise = {randomise!r}: must be one of {', '.join(NAMED)}, or NAME=LOW:HIGH")
-        found, named = {}, [text for text in texts if "=" not in text]
+        found, named, twice = {}, [text for text in texts if "=" not in text], set[str]()
         for name in named:
             if name not in NAMED:
                 raise ValueError(f"randomise: {unknown('ranges', name, NAMED)}, or NAME=LOW:HIGH")
@@ -120,7 +123,11 @@ class Ranges:
         for text in texts:
             name, equals, ends = text.partition("=")
             if equals:
-                found[name.strip()] = _ends(name.strip(), ends, market, recorded)
+                name = name.strip()
+                if name in twice:
+                    raise ValueError(f"randomise = {text!r}: {name} is named twice")
+                twice.add(name)
+                found[name] = _ends(name, ends, market, recorded)
         if "stress" in named:
             for name in ("stress", "regime_rate", "shock_rate"):
                 if getattr(market, name) not in ("none", 0.0):
@@ -128,6 +135,18 @@ class Ranges:
         if not found and "stress" not in named:
             raise ValueError(f"randomise: names nothing; it takes {', '.join(NAMED)}, or NAME=LOW:HIGH")
         return cls(tuple((name, *ends) for name, ends in found.items()), "stress" in named)
+
+    def check(self, market: Market, order: Order) -> None:
+        """Refuse an order whose slices are too long for the shocks that come on some paths.
+
+        Raises:
+            ValueError: naming the stress, its rate and what is allowed.
+        """
+        if self.stress:
+            try:
+                dataclasses.replace(market, stress=_SHOCKS, shock_size=0.0).shock_probability(order.slice_length)
+            except ValueError as error:
+                raise ValueError(f"randomise = 'stress': {error}") from None
 
     @property
     def n_draws(self) -> int:
@@ -168,11 +187,11 @@ class Ranges:
                     factors[name] = factors[name] * own ** power(kind)
         poor = power(_KINDS.index(_SWITCHING))
         columns |= {
-            **{"stress": "liquidity-shocks", "stress_onset": 0.0, "stress_onset_end": 1.0, "regime_rate": 2.0},
+            **{"stress": _SHOCKS, "stress_onset": 0.0, "stress_onset_end": 1.0, "regime_rate": 2.0},
             "regime_liquidity": nominal.regime_liquidity**poor,
             "regime_volatility": nominal.regime_volatility**poor,
         }
-        rate = REGIMES["liquidity-shocks"].shock_rate
+        rate = REGIMES[_SHOCKS].shock_rate
         return Markets.of(nominal, Regime("drawn for each path", shock_rate=rate, **factors), **columns)
 
 
@@ -191,6 +210,12 @@ def _ends(name: str, text: str, market: Market, recorded: bool) -> tuple[float, 
         dataclasses.replace(market, **changed)  # the field itself says what it refuses
     if low > high:
         raise ValueError(f"randomise = '{name}={text}': the lowest value is above the highest")
+    most = high / _FARTHEST if low > 0 else -math.inf
+    if low < most or max(-low, high) > _FARTHEST * max(1.0, abs(getattr(market, name))):
+        raise ValueError(
+            f"randomise = '{name}={text}': too wide; the highest must be at most {_FARTHEST:g} times the lowest, and "
+            f"of the nominal {getattr(market, name):g} or of one"
+        )
     return low, high
 
 

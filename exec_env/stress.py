@@ -12,6 +12,8 @@ StressName = Literal[
     "none", "liquidity-collapse", "volatility-spike", "impact-regime-shift", "liquidity-shocks", "extreme-shock"
 ]
 
+_ROUNDING = 1e-9  # slices: 0.07 of 100 of them is 7, although its product is a little more
+
 
 class Factors(NamedTuple):
     """Multipliers of slices. Shape of each: (n_steps,), or (n_paths, n_steps) where they differ from path to path."""
@@ -83,7 +85,7 @@ def begun(onset: float, end: float | None, n_steps: int) -> np.ndarray:
     """
     step = np.arange(n_steps)
     if end is None or end == onset:
-        return (step >= onset * n_steps).astype(float)
+        return (step >= onset * n_steps - _ROUNDING).astype(float)
     return np.clip((step / n_steps - onset) / (end - onset), 0.0, 1.0)
 
 

@@ -56,7 +56,8 @@ class Options:
     regimes: tuple[str, ...] = NAMES
     """Regimes; see above."""
     severity: tuple[float, ...] = ()
-    """Factors to sweep, of whatever a regime multiplies; by default each regime's own."""
+    """Factors to sweep, of whatever the regimes of --regimes multiply; by default each regime's own. What is severe
+    for liquidity, below 1, is calm for volatility and impact."""
     onset: float = 0.5
     """Part of the horizon after which a stress begins."""
     onset_end: float | None = None
@@ -93,6 +94,8 @@ def main(argv: Sequence[str]) -> None:
     for name, instead in _SWEPT.items():
         if name in overrides:
             raise ValueError(f"--{name.replace('_', '-')}: is what this command line varies; use {instead}")
+    if options.severity and not any(a.partition("=")[0] == "--regimes" for a in argv):
+        raise ValueError("--severity: needs --regimes, because what is severe for one is calm for another")
     among = scenarios(options.regimes, options.severity, options.onset, options.onset_end)
     refuse_existing(options.out)
     if options.out is not None:  # whether it can be created is also known before the work

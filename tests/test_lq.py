@@ -152,9 +152,10 @@ def test_the_bound_is_below_two_hundred_random_policies(env_id: str, side: Any) 
 
 @pytest.mark.parametrize("env_id", ENVIRONMENTS)
 def test_the_bound_is_below_every_baseline(env_id: str) -> None:
+    # A quarter of order and horizon, because the constrained optimum takes as long as there are slices.
     names = [n for n, point in known_agents().items() if not hasattr(point.load(), "learn")]
     assert len(names) >= 7
-    result = evaluate(names, env_id, episodes=4000, seed=8)
+    result = evaluate(names, env_id, episodes=4000, seed=8, n_examples=0, n_steps=10, shares=50_000.0)
     table = result.per_agent
     assert (table["objective_mean"] > result.bound_bps - 3 * table["objective_se"] - 1e-6).all()
 

@@ -106,6 +106,12 @@ def test_the_onset_can_be_chosen() -> None:
         factors("panik", 0.5, 4)
 
 
+@pytest.mark.parametrize("n_steps", [10, 40, 78, 100, 1000])
+def test_an_onset_at_a_slice_begins_with_that_slice(n_steps: int) -> None:
+    assert [int(n_steps - begun(k / n_steps, None, n_steps).sum()) for k in range(n_steps)] == list(range(n_steps))
+    assert int(begun(0.07, None, 100).argmax()) == 7
+
+
 @settings(deadline=None)
 @given(st.floats(0, 1), st.floats(0, 1), st.integers(2, 60))
 def test_the_probability_of_having_begun_never_falls(one: float, other: float, n_steps: int) -> None:
@@ -377,13 +383,70 @@ def test_the_best_fixed_schedule_does_not_know_a_random_onset() -> None:
         assert cost(best) < cost(other * best.sum() / other.sum())
 
 
+@pytest.mark.parametrize("factor", [2.0, 20.0])
+def test_shocks_that_raise_liquidity_lower_the_bound_a_little(factor: float) -> None:
+    calm, eased = (
+        lq.solve(Market(**f), Order()).bound_bps for f in ({}, {"stress": "liquidity-shocks", "stress_factor": factor})
+    )
+    assert 0.97 * calm < eased < calm
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (
+            {"stress": "liquidity-collapse", "stress_factor": 20.0},
+            "0.6 with stress = 'liquidity-collapse' × 20 takes it",
+        ),
+        ({"regime_rate": 2.0, "regime_liquidity": 50.0}, "liquidity_volatility = 0.6 with regime_liquidity = 50 takes"),
+        ({"liquidity_volatility": 2.0}, "liquidity_volatility = 2 takes it"),
+    ],
+)
+def test_why_there_is_no_optimum_names_what_takes_impact_there(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"no optimum: .*{message}"):
+        lq.solve(Market(**fields), Order())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"stress": "liquidity-shocks"},
+            "Market.stress = 'liquidity-shocks': its shock rate of 2 must be below 1, one",
+        ),
+        ({"randomise": "stress"}, "randomise = 'stress': Market.stress = 'liquidity-shocks': its shock rate of 2 must"),
+    ],
+)
+def test_slices_too_long_for_the_shocks_of_a_stress_are_refused_by_its_name(
+    options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_problem("almgren-chriss-2001", **options)
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
         ({"stress": "panic"}, "Market.stress = 'panic': must be 'none' or 'liquidity-collapse'"),
         ({"stress_factor": 0.1}, "Market.stress_factor = 0.1: there is no stress"),
         ({"stress_onset_end": 0.8}, "Market.stress_onset_end = 0.8: there is no stress"),
-        ({"stress": "extreme-shock", "stress_factor": 0.0}, "Market.stress_factor = 0.0: must be a finite number > 0"),
+        (
+            {"stress": "extreme-shock", "stress_factor": 0.0},
+            r"Market.stress_factor = 0.0: must be in \[1e-06, 1e\+06\]",
+        ),
+        ({"stress": "extreme-shock", "stress_factor": 1e300}, r"stress_factor = 1e\+300: must be in \[1e-06, 1e\+06\]"),
+        ({"regime_rate": 1.0, "regime_liquidity": 1e-300}, "regime_liquidity = 1e-300: must be in"),
+        (
+            {"stress": "liquidity-shocks", "shock_rate": 2.0},
+            "shock_rate = 2.0: no effect beside stress = 'liquidity-sh",
+        ),
+        (
+            {"stress": "liquidity-shocks", "shock_size": 0.1},
+            "shock_size = 0.1: no effect beside stress = 'liquidity-sh",
+        ),
+        ({"regime_liquidity": 0.5}, "regime_liquidity = 0.5: no effect where regime_rate = 0"),
+        ({"regime_volatility": 3.0}, "regime_volatility = 3.0: no effect where regime_rate = 0"),
+        ({"regime_recovery": 3.0}, "regime_recovery = 3.0: no effect where regime_rate = 0"),
         ({"stress": "extreme-shock", "stress_onset_end": 0.2}, "stress_onset_end = 0.2: must not be before"),
         ({"stress": "extreme-shock", "stress_onset_end": 1.2}, r"stress_onset_end = 1.2: must be in \[0, 1\]"),
         ({"regime_recovery": 0.0}, "Market.regime_recovery = 0.0: must be a finite number > 0"),

@@ -104,6 +104,17 @@ def test_the_tail_trained_policy_has_the_thinner_tail(tmp_path: Path) -> None:
     assert result.loc["tail", "objective_mean"] > result.loc["mean", "objective_mean"]
 
 
+def test_the_least_steps_that_work_are_named(tmp_path: Path) -> None:
+    config = TrainConfig(steps=1000, intervals=4, num_envs=48, check_episodes=10)
+    paths = PathwiseConfig(paths=64, hidden=(4,))
+    with pytest.raises(ValueError, match=r"or (\d+) steps or more") as caught:
+        train("pathwise", tmp_path / "run", config, paths, **SMALL)
+    least = int(str(caught.value).split(" steps or more")[0].split()[-1])
+    with pytest.raises(ValueError, match="steps or more"):
+        train("pathwise", tmp_path / "run", replace(config, steps=least - 1), paths, **SMALL)
+    train("pathwise", tmp_path / "run", replace(config, steps=least), paths, **SMALL)
+
+
 def test_a_recorded_market_is_refused_and_leaves_no_folder(tmp_path: Path, tape_csv: Path) -> None:
     with pytest.raises(ValueError, match="pathwise draws fresh paths from the market's equations"):
         fit(tmp_path / "run", tape=tape_csv)

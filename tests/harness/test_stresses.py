@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exec_env import lq
-from exec_env.harness import evaluate
+from exec_env.harness import evaluate, stresses
+from exec_env.harness.stress_plots import heat_map, severities
 from exec_env.harness.stresses import NAMES, TOLD, probability_of_being_best, scenarios, stress
 from exec_env.market import Market
 from exec_env.order import Order
@@ -45,9 +46,81 @@ def test_nobody_tells_the_agents_but_those_that_are_told() -> None:
 
 
 def test_who_cannot_be_told_is_left_out_and_a_note_says_why() -> None:
-    found = stress(["twap"], scenarios(["volatility-spike"]), told=["optimal"], signal_volatility=0.1, **SMALL)
-    assert "optimal (told) left out of volatility-spike: Market.signal_volatility = 0.1: must be 0" in found.text()
-    assert set(found.table["agent"]) == {"twap"}
+    found = stress(["twap"], scenarios(["liquidity-collapse"], [0.5, 50.0]), told=["adaptive"], **SMALL)
+    assert "adaptive (told) left out of liquidity-collapse × 50: no optimum: Market.permanent_impact" in found.text()
+    assert list(found.table.loc[found.table["factor"] == 50, "agent"]) == ["twap"]
+    assert "liquidity-collapse × 50: no bound: no optimum: Market.permanent_impact" in found.text()
+
+
+@pytest.mark.parametrize(
+    ("told", "message"), [("nobody", "unknown agent 'nobody'"), ("optimal", "signal_volatility = 0.1: must be 0")]
+)
+def test_who_can_never_be_told_is_refused_before_any_work(
+    told: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stresses, "evaluate", lambda *_, **__: pytest.fail("worked first"))
+    with pytest.raises(ValueError, match=message):
+        stress(["twap"], scenarios(["volatility-spike"]), told=[told], signal_volatility=0.1, **SMALL)
+
+
+@pytest.mark.parametrize("env_id", ["AlmgrenChrissLiquidityCollapse-v0", "AlmgrenChrissRegimeSwitching-v0"])
+def test_normal_is_without_stress_also_where_the_environment_has_one(env_id: str) -> None:
+    among = scenarios(["volatility-spike", "normal"])
+    ours, plain = (stress(AGENTS, among, one, told=["static"], **SMALL) for one in (env_id, "AlmgrenChriss-v0"))
+    pd.testing.assert_frame_equal(ours.table, plain.table)
+    assert ours.settings["regimes"] == ["normal", "volatility-spike"]
+    again = evaluate(["twap"], env_id, seed=0, **SMALL, **ours.settings["options"][0])
+    assert again.bound_bps == ours.table["bound_bps"][0]
+
+
+def test_what_is_said_of_the_poor_regime_counts_where_it_comes() -> None:
+    found = stress(["twap"], scenarios(["normal", "regime-switching"]), regime_volatility=5.0, **SMALL).table
+    wanted = lq.solve(Market(regime_rate=2.0, regime_volatility=5.0), Order(n_steps=8, shares=40_000.0)).bound_bps
+    assert found["bound_bps"].tolist()[1] == pytest.approx(wanted)
+
+
+def test_what_the_regimes_vary_cannot_be_given_beside_them() -> None:
+    with pytest.raises(ValueError, match="stress = 'extreme-shock': is what regimes vary; give it to scenarios"):
+        stress(["twap"], scenarios(), stress="extreme-shock", **SMALL)
+
+
+def test_a_regime_that_cannot_be_is_left_out_and_a_note_says_why() -> None:
+    options: dict[str, Any] = {"preset": "almgren-chriss-2001", "episodes": 20}
+    found = stress(["twap"], scenarios(["normal", "liquidity-shocks"]), **options)
+    assert set(found.table["label"]) == {"normal"}
+    assert "liquidity-shocks left out: Market.stress = 'liquidity-shocks': its shock rate of 2 must" in found.text()
+    with pytest.raises(ValueError, match="its shock rate of 2 must be below 1"):
+        stress(["twap"], scenarios(["liquidity-shocks"]), **options)
+    with pytest.raises(ValueError, match="randomise = 'stress': Market.stress = 'liquidity-shocks'"):
+        stress(["twap"], scenarios(["normal"]), randomise="stress", **options)
+
+
+@pytest.mark.parametrize(("regime", "paired"), [("volatility-spike", True), ("regime-switching", False)])
+def test_regrets_spread_over_seeds_as_their_errors_say(regime: str, paired: bool) -> None:
+    small = SMALL | {"n_steps": 4}
+    among = scenarios(["normal", regime])
+    tables = [stress(["twap"], among, seed=seed, **small).table.iloc[1] for seed in range(40)]
+    for name in ("regret", "added_regret"):
+        spread = np.std([t[name] for t in tables], ddof=1)
+        assert spread == pytest.approx(np.mean([t[f"{name}_se"] for t in tables]), rel=0.4)  # 3.5 errors of 40
+    both = stress(["twap"], among, **small).table["objective_se"]
+    assert (tables[0]["added_regret_se"] < 0.99 * np.hypot(*both)) == paired
+    assert stress(["twap"], among, **small).table["added_regret_se"][0] == 0
+
+
+def test_one_regime_without_a_bound_changes_no_other() -> None:
+    with_, without = (scenarios(["liquidity-collapse"], factors) for factors in ([0.5, 50.0], [0.5]))
+    one, other = (stress(["twap", "pov"], among, **SMALL) for among in (with_, without))
+    label = "liquidity-collapse × 0.5"
+    pd.testing.assert_series_equal(one.above()[label], other.above()[label])
+    assert one.without_bound() == {"liquidity-collapse × 50"}
+    assert one.above()["liquidity-collapse × 50"].min() == 0
+    assert one.above("regime")[label].min() == 0
+    titles = [axes.get_title() for axes in heat_map(one).axes]
+    assert titles == ["J above the oracle's bound (*: the best agent) [%]", titles[1]]
+    assert "at most 1 % left to the closing block" in titles[1]
+    left, right = severities(one).axes[0].get_xlim()
+    assert left > right  # from mild to severe
 
 
 def test_every_regime_has_its_severities_but_the_normal_one() -> None:
@@ -86,7 +159,7 @@ def test_more_severe_costs_more_and_completes_less() -> None:
     assert (np.diff(found.completed().loc["twap"]) < 0).all()
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=20)
 @given(st.integers(0, 1000))
 def test_probabilities_of_being_best_add_up_and_follow_the_paired_difference(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -128,9 +201,9 @@ def test_saving_writes_tables_settings_and_pictures(tmp_path: Path) -> None:
 def test_a_recorded_market_has_no_bound_so_agents_are_compared_with_the_best(tape_csv: Path, tmp_path: Path) -> None:
     among = scenarios(["normal", "liquidity-collapse", "regime-switching"])
     found = stress(["twap", "pov"], among, tape=tape_csv, shares=50_000.0, n_steps=10, episodes=60)
-    assert not found.has_bounds
+    assert found.without_bound() == set(found.table["label"])
     assert (found.above().min() == 0).all()
-    assert "no bound" in found.text()
+    assert "no bound: the paths are recorded" in found.text()
     found.save(tmp_path / "out")
 
 
@@ -143,5 +216,9 @@ def test_one_agent_alone_has_nobody_to_be_better_than(tmp_path: Path) -> None:
 def test_an_unknown_regime_is_refused_with_the_nearest() -> None:
     with pytest.raises(ValueError, match="unknown regime 'liquidity-colapse'; did you mean 'liquidity-collapse'"):
         scenarios(["liquidity-colapse"])
+    with pytest.raises(ValueError, match="regime 'normal' is named twice"):
+        scenarios(["normal", "normal"])
+    with pytest.raises(ValueError, match=r"severity = 1e\+300: must be in \[1e-06, 1e\+06\]"):
+        scenarios(["extreme-shock"], [1e300])
     with pytest.raises(ValueError, match="no regimes: name at least one of normal"):
         scenarios([])

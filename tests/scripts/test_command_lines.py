@@ -27,6 +27,7 @@ TRAINING = [
     *["--hidden", "8", "--warm-up", "32", "--batch-size", "16", "--update-every", "16"],
 ]
 COLUMNS = ["--tape-columns", "mid=price", "volume=buys + sells"]
+COLLAPSE = ["--regimes", "liquidity-collapse"]
 
 
 def python(*arguments: Any, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -279,7 +280,13 @@ def test_help_shows_the_values_of_the_preset_that_was_named(call: Callable[..., 
         (stress, ["--regimes", "panic"], "error: unknown regime 'panic'"),
         (stress, ["--out", "{tmp}"], "error: --out {tmp} exists: choose another folder"),
         (stress, ["--stress", "extreme-shock"], "error: --stress: is what this command line varies; use --regimes"),
-        (stress, ["--severity", "0"], "error: Market.stress_factor = 0.0: must be a finite number > 0"),
+        (stress, ["--severity", "0.2"], "error: --severity: needs --regimes, because what is severe for one is calm"),
+        (stress, [*COLLAPSE, "--severity", "0"], "error: severity = 0.0: must be in [1e-06, 1e+06]"),
+        (stress, [*COLLAPSE, "--severity", "0.2", "0.2"], "error: regime 'liquidity-collapse × 0.2' is named twice"),
+        (stress, ["--regimes", "normal", "normal"], "error: regime 'normal' is named twice"),
+        (stress, ["--told", "nobody"], "error: unknown agent 'nobody'"),
+        (stress, ["--episodes", "0"], "error: episodes = 0: must be a whole number >= 1"),
+        (stress, ["--seed", "-1"], "error: seed = -1: must be a whole number >= 0"),
         (stress, ["--onset", "0.9", "--onset-end", "0.1"], "stress_onset_end = 0.1: must not be before"),
         (export, ["{tmp}", "model.zip"], "is {tmp} a run folder?"),
         (export, ["{dqn}", "model.zip"], "error: {dqn}: its agent, a DQN, is not on Stable-Baselines3"),
