@@ -66,6 +66,8 @@ def severities(stressed: Stressed) -> Figure:
         if regime not in REGIMES or REGIMES[regime].factor < 1:  # severe is what leaves less
             axes.invert_xaxis()
         axes.spines[["top", "right"]].set_visible(False)
+    if (above[scales.index[scales["regime"].isin(swept)]] >= 0).all(axis=None):
+        panels[0].set_ylim(bottom=0.0)  # the scale would leave as much room below
     panels[0].set_ylabel(f"J above {_what(len(unbounded & set(swept)), len(swept))} [%]")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=8)
     return figure
