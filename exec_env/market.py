@@ -1,7 +1,7 @@
 """The market: its parameters, and the equations that shape standard normals into one slice."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Any, Literal
 
@@ -179,6 +179,26 @@ class Market:
         total = self.regime_rate + self.regime_recovery
         poor, moved = self.regime_rate / total, -math.expm1(-total * slice_length)
         return poor, poor * moved, (1 - poor) * moved
+
+    def rescaled(self, arrival_price: float, volatility: float, daily_volume: float) -> "Market":
+        """A market of another price, volatility and volume, where a participation costs as much of the volatility.
+
+        η, γ, κ ∝ σ S0 / V: Almgren, Thum, Hauptmann & Li (2005), equations (3) and (4).
+
+        >>> f"{Market().rescaled(arrival_price=50.0, volatility=0.04, daily_volume=1e6).temporary_impact:.2e}"
+        '7.00e-07'
+        """
+        theirs = volatility * arrival_price / daily_volume
+        scale = theirs / (self.volatility * self.arrival_price / self.daily_volume)
+        return replace(
+            self,
+            arrival_price=arrival_price,
+            volatility=volatility,
+            daily_volume=daily_volume,
+            temporary_impact=self.temporary_impact * scale,
+            permanent_impact=self.permanent_impact * scale,
+            transient_impact=self.transient_impact * scale,
+        )
 
     def stressed(self, now: Any, by: Factors) -> Any:
         """Slices whose liquidity L, volatility and impact are multiplied; all else follows by its elasticity.
