@@ -9,7 +9,7 @@ Files are CSV or Parquet, of any size, and told apart by their columns:
 Several files of one kind are read one after the other. What the data cannot tell is the prior's, and marked so.
 
 Examples:
-  python scripts/calibrate.py trades.parquet quotes.parquet --out market.yaml
+  python scripts/calibrate.py trades.parquet quotes.parquet --out market.yaml --report market.html
   python scripts/calibrate.py trades.csv quotes.csv --columns price=px "time=exchange time" --time-unit us
   python scripts/calibrate.py book.csv --minutes 1 --hours-per-day 24 --columns mid=midpoint
         "bid_price_#=midpoint * (1 + bids_distance_#)" "bid_size_#=bids_notional_# / midpoint" ...
@@ -42,6 +42,8 @@ class Options:
     """Files with the data, in order of time."""
     out: Path = Path("market.yaml")
     """File to create; one that exists is refused."""
+    report: Path | None = None
+    """Web page about it to create."""
     slices: Path | None = None
     """CSV file of the slices to create; scripts play it with --tape."""
     minutes: float = 5.0
@@ -81,7 +83,7 @@ def main(argv: Sequence[str]) -> None:
         return
     if not options.data:
         raise ValueError("name the files with the data")
-    for path in (options.out, options.slices):
+    for path in (options.out, options.report, options.slices):
         if path is not None:
             new_file(path)
     columns = {}
@@ -103,6 +105,11 @@ def main(argv: Sequence[str]) -> None:
         options.slices.parent.mkdir(parents=True, exist_ok=True)
         calibration.slices.frame.to_csv(options.slices, index=False)
         print(f"slices: {options.slices}")
+    if options.report is not None:
+        from exec_env.calibration.report import write_report
+
+        write_report(calibration, options.report)
+        print(f"report: {options.report}")
 
 
 if __name__ == "__main__":

@@ -111,7 +111,7 @@ class DataFile:
             raise ValueError(f"{self.path}: not a CSV table: {' '.join(str(error).split())}") from None
 
     def _has(self, name: str) -> bool:
-        return name in self.columns or name in self.header
+        return self._level(name, 0) <= set(self.header)
 
     @cached_property
     def levels(self) -> list[int]:
