@@ -20,7 +20,7 @@ class Slice(NamedTuple):
     volume: Any  # [shares]               seen
     variance: Any  # [$²]                 seen
     drift: Any  # [$]                     seen: α Δ S0, the expected price move in the order's favour
-    temporary: Any  # [$/share per share] slope of the concession, (η/Δ) · impact; not seen
+    temporary: Any  # [$/share per share] slope of the concession, (η/Δ) · impact, at the reference rate; not seen
     permanent: Any  # [$/share per share] γ
     decay: Any  # [-]                     share of the transient push that survives; not seen
     price_shock: Any  # [$]               martingale part of the price move, in the order's favour; not seen
@@ -34,6 +34,8 @@ class Terms(NamedTuple):
     risk_aversion: float  # λ [1/$]
     max_participation: float | None  # [-]
     terminal_penalty: float  # [-]
+    impact_exponent: float = 1.0  # δ [-]
+    reference: float = 1.0  # trade at which the concession is slope · trade whatever δ [shares]
 
 
 class Book(NamedTuple):
@@ -85,7 +87,14 @@ _new = tuple.__new__
 
 def terms(market: Market, order: Order) -> Terms:
     """The constants of an episode."""
-    return Terms(market.transient_impact, order.risk_aversion, order.max_participation, order.terminal_penalty)
+    return Terms(
+        market.transient_impact,
+        order.risk_aversion,
+        order.max_participation,
+        order.terminal_penalty,
+        market.impact_exponent,
+        market.reference_participation * market.daily_volume * order.slice_length,
+    )
 
 
 def opening(shares: Any, zero: Any = 0.0) -> Book:
@@ -98,11 +107,30 @@ def bps(notional: Any) -> Any:
     return 1.0 / (BPS * notional)
 
 
+def temporary_cost(slope: Any, v: Any, terms: Terms) -> Any:
+    """What the concession costs, slope · v² (v / reference)^(δ − 1). [$]
+
+    Args:
+        slope: of the concession in the shares traded, at the reference. [$/share per share]
+        v: shares traded, not negative.
+        terms: δ and the reference.
+
+    Source: Almgren (2003), "Optimal execution with nonlinear impact functions", equation (6); δ = 1 is Almgren &
+    Chriss (2001), δ = 0.6 is found by Almgren, Thum, Hauptmann & Li (2005).
+    """
+    delta = terms.impact_exponent
+    if isinstance(delta, float) and delta == 1.0:
+        return slope * v * v
+    # One power of the shares: that of (v / reference)^(δ − 1) alone has no gradient where nothing is traded.
+    return slope * terms.reference ** (1.0 - delta) * v ** (1.0 + delta)
+
+
 def trade(book: Book, now: Slice, asked: Any, terms: Terms, last: Any) -> tuple[Book, Fill]:
     """Trade one slice.
 
     With v the shares traded, x' = x − v what is still held, the costs of a slice are
         spread h v + temporary (η/Δ) impact v² + transient I v + permanent γ v x' − x' · (price shock + drift)
+    with δ = 1; for other exponents of impact see ``temporary_cost``.
     and the risk charge is λ variance x'². After the last slice what is left, b, is sold at once and uncapped, at
     ``terminal_penalty`` times the temporary impact, on top of the push of the last trade (I + κ v, and γ v).
     Then I' = decay (I + κ v), and the price moves by shock + drift − γ v.
@@ -122,7 +150,7 @@ def trade(book: Book, now: Slice, asked: Any, terms: Terms, last: Any) -> tuple[
     xp = namespace(book.remaining)
     remaining, pushed, move, _ = book
     _, half_spread, volume, variance, expected_move, slope, gamma, decay, shock, slippage_per_share = now
-    kappa, risk_aversion, max_participation, terminal_penalty = terms
+    kappa, risk_aversion, max_participation, terminal_penalty, _, _ = terms
     if max_participation is None:
         limit, beyond_cap = remaining, 0.0 * remaining
     else:
@@ -133,22 +161,21 @@ def trade(book: Book, now: Slice, asked: Any, terms: Terms, last: Any) -> tuple[
 
     # What the fills themselves say is the shortfall: cash against arrival value. What the equations say are its
     # components.
-    concession = slope * v
     pushed_on = pushed + kappa * v
     permanent_push = gamma * v
     touch = move - half_spread - pushed - slippage_per_share
-    shortfall = v * (concession - touch)
-    temporary = concession * v
+    temporary = temporary_cost(slope, v, terms)
+    shortfall = temporary - v * touch
     transient = pushed * v
     if last is False:
         shares, block, held = v, 0.0 * v, left
     else:
         block = left * last
         shares, held = v + block, left - block
-        block_concession = terminal_penalty * slope * block
+        block_temporary = terminal_penalty * temporary_cost(slope, block, terms)
         block_touch = move - permanent_push - half_spread - pushed_on - slippage_per_share
-        shortfall = shortfall + block * (block_concession - block_touch)
-        temporary = temporary + block_concession * block
+        shortfall = shortfall + block_temporary - block * block_touch
+        temporary = temporary + block_temporary
         transient = transient + pushed_on * block
 
     spread = half_spread * shares

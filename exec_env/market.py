@@ -1,7 +1,7 @@
 """The market: its parameters, and the equations that shape standard normals into one slice."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Annotated, Any, Literal
 
@@ -15,6 +15,8 @@ BPS = 1e-4
 """One basis point, as a fraction."""
 Multiplier = Annotated[float, Bounds(low=1e-6, high=1e6)]
 """What multiplies a market: beyond this nothing trades, or nothing costs anything."""
+Exponent = Annotated[float, Bounds(low=0.1, high=2.0)]
+"""Power of the trading rate that impact grows with."""
 
 
 def lognormal(exponent: float, log_liquidity: Any, std: Any, noise: Any = 0.0, z: Any = 0.0) -> Any:
@@ -84,6 +86,10 @@ class Market:
 
     temporary_impact: NonNegative = 1.4e-7
     """η: price concession per trading rate. [$/share per share/day]"""
+    impact_exponent: Exponent = 1.0
+    """δ: the concession is η rate (rate / reference)^(δ − 1); 1 is linear, 0.5 and 0.6 are what markets show."""
+    reference_participation: Positive = 0.1
+    """Trading rate at which the concession is η · rate whatever δ, as a part of the daily volume V."""
     impact_noise: NonNegative = 0.3
     """Log standard deviation of temporary impact given liquidity; not seen before trading."""
     permanent_impact: NonNegative = 1.25e-7
@@ -190,6 +196,26 @@ class Market:
         total = self.regime_rate + self.regime_recovery
         poor, moved = self.regime_rate / total, -math.expm1(-total * slice_length)
         return poor, poor * moved, (1 - poor) * moved
+
+    def rescaled(self, arrival_price: float, volatility: float, daily_volume: float) -> "Market":
+        """A market of another price, volatility and volume, where a participation costs as much of the volatility.
+
+        η, γ, κ ∝ σ S0 / V: Almgren, Thum, Hauptmann & Li (2005), equations (3) and (4).
+
+        >>> f"{Market().rescaled(arrival_price=50.0, volatility=0.04, daily_volume=1e6).temporary_impact:.2e}"
+        '7.00e-07'
+        """
+        theirs = volatility * arrival_price / daily_volume
+        scale = theirs / (self.volatility * self.arrival_price / self.daily_volume)
+        return replace(
+            self,
+            arrival_price=arrival_price,
+            volatility=volatility,
+            daily_volume=daily_volume,
+            temporary_impact=self.temporary_impact * scale,
+            permanent_impact=self.permanent_impact * scale,
+            transient_impact=self.transient_impact * scale,
+        )
 
     def stressed(self, now: Any, by: Factors) -> Any:
         """Slices whose liquidity L, volatility and impact are multiplied; all else follows by its elasticity.

@@ -1,17 +1,20 @@
 """A problem: market, order and where the paths come from; the same for both environments and the harness."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from exec_env.actions import ActionMode, get_action_mode
 from exec_env.market import Market
+from exec_env.market_file import MarketFile
 from exec_env.order import Order
 from exec_env.presets import get_preset, with_overrides
 from exec_env.randomise import RandomisedRecording, RandomisedSimulator, Ranges
 from exec_env.recording import GIVEN, RecordedSource, Recording
 from exec_env.tape import Simulator, Source
+
+_IMPACTS = ("temporary_impact", "permanent_impact", "transient_impact", "impact_noise", "decay_noise", "resilience")
 
 
 @dataclass(frozen=True)
@@ -35,12 +38,17 @@ def make_problem(
     action: str | ActionMode | None = None,
     levels: Any = None,
     randomise: str | Sequence[str] | None = None,
+    market: str | Path | MarketFile | None = None,
     **overrides: Any,
 ) -> Problem:
     """Build a problem from a preset and any fields of Market and Order.
 
+    With a ``market`` (a file of ``scripts/calibrate.py``, or one by hand), its parameters replace the preset's, its
+    slices are the order's, and an order whose size is not given is the same part of a day's volume as the preset's.
+
     With a ``tape`` (a Recording, or a CSV file; for a file, ``tape_columns`` and ``hours_per_day`` as in
-    ``Recording.from_csv``), averages and slice length are the tape's.
+    ``Recording.from_csv``), averages and slice length are the tape's. With both, the tape
+    gives the paths and the file how the price answers to us.
 
     With ``randomise``, every path plays a market of its own, drawn from ranges around that one: "stress", "parameters",
     or NAME=LOW:HIGH for a field of Market; see ``exec_env.randomise.Ranges``.
@@ -49,15 +57,20 @@ def make_problem(
         ValueError: one sentence naming the option, its value and what is allowed.
     """
     start = get_preset(preset)
-    market, order, recording = start.market, start.order, None
+    base, order, recording = start.market, start.order, None
+    if market is not None:
+        base, order = _from_file(market, base, order)
     if tape is not None:
         if not isinstance(tape, Recording | str | Path):
             raise ValueError(f"tape = {tape!r}: must be a Recording or the path of a CSV file")
         reading = {} if hours_per_day is None else {"hours_per_day": hours_per_day}
         recording = tape if isinstance(tape, Recording) else Recording.from_csv(tape, tape_columns, **reading)
-        market = recording.market(market)
+        found = recording.market(base)
+        if market is not None:  # known, so that nothing is scaled
+            found = replace(found, **{name: getattr(base, name) for name in _IMPACTS})
+        base = found
         for name in overrides:
-            if hasattr(market, name) and name not in GIVEN:
+            if hasattr(base, name) and name not in GIVEN:
                 raise ValueError(
                     f"Market.{name} = {overrides[name]!r}: comes from the tape; "
                     f"only {', '.join(sorted(GIVEN))} can be given"
@@ -66,25 +79,35 @@ def make_problem(
     elif tape_columns or hours_per_day is not None:
         given = f"tape_columns = {tape_columns!r}" if tape_columns else f"hours_per_day = {hours_per_day!r}"
         raise ValueError(f"{given}: there is no tape")
-    market, order = with_overrides(market, order, overrides)
-    market.shock_probability(order.slice_length)
+    ours, order = with_overrides(base, order, overrides)
+    ours.shock_probability(order.slice_length)
     ranges: Ranges | None = None
     if recording is None:
-        source: Source = Simulator(market, order)
+        source: Source = Simulator(ours, order)
         if randomise is not None:
-            ranges = Ranges.parse(randomise, market)
-            source = RandomisedSimulator(market, order, ranges)
+            ranges = Ranges.parse(randomise, ours)
+            source = RandomisedSimulator(ours, order, ranges)
     else:
         recording.check(order)
         recording.starts(order)
-        source = RecordedSource(recording, market, order)
+        source = RecordedSource(recording, ours, order)
         if randomise is not None:
-            ranges = Ranges.parse(randomise, market, recorded=True)
-            source = RandomisedRecording(recording, market, order, ranges)
+            ranges = Ranges.parse(randomise, ours, recorded=True)
+            source = RandomisedRecording(recording, ours, order, ranges)
     if ranges is not None:
-        ranges.check(market, order)
+        ranges.check(ours, order)
     if start.action is not None and levels is None and action in (None, start.action.name):
         action = start.action
     mode = get_action_mode(action or "pace", levels)
     mode.space(order)
-    return Problem(market, order, source, mode, recording, ranges)
+    return Problem(ours, order, source, mode, recording, ranges)
+
+
+def _from_file(market: str | Path | MarketFile, base: Market, order: Order) -> tuple[Market, Order]:
+    """The file's market, with the stress of ``base``, and an order of its slices and scale."""
+    if not isinstance(market, str | Path | MarketFile):
+        raise ValueError(f"market = {market!r}: must be a MarketFile or the path of a YAML file")
+    file = market if isinstance(market, MarketFile) else MarketFile.load(market)
+    found = file.market(base)
+    shares = order.shares * found.daily_volume / base.daily_volume
+    return found, replace(order, shares=shares, slice_length=file.slice_length)

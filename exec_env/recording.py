@@ -1,17 +1,14 @@
 """Recorded markets: slices read from a file, cut into episodes."""
 
-import ast
-import operator
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from exec_env.columns import evaluate
 from exec_env.execution import Slice
 from exec_env.market import BPS, Market
 from exec_env.order import Order
@@ -126,7 +123,7 @@ class Recording:
                 columns.setdefault(ours, ours)
         values: dict[str, pd.Series] = {}
         for ours, text in columns.items():
-            values[ours] = _evaluate(frame, ours, text, name)
+            values[ours] = evaluate(frame, ours, text, name, f"{', '.join(REQUIRED)} and, if known, depth")
         if pd.api.types.is_numeric_dtype(values["time"]):
             raise ValueError(f"{name}: column 'time' holds plain numbers, whose unit is unknown; it must hold times")
         try:
@@ -189,17 +186,10 @@ class Recording:
             raise ValueError(f"{self.name}: column 'volume' is zero throughout")
         if not volatility > 0:
             raise ValueError(f"{self.name}: column 'mid' is the same throughout, so that impact has no scale")
-        scale = (volatility * price / daily_volume) / (base.volatility * base.arrival_price / base.daily_volume)
         return replace(
-            base,
-            arrival_price=price,
-            volatility=volatility,
-            daily_volume=daily_volume,
+            base.rescaled(price, volatility, daily_volume),
             half_spread=float((self.spread / self.mid).mean()) / 2 / BPS,
             liquidity_volatility=0.0 if self.depth is None else float(np.log(self.depth).std()),
-            temporary_impact=base.temporary_impact * scale,
-            permanent_impact=base.permanent_impact * scale,
-            transient_impact=base.transient_impact * scale,
         )
 
     @cached_property
@@ -361,51 +351,3 @@ class RecordedSource(Source):
         zeros = np.zeros((6, len(z), self.order.n_steps))
         normals = Normals(*zeros, **{name: z[:, i] for i, name in enumerate(self._random)})
         return self.recording.tape(self.market, self.order, starts, normals)
-
-
-_OPERATORS: dict[type, Callable[..., Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.USub: operator.neg,
-    ast.UAdd: operator.pos,
-}
-
-
-def _evaluate(frame: pd.DataFrame, ours: str, text: str, name: str) -> pd.Series:
-    """A column of ``frame``, or an arithmetic expression of its columns."""
-    if text in frame:
-        if isinstance(frame[text], pd.DataFrame):
-            raise ValueError(f"{name}: column {ours!r}: the data has more than one column {text!r}")
-        return frame[text]
-    try:
-        tree = ast.parse(text.strip(), mode="eval").body
-        if not any(isinstance(node, ast.Name) for node in ast.walk(tree)):
-            raise KeyError(text)
-        return _arithmetic(tree, frame)
-    except (KeyError, SyntaxError, RecursionError, MemoryError):
-        what = f"column {ours!r}" if text == ours else f"column {ours!r} as {text!r}"
-        raise ValueError(
-            f"{name}: {what} is missing; it needs {', '.join(REQUIRED)} and, if known, depth. "
-            f"Its columns: {', '.join(map(str, list(frame)[:12]))}{' ...' if frame.shape[1] > 12 else ''}"
-        ) from None
-    except (TypeError, ValueError, ArithmeticError) as error:
-        raise ValueError(f"{name}: column {ours!r} as {text!r}: {error}") from None
-
-
-def _arithmetic(node: ast.AST, frame: pd.DataFrame) -> Any:
-    """Columns, numbers, + - * / and brackets; nothing that could call anything.
-
-    Raises:
-        KeyError: for whatever else there is.
-    """
-    if isinstance(node, ast.Name):
-        return frame[node.id]
-    if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
-        return float(node.value)
-    if isinstance(node, ast.UnaryOp) and type(node.op) in _OPERATORS:
-        return _OPERATORS[type(node.op)](_arithmetic(node.operand, frame))
-    if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
-        return _OPERATORS[type(node.op)](_arithmetic(node.left, frame), _arithmetic(node.right, frame))
-    raise KeyError(type(node).__name__)

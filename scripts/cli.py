@@ -7,13 +7,14 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 
 from exec_env.market import Market
 from exec_env.order import Order
-from exec_env.presets import PRESETS, get_preset
+from exec_env.presets import PRESETS
+from exec_env.problem import make_problem
 from exec_env.registry import ENVIRONMENTS, get_spec
 
 
@@ -61,15 +62,17 @@ class ProblemOptions:
     randomise: tuple[str, ...] = ()
     """Every path plays a market of its own: "stress" (every regime, onset and severity random), "parameters" (half to
     twice), or NAME=LOW:HIGH for a field of Market, such as volatility=0.01:0.04."""
+    market_file: Annotated[Path | None, tyro.conf.arg(name="market")] = None
+    """A calibrated market to start from, as scripts/calibrate.py writes it (YAML)."""
     market: Market = field(default_factory=Market)
     order: Order = field(default_factory=Order)
 
     @classmethod
     def start(cls, argv: Sequence[str], default_env: str) -> "ProblemOptions":
-        """The preset that --env and --preset name, so that --help shows its values as the defaults."""
+        """What --env, --preset and --market name, so that --help shows its values as the defaults."""
         first = _first(argv, default_env)
-        preset = get_preset(first.preset or get_spec(first.env).preset)
-        return cls(first.preset, (), preset.market, preset.order)
+        problem = make_problem(first.preset or get_spec(first.env).preset, market=first.market)
+        return cls(first.preset, (), first.market, problem.market, problem.order)
 
     def options(self, start: "ProblemOptions", argv: Sequence[str]) -> dict[str, Any]:
         """Options of ``make_problem``: the preset if named, and the fields that the command line names."""
@@ -77,6 +80,8 @@ class ProblemOptions:
         changed: dict[str, Any] = {"preset": self.preset} if self.preset else {}
         if self.randomise:
             changed["randomise"] = list(self.randomise)
+        if self.market_file is not None:
+            changed["market"] = str(self.market_file.resolve())
         for part in ("market", "order"):
             ours, theirs = getattr(self, part), getattr(start, part)
             for f in dataclasses.fields(ours):
@@ -110,6 +115,7 @@ def require_package(name: str, extra: str) -> None:
 class _First:
     env: str
     preset: str = ""
+    market: Path | None = None
 
 
 def _first(argv: Sequence[str], default_env: str) -> _First:

@@ -49,6 +49,25 @@ def test_a_slice_solved_by_hand() -> None:
     assert after.participation == pytest.approx(0.1)
 
 
+def test_square_root_impact_solved_by_hand() -> None:
+    square_root = TERMS._replace(impact_exponent=0.5, reference=25.0)
+    _, fill = trade(Book(400.0, 0.03, 0.1, 0.0), NOW, 100.0, square_root, False)
+    assert fill.temporary == pytest.approx(5.0)  # 0.001 · 100² / √(100 / 25)
+    assert fill.shortfall == pytest.approx(5.0 + 100 * (-0.1 + 0.02 + 0.03 + 0.005))
+    _, fill = trade(Book(400.0, 0.03, 0.1, 0.0), NOW, 300.0, square_root, True)
+    assert fill.temporary == pytest.approx(90.0 / 12**0.5 + 5 * 10.0 / 2)  # of 300 and, five times, of 100
+    _, at_reference = trade(Book(400.0, 0.03, 0.1, 0.0), NOW, 25.0, square_root, False)
+    assert at_reference.temporary == pytest.approx(0.001 * 25**2)
+
+
+def test_power_law_impact_has_a_gradient_where_nothing_is_traded() -> None:
+    asked = torch.zeros(3, dtype=torch.float64, requires_grad=True)
+    book = opening(torch.full((3,), 400.0, dtype=torch.float64))
+    _, fill = trade(book, NOW, asked, TERMS._replace(impact_exponent=0.6, reference=25.0), True)
+    fill.objective.sum().backward()
+    assert asked.grad is not None and torch.isfinite(asked.grad).all()
+
+
 def test_the_closing_block_solved_by_hand() -> None:
     book = Book(remaining=400.0, transient=0.03, price_move=0.1, participation=0.0)
     after, fill = trade(book, NOW, 1000.0, TERMS, True)

@@ -31,7 +31,7 @@ from exec_env.registry import get_spec
 
 OPTIMUM = "adaptive"
 """Agent whose behaviour the others' is shown beside."""
-_STYLE: Any = {
+PAGE_STYLE: Any = {
     "svg.hashsalt": "exec_env",  # the same names inside a picture every time
     "text.parse_math": False,  # a dollar in an agent's name is a dollar
     "font.size": 9,
@@ -107,15 +107,15 @@ def render(evaluation: Evaluation, agents: list[str | Path | Agent]) -> str:
         lstrip_blocks=True,
     )
     page.filters |= {"number": number, "signed": lambda value, digits=2: number(value, digits, "+")}
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(PAGE_STYLE):
         pictures: dict[str, str | None] = {
-            "objectives": _picture(plots.objectives(evaluation), 5.6),
-            "differences": _picture(plots.differences(evaluation), 5.6),
-            "distributions": _picture(plots.cost_distributions(evaluation), 11),
-            "learning": _picture(plots.learning_curves(logs, palette), 11) if logs else None,
-            "episodes": None if evaluation.examples.empty else _picture(plots.episodes(evaluation), 11),
-            "components": _picture(plots.components(evaluation), 11),
-            "behaviour": _picture(plots.behaviours(maps, at.levels, OPTIMUM if OPTIMUM in maps else None, palette)),
+            "objectives": picture(plots.objectives(evaluation), 5.6),
+            "differences": picture(plots.differences(evaluation), 5.6),
+            "distributions": picture(plots.cost_distributions(evaluation), 11),
+            "learning": picture(plots.learning_curves(logs, palette), 11) if logs else None,
+            "episodes": None if evaluation.examples.empty else picture(plots.episodes(evaluation), 11),
+            "components": picture(plots.components(evaluation), 11),
+            "behaviour": picture(plots.behaviours(maps, at.levels, OPTIMUM if OPTIMUM in maps else None, palette)),
         }
     parts = evaluation.per_path.groupby("agent", observed=True)[[*COMPONENTS, "risk"]].mean()
     return page.get_template("report.html").render(
@@ -210,7 +210,7 @@ def _yaml(values: dict[str, Any]) -> str:
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
-def _picture(figure: Figure, width: float | None = None) -> Markup:
+def picture(figure: Figure, width: float | None = None) -> Markup:
     """A figure as a data address; its title is left to the page. Width in inches."""
     figure.suptitle("")
     if len(figure.axes) == 1:

@@ -1,0 +1,245 @@
+"""Data files, read a part at a time: CSV or Parquet, columns of any name, rows checked and named where they are bad."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from exec_env import columns
+from exec_env.validation import unknown
+
+Kind = Literal["slices", "trades", "quotes", "book", "messages"]
+
+ROWS = 500_000
+"""Rows in memory at once."""
+LEVEL = ("bid_price_#", "bid_size_#", "ask_price_#", "ask_size_#")
+"""Columns of each level of a book; # is its number, from 0 or 1."""
+NEEDS: dict[str, tuple[str, ...]] = {
+    "slices": ("time", "mid", "spread", "volume"),
+    "trades": ("time", "price", "size"),
+    "quotes": ("time", "bid", "ask"),
+    "book": ("time", *LEVEL),
+}
+ALSO: dict[str, tuple[str, ...]] = {
+    "slices": ("depth", "flow", "cost", "slope"),
+    "trades": ("side",),
+    "quotes": ("volume", "flow"),
+    "book": ("volume", "flow"),
+}
+_UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
+_LOBSTER = re.compile(r"(?P<stem>.*(?P<date>\d{4}-\d{2}-\d{2}).*)_(?P<what>message|orderbook)(?P<rest>_\d+\.csv)$")
+_SIDES = {"b": 1.0, "buy": 1.0, "bid": 1.0, "1": 1.0, "s": -1.0, "sell": -1.0, "ask": -1.0, "-1": -1.0}
+
+
+@dataclass
+class Cleaner:
+    """What becomes of bad rows: the first is refused by file, row and reason, or all are dropped and counted."""
+
+    clean: bool = False
+    dropped: Counter[str] = field(default_factory=Counter)
+    """Reason -> rows dropped."""
+    remarks: list[str] = field(default_factory=list)
+    """What is no mistake but should be known: gaps, by file and row."""
+
+    def keep(self, frame: pd.DataFrame, bad: Any, file: Path, column: str, why: str) -> pd.DataFrame:
+        """``frame`` without its bad rows; its index counts the file's rows from 0.
+
+        Raises:
+            ValueError: naming file, row and column, unless rows may be dropped.
+        """
+        bad = np.asarray(bad, dtype=bool)
+        if not bad.any():
+            return frame
+        if not self.clean:
+            first = int(bad.argmax())
+            more = f" (and {bad.sum() - 1} more rows here)" if bad.sum() > 1 else ""
+            value = f"{frame[column].iloc[first]} " if column in frame else ""
+            raise ValueError(f"{file}: row {frame.index[first] + 1}, {column!r}: {value}{why}{more}")
+        self.dropped[f"{file.name}: {column!r} {why}"] += int(bad.sum())
+        return frame[~bad]
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """One file of market data.
+
+    Raises:
+        ValueError: naming the file, when it is missing or no table, or holds no kind of data that is known.
+    """
+
+    path: Path
+    columns: dict[str, str] = field(default_factory=dict)
+    """Where the file has other names: our name -> its column, or arithmetic of its columns."""
+    time_unit: str | None = None
+    """Unit of times that are plain numbers since 1970: s, ms, us or ns; None refuses them."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path))
+        known = {name for names in (*NEEDS.values(), *ALSO.values()) for name in names}
+        for name in self.columns:
+            if name not in known:
+                raise ValueError(f"{self.path}: {unknown('column', name, known)}")
+        if self.time_unit is not None and self.time_unit not in _UNITS:
+            raise ValueError(f"time_unit = {self.time_unit!r}: must be one of {', '.join(_UNITS)}, or None")
+        if not self.path.is_file():
+            raise ValueError(f"{self.path}: no such file")
+
+    @property
+    def parquet(self) -> bool:
+        """Whether it is read as Parquet, by its name."""
+        return self.path.suffix in (".parquet", ".pq")
+
+    @property
+    def lobster(self) -> re.Match[str] | None:
+        """The parts of a LOBSTER file's name: NAME_DATE_..._message_LEVELS.csv, or orderbook."""
+        return _LOBSTER.match(str(self.path))
+
+    @cached_property
+    def header(self) -> list[str]:
+        """Names of the file's columns."""
+        if self.parquet:
+            return list(self._parquet().schema_arrow.names)
+        try:
+            return [str(name) for name in pd.read_csv(self.path, nrows=0)]
+        except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+            raise ValueError(f"{self.path}: not a CSV table: {' '.join(str(error).split())}") from None
+
+    def _has(self, name: str) -> bool:
+        return self._level(name, 0) <= set(self.header)
+
+    @cached_property
+    def levels(self) -> list[int]:
+        """Numbers of the levels of the book that the file has."""
+        found = [i for i in range(200) if all(self._level(name, i) <= set(self.header) for name in LEVEL)]
+        return [i for i in found if i - found[0] == found.index(i)]
+
+    def _level(self, name: str, level: int) -> set[str]:
+        text = self.columns.get(name, name).replace("#", str(level))
+        return {text} if text in self.header else (columns.names(text) - {text}) or {text}
+
+    @cached_property
+    def kind(self) -> Kind:
+        """What the file holds, by its columns; messages: of LOBSTER, by its name."""
+        if self.lobster:
+            return "messages" if self.lobster["what"] == "message" else "book"
+        if self.levels:
+            return "book"
+        for kind in ("slices", "quotes", "trades"):
+            if all(self._has(name) for name in NEEDS[kind] if name != "time"):
+                return kind
+        raise ValueError(
+            f"{self.path}: columns are missing; slices need {', '.join(NEEDS['slices'])}, trades "
+            f"{', '.join(NEEDS['trades'])}, quotes {', '.join(NEEDS['quotes'])}, a book {', '.join(LEVEL)}. "
+            f"Its columns: {', '.join(self.header[:12])}{' ...' if len(self.header) > 12 else ''}"
+        )
+
+    def taken(self) -> dict[str, str]:
+        """Our names, levels numbered from 1 -> the column or expression that each is read from."""
+        kind = self.kind
+        names = {name: self.columns.get(name, name) for name in NEEDS[kind] if "#" not in name}
+        names |= {name: self.columns.get(name, name) for name in ALSO[kind] if self._has(name)}
+        for number, level in enumerate(self.levels if kind == "book" else [], 1):
+            for name in LEVEL:
+                ours, text = name.replace("#", str(number)), self.columns.get(name, name)
+                names[ours] = text.replace("#", str(level))
+        return names
+
+    def frames(self, cleaner: Cleaner) -> Iterator[pd.DataFrame]:
+        """Parts of the file under our names, checked and in order of time; the index counts rows from 0.
+
+        Columns are numbers, ``time`` is in nanoseconds since 1970 [ns], ``side`` is +1 for buys and −1 for sells.
+
+        Raises:
+            ValueError: naming file, row and reason; bad rows are dropped instead where ``cleaner`` says so.
+        """
+        from exec_env.calibration.checks import check
+
+        taken = self.taken()
+        needed = set().union(*(columns.names(text) for text in taken.values()))
+        last = np.iinfo(np.int64).min
+        rows = 0
+        for raw in self._parts([name for name in self.header if name in needed]):
+            raw.index = pd.RangeIndex(rows, rows + len(raw))
+            rows += len(raw)
+            frame = self._ours(raw, taken)
+            frame = check(frame, self.kind, self.path, cleaner, last)
+            if len(frame):
+                last = int(frame["time"].iloc[-1])
+                yield frame
+        if rows == 0:
+            raise ValueError(f"{self.path}: no rows")
+
+    def _ours(self, raw: pd.DataFrame, taken: dict[str, str]) -> pd.DataFrame:
+        found: dict[str, Any] = {}
+        for ours, text in taken.items():
+            column = columns.evaluate(raw, ours, text, str(self.path), ", ".join(NEEDS[self.kind]))
+            if ours == "time":
+                found[ours] = self._times(column)
+            elif ours == "side" and not pd.api.types.is_numeric_dtype(column):
+                found[ours] = column.astype(str).str.strip().str.lower().map(_SIDES).to_numpy(np.float64)
+            else:
+                numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+                words = np.flatnonzero(np.isnan(numbers) & column.notna().to_numpy())
+                if words.size:
+                    row = words[0]
+                    raise ValueError(
+                        f"{self.path}: row {raw.index[row] + 1}, {ours!r}: {column.iloc[row]!r} is not a number"
+                    )
+                found[ours] = numbers
+        return pd.DataFrame(found, index=raw.index)
+
+    def _times(self, column: pd.Series) -> np.ndarray:
+        """Nanoseconds since 1970; the least number there is where there is no time."""
+        if pd.api.types.is_numeric_dtype(column):
+            if self.time_unit is None:
+                raise ValueError(
+                    f"{self.path}: column 'time' holds plain numbers, whose unit is unknown; give time_unit, "
+                    f"one of {', '.join(_UNITS)}"
+                )
+            return (column.to_numpy() * _UNITS[self.time_unit]).astype(np.int64)
+        stamps = pd.to_datetime(column, utc=True, format="ISO8601", errors="coerce")
+        return stamps.dt.as_unit("ns").astype("int64").to_numpy()
+
+    def _parts(self, wanted: list[str]) -> Iterator[pd.DataFrame]:
+        if self.parquet:
+            import pyarrow
+
+            batches = self._parquet().iter_batches(ROWS, columns=wanted)
+            read = 0
+            while True:
+                try:
+                    batch = next(batches, None)
+                except (OSError, pyarrow.ArrowException) as error:
+                    raise ValueError(f"{self.path}: damaged or cut short after row {read}: {error}") from None
+                if batch is None:
+                    return
+                read += batch.num_rows
+                yield batch.to_pandas()
+        read = 0
+        try:
+            with pd.read_csv(self.path, usecols=wanted, chunksize=ROWS) as parts:
+                for part in parts:
+                    read += len(part)
+                    yield part
+        except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+            text = " ".join(str(error).split())
+            raise ValueError(f"{self.path}: not a CSV table after row {read}: {text}") from None
+
+    def _parquet(self) -> Any:
+        try:
+            import pyarrow
+            from pyarrow import parquet
+        except ImportError:
+            raise ValueError("pyarrow is not installed: pip install 'exec-env[calibration]'") from None
+        try:
+            return parquet.ParquetFile(self.path)
+        except (OSError, pyarrow.ArrowException) as error:
+            raise ValueError(
+                f"{self.path}: not a Parquet file, or cut short: {' '.join(str(error).split())[:200]}"
+            ) from None

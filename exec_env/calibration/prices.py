@@ -1,0 +1,62 @@
+"""Volatility, and how it follows liquidity."""
+
+import numpy as np
+
+from exec_env.calibration.errors import Estimate, jackknife
+
+_SCALE = 12  # slices of the slow scale
+
+
+def volatility(mid: np.ndarray, session: np.ndarray, block: np.ndarray, slice_length: float) -> Estimate:
+    """σ by two scales, to which neither noise of the quotes nor a push that soon reverts adds.
+
+    Var(S_{t+q} − S_t) = 2 ω² + q σ² Δ, with ω the noise, so σ² Δ = (V_K − V_1) / (K − 1): Zhang, Mykland & Aït-Sahalia
+    (2005), "A tale of two time scales", section 4, with K = 12 slices, or a quarter of a shorter session.
+
+    Args:
+        mid: of each slice. [$]
+        session: number of the stretch without a gap. Shape: (rows,).
+        block: for the standard error. Shape: (rows,).
+        slice_length: Δ. [day]
+
+    Returns:
+        σ. [1/√day]
+    """
+    log = np.log(mid)
+    longest = int(np.bincount(session).max())
+    slow = max(2, min(_SCALE, longest // 4))
+    sums = np.zeros((len(mid), 4))
+    for column, lag in ((0, 1), (2, slow)):
+        same = session[lag:] == session[:-lag]
+        move = log[lag:] - log[:-lag]
+        sums[: len(move), column] = np.where(same, move**2, 0.0)
+        sums[: len(move), column + 1] = same
+
+    def sigma(total: np.ndarray) -> float:
+        fast, n_fast, slower, n_slow = total
+        variance = (slower / max(n_slow, 1.0) - fast / max(n_fast, 1.0)) / (slow - 1)
+        return float(np.sqrt(max(variance, 0.0) / slice_length))
+
+    return jackknife(sums, block, sigma)
+
+
+def elasticity(move: np.ndarray, liquidity: np.ndarray, block: np.ndarray) -> Estimate:
+    """c, by squared moves on the smoothed ℓ: E[move²] ∝ exp(2 c ℓ), a gamma regression with log link.
+
+    The regression is on E[ℓ | data], whose error is independent of it, so it is not drawn to zero.
+
+    Args:
+        move: of the price from each slice to the next, without what flow explains; NaN before a gap.
+        liquidity: E[ℓ | data].
+        block: for the standard error.
+    """
+    import statsmodels.api as sm
+
+    same = np.isfinite(move)
+    squares, x = move[same] ** 2, liquidity[same]
+    if not np.any(squares) or np.std(x) < 1e-6:
+        return Estimate(0.0, float("inf"))
+    scaled = np.maximum(squares / squares.mean(), 1e-12)
+    model = sm.GLM(scaled, sm.add_constant(x), family=sm.families.Gamma(link=sm.families.links.Log()))
+    fitted = model.fit(cov_type="cluster", cov_kwds={"groups": block[same]})
+    return Estimate(float(fitted.params[1]), float(fitted.bse[1])).scaled(0.5)

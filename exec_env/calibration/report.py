@@ -1,0 +1,246 @@
+"""The calibration's report: one HTML page with the data beside the market that was made of them."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
+from scipy.special import ndtri
+
+from exec_env import lq
+from exec_env.calibration.calibrate import Calibration
+from exec_env.calibration.errors import Z95
+from exec_env.calibration.liquidity import without_profile
+from exec_env.harness.report import PAGE_STYLE, picture
+from exec_env.harness.storage import new_file, write_text
+from exec_env.market import BPS
+from exec_env.market_file import UNITS
+from exec_env.order import Order
+from exec_env.presets import with_overrides
+from exec_env.tape import Tape
+
+_DATA, _MODEL = "#56B4E9", "#D55E00"
+_LAGS = 40
+
+
+def write_report(calibration: Calibration, out: str | Path) -> None:
+    """Write the page.
+
+    Raises:
+        ValueError: for a file that exists.
+    """
+    write_text(new_file(out), render(calibration))
+
+
+def render(calibration: Calibration) -> str:
+    """The page; the same calibration gives the same bytes."""
+    file, market = calibration.file, calibration.market
+    order = Order(shares=0.04 * market.daily_volume, slice_length=file.slice_length)
+    loader = ChoiceLoader([PackageLoader("exec_env", "calibration"), PackageLoader("exec_env", "harness")])
+    page = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    ).get_template("report.html")
+    try:
+        costs, cost, why = _sensitivity(calibration, order)
+    except ValueError as error:
+        costs, cost, why = {}, float("nan"), str(error)
+    with mpl.rc_context(PAGE_STYLE):
+        pictures = {
+            "distributions": picture(_distributions(calibration), 11),
+            "autocorrelation": picture(_autocorrelation(calibration), 5.6),
+            "residuals": picture(_residuals(calibration), 5.6),
+            "impact": picture(_impact(calibration), 11) if calibration.response else None,
+            "sensitivity": picture(_bars(costs, cost), 11) if costs else None,
+        }
+    return page.render(
+        rows=_rows(calibration),
+        known=sum(p.source == "data" for p in file.parameters.values()),
+        market=market,
+        order=order,
+        cost=cost,
+        no_optimum=why,
+        sample=file.sample,
+        sources=file.sources,
+        remarks=file.remarks,
+        exponent=file.reported.get("impact_exponent"),
+        pictures=pictures,
+    )
+
+
+def _rows(calibration: Calibration) -> list[dict[str, str]]:
+    rows = []
+    for name, p in calibration.file.parameters.items():
+        how = p.how if p.seen is None else f"{p.how}: {p.seen:.3g}"
+        known = p.seen is None and p.standard_error is not None
+        rows.append(
+            {
+                "name": name,
+                "value": p.value if isinstance(p.value, str) else f"{p.value:,.4g}",
+                "error": f"{p.standard_error:.2g}" if known else "–",
+                "interval": f"{p.interval[0]:,.3g} … {p.interval[1]:,.3g}" if p.interval else "–",
+                "unit": UNITS[name],
+                "source": p.source,
+                "how": how,
+            }
+        )
+    return rows
+
+
+def _simulated(calibration: Calibration) -> Tape:
+    """As many slices as the data have, at least 2000, in stretches as long as theirs."""
+    slices = calibration.slices
+    n_steps = max(int(np.bincount(slices.session).max()), 2)
+    n_steps = min(n_steps, 2000)
+    order = Order(n_steps=n_steps, slice_length=slices.slice_length)
+    return Tape.simulate(calibration.market, order, max(2000, len(slices.frame)) // n_steps + 1, seed=0)
+
+
+def _distributions(calibration: Calibration) -> Figure:
+    frame, market = calibration.slices.frame, calibration.market
+    made = _simulated(calibration).slices
+    move = np.diff(np.log(frame["mid"]))[~calibration.slices.new[1:]] / BPS
+    panels: list[tuple[str, Any, Any]] = [
+        (
+            "log₁₀ half spread [bps]",
+            frame["spread"] / frame["mid"] / 2 / BPS,
+            made.half_spread / market.arrival_price / BPS,
+        ),
+        ("log₁₀ volume of a slice [shares]", frame["volume"], made.volume),
+    ]
+    if "slope" in frame or "depth" in frame:
+        depth = 1 / frame["slope"].where(frame["slope"] > 0) if "slope" in frame else frame["depth"]
+        panels.append(
+            ("log₁₀ depth over its median", depth / depth.median(), np.median(made.temporary) / made.temporary)
+        )
+    figure = Figure(figsize=(11, 3.0), layout="constrained")
+    axes = figure.subplots(1, len(panels) + 1)
+    for axis, (label, data, model) in zip(axes, panels, strict=False):
+        logs = [np.log10(x[np.isfinite(x) & (x > 0)]) for x in (np.asarray(data), np.asarray(model).ravel())]
+        _pair(axis, logs[0], logs[1], label)
+    _pair(axes[-1], move, made.price_shock.ravel() / market.arrival_price / BPS, "move of the mid in a slice [bps]")
+    axes[0].legend(["market", "data"], frameon=False)
+    return figure
+
+
+def _pair(axis: Any, data: np.ndarray, model: np.ndarray, label: str) -> None:
+    low, high = np.quantile(data, [0.002, 0.998])
+    margin = 0.15 * (high - low) + 1e-9
+    bins = np.linspace(low - margin, high + margin, 50)
+    axis.hist(model, bins, density=True, histtype="step", color=_MODEL, lw=1.5)
+    axis.hist(data, bins, density=True, color=_DATA, alpha=0.6)
+    axis.set(xlabel=label, yticks=[])
+
+
+def _autocorrelation(calibration: Calibration) -> Figure:
+    slices, factor = calibration.slices, calibration.factor
+    figure = Figure(figsize=(5.6, 3.4), layout="constrained")
+    axis = figure.subplots()
+    a = np.exp(-factor.reversion.value * slices.slice_length)
+    views = {"volume": (1.0, factor.volume_noise)}
+    if factor.elasticity and factor.spread_noise:
+        views["spread"] = (factor.elasticity.value, factor.spread_noise)
+    for (name, (loading, noise)), colour in zip(views.items(), (_DATA, _MODEL), strict=False):
+        column = slices.frame[name].to_numpy()
+        column = without_profile(np.log(np.where(column > 0, column, np.nan)), slices.new)
+        lags = np.arange(1, min(_LAGS, int(np.bincount(slices.session).max()) - 1) + 1)
+        seen = [_correlation(column, slices.session, int(lag)) for lag in lags]
+        common = (loading * factor.volatility.value) ** 2
+        axis.plot(lags, seen, "o", ms=3, color=colour, label=f"log {name}")
+        axis.plot(lags, common / (common + noise.value**2) * a**lags, color=colour, lw=1.5)
+    axis.axhline(0, color="0.6", lw=0.8)
+    axis.set(xlabel="lag [slices]", ylabel="autocorrelation")
+    axis.legend(frameon=False)
+    return figure
+
+
+def _correlation(column: np.ndarray, session: np.ndarray, lag: int) -> float:
+    both = (session[lag:] == session[:-lag]) & np.isfinite(column[lag:]) & np.isfinite(column[:-lag])
+    return float(np.mean((column[lag:] * column[:-lag])[both]) / np.nanvar(column)) if both.any() else float("nan")
+
+
+def _residuals(calibration: Calibration) -> Figure:
+    slices, factor = calibration.slices, calibration.factor
+    mid = slices.frame["mid"].to_numpy()
+    move = np.diff(mid) / mid[:-1] * calibration.market.arrival_price
+    if calibration.response:
+        move = move - calibration.response.fitted[:-1]
+    move = move * np.exp(-calibration.market.volatility_elasticity * factor.mean[:-1])
+    move = move[~slices.new[1:]]
+    volume = slices.frame["volume"].to_numpy()
+    log = without_profile(np.log(np.where(volume > 0, volume, np.nan)), slices.new) - factor.mean
+    figure = Figure(figsize=(5.6, 3.4), layout="constrained")
+    axis = figure.subplots()
+    for label, x, colour in (("moves of the mid", move, _DATA), ("log volume", log[np.isfinite(log)], _MODEL)):
+        x = np.sort((x - x.mean()) / x.std())
+        shown = np.unique(np.linspace(0, len(x) - 1, 300).round().astype(int))
+        axis.plot(ndtri((shown + 0.5) / len(x)), x[shown], ".", ms=3, color=colour, label=label)
+    axis.plot([-4, 4], [-4, 4], color="0.5", lw=1)
+    axis.set(xlabel="normal quantile", ylabel="residual / standard deviation", ylim=(-8, 8))
+    axis.legend(frameon=False)
+    return figure
+
+
+def _impact(calibration: Calibration) -> Figure:
+    response, frame = calibration.response, calibration.slices.frame
+    assert response is not None
+    figure = Figure(figsize=(11, 3.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    lags = [lag for lag, _, _ in response.curve]
+    means = [e.value for _, e, _ in response.curve]
+    left.errorbar(lags, means, [Z95 * e.error for _, e, _ in response.curve], fmt="o", ms=4, color=_DATA)
+    left.plot(lags, [fit for _, _, fit in response.curve], color=_MODEL)
+    left.axhline(0, color="0.6", lw=0.8)
+    left.set(xlabel="lag [slices]", ylabel="response [$/share]")
+    if "cost" not in frame:
+        right.set_axis_off()
+        return figure
+    q = np.abs(frame["flow"].to_numpy())
+    traded = q > 0
+    y, q = frame["cost"].to_numpy()[traded] / q[traded], q[traded]
+    groups = np.array_split(np.argsort(q, kind="stable"), 10)
+    groups = [g for g in groups if len(g) > 1]
+    eta = calibration.market.temporary_impact / calibration.slices.slice_length
+    fit = eta * calibration.factor.impact[traded] / calibration.factor.impact.mean() * q
+    x = [q[g].mean() for g in groups]
+    errors = [Z95 * y[g].std() / len(g) ** 0.5 for g in groups]
+    right.errorbar(x, [y[g].mean() for g in groups], errors, fmt="o", ms=4, color=_DATA)
+    right.plot(x, [fit[g].mean() for g in groups], color=_MODEL)
+    right.set(xlabel="net flow of a slice [shares]", ylabel="cost beyond the touch [$/share]")
+    return figure
+
+
+def _sensitivity(calibration: Calibration, order: Order) -> tuple[dict[str, tuple[float, float, bool]], float, str]:
+    """Cost at both ends of each parameter's interval, and whether it is from the data; the cost itself. [bps]"""
+    market = calibration.market
+    costs: dict[str, tuple[float, float, bool]] = {}
+    cost = float(lq.solve(market, order).cost_bps)
+    for name, p in calibration.file.parameters.items():
+        if name in ("arrival_price", "volume_profile"):
+            continue
+        ends = p.interval if p.source == "data" and p.interval else [p.value / 2, p.value * 2]
+        found = []
+        for end in ends:
+            try:
+                found.append(float(lq.solve(with_overrides(market, order, {name: end})[0], order).cost_bps))
+            except ValueError:  # there no optimum exists
+                found.append(float("nan"))
+        costs[name] = (found[0], found[1], p.source == "data")
+    return costs, cost, ""
+
+
+def _bars(costs: dict[str, tuple[float, float, bool]], cost: float) -> Figure:
+    ordered = sorted(costs, key=lambda name: np.nanmax(np.abs(np.subtract(costs[name][:2], cost))))
+    figure = Figure(figsize=(11, 0.28 * len(costs) + 1), layout="constrained")
+    axis = figure.subplots()
+    for row, name in enumerate(ordered):
+        low, high, known = costs[name]
+        for end, colour in ((low, _DATA), (high, _MODEL)):
+            width = np.nan_to_num(end - cost)
+            axis.barh(row, width, left=cost, height=0.6, color=colour if known else "none", edgecolor=colour)
+    axis.axvline(cost, color="0.3", lw=1)
+    axis.set(
+        yticks=range(len(ordered)), yticklabels=ordered, xlabel="cost of the optimum [bps]; blue low end, red high"
+    )
+    return figure

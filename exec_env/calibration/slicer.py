@@ -1,0 +1,143 @@
+"""Sums over slices of time, a part of the ticks at a time."""
+
+import numpy as np
+import pandas as pd
+
+
+class Slicer:
+    """Adds up quotes and trades by slice.
+
+    A quote holds until the next one, or the end of its slice: the mean spread is over time. A trade is compared with
+    the quote before it; where its side is not given it is a buy above the mid and a sell below, and at the mid what the
+    trade before was (Lee & Ready 1991, "Inferring trade direction from intraday data").
+    """
+
+    def __init__(self, step: int) -> None:
+        self.step = step  # [ns]
+        self.too_early = 0
+        self._sums: list[pd.DataFrame] = []
+        self._held = pd.DataFrame()  # the last quote, which holds until the next
+        self._sign = 1.0
+
+    def add(self, quotes: pd.DataFrame, trades: pd.DataFrame) -> None:
+        """Ticks of one stretch of time, not before those added already."""
+        fresh = len(quotes)
+        if fresh:
+            self._quotes(quotes)
+        both = [frame for frame in (self._held, quotes[["time", "bid", "ask"]] if fresh else None) if frame is not None]
+        quoted = pd.concat([frame for frame in both if len(frame)], ignore_index=True) if any(map(len, both)) else None
+        if len(trades):
+            self._trades(trades, quoted)
+        if quoted is not None:
+            self._spreads(quoted)
+            self._held = quoted.iloc[-1:]
+        if len(self._sums) > 100:  # parts share no more than the slices at their ends
+            self._sums = [self._joined()]
+
+    def finished(self) -> pd.DataFrame:
+        """One row a slice; see ``exec_env.calibration.slicing.Slices`` for the columns."""
+        if len(self._held):  # the last quote holds to the end of its slice
+            end = self._held.assign(time=(self._held["time"] // self.step + 1) * self.step)
+            self._spreads(pd.concat([self._held, end], ignore_index=True))
+        sums = self._joined()
+        frame = pd.DataFrame({"time": pd.to_datetime(sums.index.to_numpy() * self.step, utc=True)})
+        frame["mid"] = sums["mid"].ffill().to_numpy()
+        held = sums["held"].to_numpy()
+        frame["spread"] = pd.Series(sums["spread_held"].to_numpy() / np.where(held > 0, held, np.nan)).ffill()
+        for name in ("volume", "flow", "walk_xx", "walk_xy"):
+            if name in sums:
+                frame[name] = sums[name].fillna(0.0).to_numpy()
+        for name in ("depth", "slope"):
+            if name in sums:
+                frame[name] = (sums[name] / sums["books"]).to_numpy()
+        if "cash" in sums:
+            frame["cost"] = (sums["cash"] - sums["touch"]).fillna(0.0).to_numpy() - frame["flow"] * frame["mid"]
+        return frame[frame["mid"].notna()].reset_index(drop=True)
+
+    def _joined(self) -> pd.DataFrame:
+        every = pd.concat(self._sums)
+        firsts = every["mid"].groupby(level=0).first() if "mid" in every else None
+        sums = every.drop(columns="mid", errors="ignore").groupby(level=0).sum(min_count=1)
+        return sums if firsts is None else sums.assign(mid=firsts)
+
+    def _quotes(self, quotes: pd.DataFrame) -> None:
+        columns = {name: quotes[name].to_numpy() for name in ("volume", "flow") if name in quotes}
+        if "bid_size_1" in quotes:
+            columns |= walk(quotes)
+        at = quotes["time"].to_numpy() // self.step
+        part = pd.DataFrame(columns, index=at).groupby(level=0).sum() if columns else pd.DataFrame(index=np.unique(at))
+        first = np.flatnonzero(np.r_[True, at[1:] != at[:-1]])
+        mid = (quotes["bid"].to_numpy() + quotes["ask"].to_numpy()) / 2
+        part["mid"] = mid[first]
+        self._sums.append(part)
+
+    def _spreads(self, quoted: pd.DataFrame) -> None:
+        time = quoted["time"].to_numpy()
+        at = time[:-1] // self.step
+        held = np.minimum(time[1:], (at + 1) * self.step) - time[:-1]
+        spread = (quoted["ask"] - quoted["bid"]).to_numpy()[:-1]
+        part = pd.DataFrame({"held": held / 1e9, "spread_held": spread * held / 1e9}, index=at)
+        self._sums.append(part.groupby(level=0).sum())
+
+    def _trades(self, trades: pd.DataFrame, quoted: pd.DataFrame | None) -> None:
+        time = trades["time"].to_numpy()
+        if quoted is None:
+            self.too_early += len(trades)
+            return
+        before = np.searchsorted(quoted["time"].to_numpy(), time, side="right") - 1
+        known = before >= 0
+        self.too_early += int((~known).sum())
+        time, before = time[known], before[known]
+        price, size = trades["price"].to_numpy()[known], trades["size"].to_numpy()[known]
+        bid, ask = quoted["bid"].to_numpy()[before], quoted["ask"].to_numpy()[before]
+        if "side" in trades:
+            sign = trades["side"].to_numpy()[known]
+        else:
+            signs = pd.Series(np.sign(price - (bid + ask) / 2))
+            sign = signs.replace(0.0, np.nan).ffill().fillna(self._sign).to_numpy()
+        if not len(sign):
+            return
+        self._sign = float(sign[-1])
+        signed = sign * size
+        part = pd.DataFrame(
+            {"volume": size, "flow": signed, "cash": signed * price, "touch": size * (ask - bid) / 2},
+            index=time // self.step,
+        )
+        self._sums.append(part.groupby(level=0).sum())
+
+
+def walk(books: pd.DataFrame) -> dict[str, np.ndarray]:
+    """What it costs to take shares from each book at once.
+
+    Taking the v_i shares of levels 1 ... i costs c_i a share beyond the touch. ``slope`` is the least-squares slope
+    Σ c_i v_i / Σ v_i² of c = slope · v, the mean of both sides; ``depth`` the shares on a side; ``walk_xx`` and
+    ``walk_xy`` sums of squares and products of log v_i and log c_i about the book's means, whose ratio is δ.
+
+    >>> book = {"bid_price_1": 99.0, "bid_price_2": 98.0, "ask_price_1": 101.0, "ask_price_2": 102.0}
+    >>> sizes = dict.fromkeys(("bid_size_1", "bid_size_2", "ask_size_1", "ask_size_2"), 10.0)
+    >>> walk(pd.DataFrame([book | sizes]))["slope"].tolist()  # 20 shares at 0.5: (0 · 10 + 0.5 · 20) / (10² + 20²)
+    [0.02]
+
+    Shape:
+        Each (rows,).
+    """
+    books = books.rename(columns={"bid": "bid_price_1", "ask": "ask_price_1"})
+    levels = sum(str(name).startswith("bid_size_") for name in books)
+    slope, depth, xx, xy = (np.zeros(len(books)) for _ in range(4))
+    for side in ("bid", "ask"):
+        price = np.stack([books[f"{side}_price_{i}"].to_numpy() for i in range(1, levels + 1)], -1)
+        size = np.stack([books[f"{side}_size_{i}"].to_numpy() for i in range(1, levels + 1)], -1)
+        taken = size.cumsum(-1)
+        cost = (size * np.abs(price - price[:, :1])).cumsum(-1)
+        squares = (taken**2).sum(-1)
+        slope += cost.sum(-1) / np.where(squares > 0, squares, 1.0) / 2
+        depth += taken[:, -1] / 2
+        beyond = cost > 0
+        n = np.maximum(beyond.sum(-1, keepdims=True), 1)
+        x = np.log(np.where(beyond, taken, 1.0))
+        y = np.log(np.where(beyond, cost / np.where(beyond, taken, 1.0), 1.0))
+        x = np.where(beyond, x - x.sum(-1, keepdims=True) / n, 0.0)
+        y = np.where(beyond, y - y.sum(-1, keepdims=True) / n, 0.0)
+        xx, xy = xx + (x * x).sum(-1), xy + (x * y).sum(-1)
+    found = {"depth": depth, "books": np.ones(len(books)), "walk_xx": xx, "walk_xy": xy}
+    return found | ({"slope": slope} if levels > 1 else {})

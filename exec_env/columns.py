@@ -1,0 +1,79 @@
+"""Columns of a table by name, or by arithmetic of the names that a file has."""
+
+import ast
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+
+_OPERATORS: dict[type, Callable[..., Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.USub: operator.neg,
+    ast.UAdd: operator.pos,
+}
+
+
+def evaluate(frame: pd.DataFrame, ours: str, text: str, name: str, needs: str) -> pd.Series:
+    """A column of ``frame``, or an arithmetic expression of its columns.
+
+    Args:
+        frame: the data.
+        ours: our name of the column.
+        text: its name in the data, or the expression.
+        name: what error messages call the data.
+        needs: which columns it needs, for the message where one is missing.
+
+    Raises:
+        ValueError: for a column that is missing or comes twice, and for what is no arithmetic.
+    """
+    if text in frame:
+        if isinstance(frame[text], pd.DataFrame):
+            raise ValueError(f"{name}: column {ours!r}: the data has more than one column {text!r}")
+        return frame[text]
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+        if not any(isinstance(node, ast.Name) for node in ast.walk(tree)):
+            raise KeyError(text)
+        return _arithmetic(tree, frame)
+    except (KeyError, SyntaxError, RecursionError, MemoryError):
+        what = f"column {ours!r}" if text == ours else f"column {ours!r} as {text!r}"
+        raise ValueError(
+            f"{name}: {what} is missing; it needs {needs}. "
+            f"Its columns: {', '.join(map(str, list(frame)[:12]))}{' ...' if frame.shape[1] > 12 else ''}"
+        ) from None
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise ValueError(f"{name}: column {ours!r} as {text!r}: {error}") from None
+
+
+def _arithmetic(node: ast.AST, frame: pd.DataFrame) -> Any:
+    """Columns, numbers, + - * / and brackets; nothing that could call anything.
+
+    Raises:
+        KeyError: for whatever else there is.
+    """
+    if isinstance(node, ast.Name):
+        return frame[node.id]
+    if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
+        return float(node.value)
+    if isinstance(node, ast.UnaryOp) and type(node.op) in _OPERATORS:
+        return _OPERATORS[type(node.op)](_arithmetic(node.operand, frame))
+    if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
+        return _OPERATORS[type(node.op)](_arithmetic(node.left, frame), _arithmetic(node.right, frame))
+    raise KeyError(type(node).__name__)
+
+
+def names(text: str) -> set[str]:
+    """The columns that a name or an expression takes; only the text itself where it cannot be read as arithmetic.
+
+    >>> sorted(names("(buys + sells) / mid") - {"(buys + sells) / mid"})
+    ['buys', 'mid', 'sells']
+    """
+    try:
+        tree = ast.parse(text.strip(), mode="eval")
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return {text}
+    return {text} | {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}

@@ -1,0 +1,116 @@
+"""Calibrate a market to data: one YAML file with every parameter, its standard error and where it is from.
+
+Files are CSV or Parquet, of any size, and told apart by their columns:
+  slices    time, mid, spread, volume; if known depth, flow (bought less sold by takers)
+  trades    time, price, size; if known side (buy or sell); with quotes or a book beside them
+  quotes    time, bid, ask
+  book      time, bid_price_#, bid_size_#, ask_price_#, ask_size_# with # from 0 or 1; if known volume and flow
+  LOBSTER   NAME_DATE_..._message_LEVELS.csv and its orderbook file, by their names
+Several files of one kind are read one after the other. What the data cannot tell is the prior's, and marked so.
+
+Examples:
+  python scripts/calibrate.py trades.parquet quotes.parquet --out market.yaml --report market.html
+  python scripts/calibrate.py trades.csv quotes.csv --columns price=px "time=exchange time" --time-unit us
+  python scripts/calibrate.py book.csv --minutes 1 --hours-per-day 24 --columns mid=midpoint
+        "bid_price_#=midpoint * (1 + bids_distance_#)" "bid_size_#=bids_notional_# / midpoint" ...
+  python scripts/calibrate.py AAPL_2012-06-21_34200000_57600000_message_10.csv AAPL_..._orderbook_10.csv
+  python scripts/calibrate.py --simulated-truth 50             do intervals hold? markets with known parameters
+
+Then play on it, with any script:
+  python scripts/train.py dqn --market market.yaml
+  python scripts/evaluate.py twap almgren-chriss adaptive --market market.yaml --shares 50000
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from exec_env.harness.storage import new_file
+from exec_env.market import Market
+from exec_env.presets import get_preset
+from scripts.cli import require_package, run
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is read, how, and where the result goes."""
+
+    data: tyro.conf.Positional[tuple[Path, ...]] = ()
+    """Files with the data, in order of time."""
+    out: Path = Path("market.yaml")
+    """File to create; one that exists is refused."""
+    report: Path | None = None
+    """Web page about it to create."""
+    slices: Path | None = None
+    """CSV file of the slices to create; scripts play it with --tape."""
+    minutes: float = 5.0
+    """Length of a slice; recorded slices have their own. [minute]"""
+    hours_per_day: float = 6.5
+    """Length of a trading day, the unit of time of every rate; 24 where trading never stops. [hour]"""
+    columns: tuple[str, ...] = ()
+    """Where files have other names: OURS=COLUMN, or arithmetic such as "volume=(buys + sells) / price"."""
+    time_unit: Literal["s", "ms", "us", "ns"] | None = None
+    """Unit of times that are plain numbers since 1970."""
+    clean: bool = False
+    """Drop bad rows, and count them, rather than refuse the first."""
+    prior: str = "default"
+    """Preset whose market gives what the data cannot tell, its impact scaled by volatility, price and volume."""
+    simulated_truth: int = 0
+    """Instead of data, calibrate this many simulated markets of known parameters, and show how often intervals hold."""
+    days: int = 60
+    """Days of trades and quotes of each of these."""
+    seed: int = 0
+    """Of these."""
+
+
+def main(argv: Sequence[str]) -> None:
+    """Parse, read, estimate, write, print."""
+    options = tyro.cli(Options, args=argv, description=__doc__)
+    require_package("statsmodels", "calibration")
+    from exec_env.calibration import calibrate, truth  # takes seconds, so that --help need not wait for it
+
+    if options.simulated_truth:
+        if options.data:
+            raise ValueError("--simulated-truth goes without files of data")
+        found = truth.study(options.simulated_truth, options.days, options.seed)
+        print(truth.summary(found).to_string(float_format="{:.3f}".format))
+        print(
+            f"{options.simulated_truth} markets of {options.days} days; bias and error over the mean size of the truth"
+        )
+        return
+    if not options.data:
+        raise ValueError("name the files with the data")
+    for path in (options.out, options.report, options.slices):
+        if path is not None:
+            new_file(path)
+    columns = {}
+    for text in options.columns:
+        ours, equals, theirs = text.partition("=")
+        if not equals or not theirs:
+            raise ValueError(f"--columns {text!r}: must read OURS=COLUMN")
+        columns[ours.strip()] = theirs.strip()
+    prior: Market = get_preset(options.prior).market
+    calibration = calibrate(
+        options.data, options.minutes, options.hours_per_day, columns, options.time_unit, options.clean, prior
+    )
+    print(calibration.table())
+    for reason, count in calibration.slices.cleaner.dropped.items():
+        print(f"dropped {count}: {reason}")
+    calibration.file.save(options.out)
+    print(f"market: {options.out}")
+    if options.slices is not None:
+        options.slices.parent.mkdir(parents=True, exist_ok=True)
+        calibration.slices.frame.to_csv(options.slices, index=False)
+        print(f"slices: {options.slices}")
+    if options.report is not None:
+        from exec_env.calibration.report import write_report
+
+        write_report(calibration, options.report)
+        print(f"report: {options.report}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,94 @@
+"""The calibration's command line, run for real, and the scripts that play on its market."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from exec_env.calibration import simulate
+from exec_env.market import Market
+from exec_env.market_file import MarketFile
+
+ROOT = Path(__file__).parents[2]
+TINY = ["--n-steps", "4", "--episodes", "20", "--quiet"]
+
+
+def call(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, f"scripts/{script}.py", *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Trades and quotes of ten days: Parquet and CSV, one with names of its own."""
+    folder = tmp_path_factory.mktemp("data")
+    quotes, trades = (
+        pd.concat(part) for part in zip(*simulate.sessions(Market(temporary_impact=1e-6), 10, 0), strict=True)
+    )
+    quotes.assign(time=pd.to_datetime(quotes["time"])).to_parquet(folder / "quotes.parquet")
+    trades.assign(time=pd.to_datetime(trades["time"])).rename(columns={"price": "px"}).to_csv(
+        folder / "trades.csv", index=False
+    )
+    return folder
+
+
+@pytest.mark.slow
+def test_from_trades_and_quotes_to_a_market_that_every_script_plays_on(data: Path, tmp_path: Path) -> None:
+    market, slices = tmp_path / "market.yaml", tmp_path / "slices.csv"
+    files = [data / "trades.csv", data / "quotes.parquet", "--columns", "price=px"]
+    done = call("calibrate", *files, "--out", market, "--slices", slices)
+    assert done.returncode == 0, done.stderr
+    assert "temporary_impact" in done.stdout
+    found = MarketFile.load(market)
+    assert found.parameters["temporary_impact"].source == "data"
+    assert found.parameters["temporary_impact"].value == pytest.approx(1e-6, rel=0.3)
+    assert [s["holds"] for s in found.sources] == ["trades", "quotes"]
+    done = call("evaluate", "twap", "adaptive", "--market", market, *TINY, "--out", tmp_path / "evaluation")
+    assert done.returncode == 0, done.stderr
+    assert "adaptive" in done.stdout
+    done = call("evaluate", "twap", "--tape", slices, "--market", market, "--shares", 9, *TINY, "--out", tmp_path / "t")
+    assert done.returncode == 0, done.stderr
+    done = call("schedule", "static", "--market", market, "--n-steps", 4, "--out", tmp_path / "schedule")
+    assert done.returncode == 0, done.stderr
+    done = call("stress", "twap", "--told", "--regimes", "normal", "--market", market, *TINY, "--out", tmp_path / "s")
+    assert done.returncode == 0, done.stderr
+    small = ["--steps", 64, "--num-envs", 16, "--intervals", 1, "--check-episodes", 8, "--hidden", 4, "--warm-up", 32]
+    small += ["--batch-size", 16, "--n-steps", 4, "--quiet"]
+    done = call("train", "dqn", "--market", market, "--run", tmp_path / "run", *small)
+    assert done.returncode == 0, done.stderr
+    assert str(market) in (tmp_path / "run" / "config.yaml").read_text()
+    again = call("calibrate", *files, "--out", market)
+    assert (again.returncode, again.stdout) == (2, "")
+    assert "exists: choose another file" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "error: name the files with the data"),
+        (["none.csv"], "error: none.csv: no such file"),
+        (["none.csv", "--columns", "price"], "error: --columns 'price': must read OURS=COLUMN"),
+        (["none.csv", "--minutes", "0"], "error: minutes = 0.0: must be in (0, 1440]"),
+        (["none.csv", "--prior", "clasic"], "error: unknown preset 'clasic'; did you mean 'classic'"),
+        (["none.csv", "--simulated-truth", "1"], "error: --simulated-truth goes without files of data"),
+    ],
+)
+def test_what_the_user_can_mend_is_one_line(arguments: list[str], message: str) -> None:
+    done = call("calibrate", *arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith(message)
+    assert len(done.stderr.strip().split("\n")) == 1
+
+
+def test_help_teaches() -> None:
+    done = call("calibrate", "--help")
+    assert done.returncode == 0
+    assert "Examples:" in done.stdout
+    assert "--simulated-truth" in done.stdout
