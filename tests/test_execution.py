@@ -65,7 +65,8 @@ def test_power_law_impact_has_a_gradient_where_nothing_is_traded() -> None:
     book = opening(torch.full((3,), 400.0, dtype=torch.float64))
     _, fill = trade(book, NOW, asked, TERMS._replace(impact_exponent=0.6, reference=25.0), True)
     fill.objective.sum().backward()
-    assert asked.grad is not None and torch.isfinite(asked.grad).all()
+    assert asked.grad is not None
+    assert torch.isfinite(asked.grad).all()
 
 
 def test_the_closing_block_solved_by_hand() -> None:
