@@ -54,6 +54,8 @@ class Options:
     """Where files have other names: OURS=COLUMN, or arithmetic such as "volume=(buys + sells) / price"."""
     time_unit: Literal["s", "ms", "us", "ns"] | None = None
     """Unit of times that are plain numbers since 1970."""
+    stamp: Literal["start", "end"] = "start"
+    """Whether volume and flow in a row of slices, quotes or books are those from its time on, or up to it."""
     clean: bool = False
     """Drop bad rows, and count them, rather than refuse the first."""
     prior: str = "default"
@@ -94,7 +96,14 @@ def main(argv: Sequence[str]) -> None:
         columns[ours.strip()] = theirs.strip()
     prior: Market = get_preset(options.prior).market
     calibration = calibrate(
-        options.data, options.minutes, options.hours_per_day, columns, options.time_unit, options.clean, prior
+        options.data,
+        options.minutes,
+        options.hours_per_day,
+        columns,
+        options.time_unit,
+        options.clean,
+        prior,
+        options.stamp,
     )
     print(calibration.table())
     for reason, count in calibration.slices.cleaner.dropped.items():

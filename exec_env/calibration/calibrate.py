@@ -10,6 +10,7 @@ import numpy as np
 
 from exec_env.calibration import impact, liquidity, prices
 from exec_env.calibration.errors import Z95, Estimate, blocks, jackknife
+from exec_env.calibration.slicer import Stamp
 from exec_env.calibration.slicing import Slices, read
 from exec_env.market import BPS, Market
 from exec_env.market_file import UNITS, MarketFile, Parameter, positive
@@ -21,6 +22,7 @@ _WEAK_OTHERS = 1.0
 """The same relative to the estimate: of impacts, whose signs have to be clear, and of all else."""
 _LIKELIHOOD = 12.0  # log likelihood ratio, at least, for there to be a factor
 _BINS = 13
+_FEW = 30  # slices, for a correlation
 
 
 @dataclass(frozen=True)
@@ -61,13 +63,14 @@ def calibrate(
     time_unit: str | None = None,
     clean: bool = False,
     prior: Market | None = None,
+    stamp: Stamp = "start",
 ) -> Calibration:
     """A market from files; arguments as of ``exec_env.calibration.slicing.read`` and ``of``.
 
     Raises:
         ValueError: for data that cannot be right, or do not suffice.
     """
-    return of(read(paths, minutes, hours_per_day, columns, time_unit, clean), prior)
+    return of(read(paths, minutes, hours_per_day, columns, time_unit, clean, stamp), prior)
 
 
 def of(slices: Slices, prior: Market | None = None) -> Calibration:
@@ -287,4 +290,22 @@ def _remarks(slices: Slices) -> list[str]:
     shown = remarks[:20] + ([f"and {len(remarks) - 20} more such remarks"] if len(remarks) > 20 else [])
     if slices.cleaner.dropped:
         shown.insert(0, f"{sum(slices.cleaner.dropped.values())} bad rows were dropped")
-    return shown
+    return shown + _late(slices)
+
+
+def _late(slices: Slices) -> list[str]:
+    """A remark where the price moves before the flow that should have moved it, by three standard errors."""
+    frame, new = slices.frame, slices.new
+    if "flow" not in frame:
+        return []
+    inside = ~new[1:-1] & ~new[2:]
+    moves, flow = np.diff(frame["mid"].to_numpy()), frame["flow"].to_numpy()[1:-1][inside]
+    if inside.sum() < _FEW or np.ptp(flow) == 0:
+        return []
+    before, after = (float(np.corrcoef(flow, move[inside])[0, 1]) for move in (moves[:-1], moves[1:]))
+    if before - abs(after) < 3 * (2 / inside.sum()) ** 0.5:
+        return []
+    return [
+        f"flow goes with the price's move before its slice (correlation {before:.2f}), not after it ({after:.2f}): "
+        "if rows are stamped at the end of what they count, say so: --stamp end"
+    ]

@@ -1,7 +1,12 @@
 """Sums over slices of time, a part of the ticks at a time."""
 
+from typing import Literal
+
 import numpy as np
 import pandas as pd
+
+Stamp = Literal["start", "end"]
+"""Whether a row's volume and flow are those of the time that its stamp begins, or that it ends."""
 
 
 class Slicer:
@@ -12,12 +17,14 @@ class Slicer:
     trade before was (Lee & Ready 1991, "Inferring trade direction from intraday data").
     """
 
-    def __init__(self, step: int) -> None:
+    def __init__(self, step: int, stamp: Stamp = "start") -> None:
         self.step = step  # [ns]
+        self.stamp = stamp
         self.too_early = 0
         self._sums: list[pd.DataFrame] = []
         self._held = pd.DataFrame()  # the last quote, which holds until the next
         self._sign = 1.0
+        self._last: int | None = None  # time of the last row with a count of its own [ns]
 
     def add(self, quotes: pd.DataFrame, trades: pd.DataFrame) -> None:
         """Ticks of one stretch of time, not before those added already."""
@@ -47,12 +54,13 @@ class Slicer:
         for name in ("volume", "flow", "walk_xx", "walk_xy"):
             if name in sums:
                 frame[name] = sums[name].fillna(0.0).to_numpy()
+        counted = sums["volume"].notna().to_numpy() if self._last is not None else True
         for name in ("depth", "slope"):
             if name in sums:
                 frame[name] = (sums[name] / sums["books"]).to_numpy()
         if "cash" in sums:
             frame["cost"] = (sums["cash"] - sums["touch"]).fillna(0.0).to_numpy() - frame["flow"] * frame["mid"]
-        return frame[frame["mid"].notna()].reset_index(drop=True)
+        return frame[frame["mid"].notna() & counted].reset_index(drop=True)
 
     def _joined(self) -> pd.DataFrame:
         every = pd.concat(self._sums)
@@ -61,10 +69,18 @@ class Slicer:
         return sums if firsts is None else sums.assign(mid=firsts)
 
     def _quotes(self, quotes: pd.DataFrame) -> None:
-        columns = {name: quotes[name].to_numpy() for name in ("volume", "flow") if name in quotes}
-        if "bid_size_1" in quotes:
-            columns |= walk(quotes)
-        at = quotes["time"].to_numpy() // self.step
+        counts = {name: quotes[name].to_numpy() for name in ("volume", "flow") if name in quotes}
+        columns = walk(quotes) if "bid_size_1" in quotes else {}
+        time = quotes["time"].to_numpy()
+        at = time // self.step
+        if counts and self.stamp == "end":
+            # Since the row before, but after a gap for no longer than a slice.
+            before = np.r_[time[0] - self.step if self._last is None else self._last, time[:-1]]
+            counted = pd.DataFrame(counts, index=np.maximum(before, time - self.step) // self.step)
+            self._sums.append(counted.groupby(level=0).sum())
+            self._last = int(time[-1])
+        else:
+            columns |= counts
         part = pd.DataFrame(columns, index=at).groupby(level=0).sum() if columns else pd.DataFrame(index=np.unique(at))
         first = np.flatnonzero(np.r_[True, at[1:] != at[:-1]])
         mid = (quotes["bid"].to_numpy() + quotes["ask"].to_numpy()) / 2

@@ -1,7 +1,7 @@
 """Slices from ticks: files larger than memory become one row for each slice of time."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pandas as pd
 
 from exec_env.calibration import lobster
 from exec_env.calibration.files import Cleaner, DataFile
-from exec_env.calibration.slicer import Slicer
+from exec_env.calibration.slicer import Slicer, Stamp
 from exec_env.validation import is_finite
 
 _NIGHT = 2 * 3600.0  # [s] a longer gap is the end of a trading day, which need not be named
@@ -52,6 +52,7 @@ def read(
     columns: dict[str, str] | None = None,
     time_unit: str | None = None,
     clean: bool = False,
+    stamp: Stamp = "start",
 ) -> Slices:
     """Slices of the files: recorded slices; quotes and trades; books, with trades or their own volume; or LOBSTER's.
 
@@ -62,6 +63,7 @@ def read(
         columns: as of ``DataFile``.
         time_unit: as of ``DataFile``.
         clean: drop bad rows and count them, rather than refuse the first.
+        stamp: whether volume and flow in a row of slices, quotes or books are those from its time on, or up to it.
 
     Raises:
         ValueError: naming file and row, for data that cannot be right or do not suffice.
@@ -80,11 +82,11 @@ def read(
         if len(kinds) > 1:
             other = next(f for f in files if f.kind != "slices")
             raise ValueError(f"{other.path}: recorded slices and {other.kind} cannot be calibrated together")
-        return _recorded(files, hours_per_day, cleaner)
+        return _recorded(files, hours_per_day, cleaner, stamp)
     counts: dict[Path, int] = dict.fromkeys((f.path for f in files), 0)
     stream = _stream(kinds, cleaner, counts)
     step = round(minutes * 60 * 1e9)
-    slicer = Slicer(step)
+    slicer = Slicer(step, stamp)
     for quotes, trades in stream:
         slicer.add(quotes, trades)
     if slicer.too_early:
@@ -97,7 +99,7 @@ def read(
     return _remarked(slices, files[0].path)
 
 
-def _recorded(files: list[DataFile], hours_per_day: float, cleaner: Cleaner) -> Slices:
+def _recorded(files: list[DataFile], hours_per_day: float, cleaner: Cleaner, stamp: Stamp) -> Slices:
     counts: dict[Path, int] = dict.fromkeys((f.path for f in files), 0)
     frame = pd.concat(list(_chained(files, cleaner, counts)), ignore_index=True)
     frame["time"] = pd.to_datetime(frame["time"], utc=True)
@@ -105,7 +107,12 @@ def _recorded(files: list[DataFile], hours_per_day: float, cleaner: Cleaner) -> 
         raise ValueError(f"{files[0].path}: {len(frame)} rows; at least two are needed")
     seconds = float(np.median(_steps(frame)))
     sources = [{"file": f.path.name, "holds": f.kind, "rows": counts[f.path]} for f in files]
-    return _remarked(Slices(frame, seconds / (3600 * hours_per_day), hours_per_day, sources, cleaner), files[0].path)
+    slices = Slices(frame, seconds / (3600 * hours_per_day), hours_per_day, sources, cleaner)
+    if stamp == "end":
+        counted = [name for name in ("volume", "flow", "cost") if name in frame]
+        frame[counted] = frame[counted].shift(-1)
+        slices = replace(slices, frame=frame[~np.r_[slices.new[1:], True]].reset_index(drop=True))
+    return _remarked(slices, files[0].path)
 
 
 def _steps(frame: pd.DataFrame) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Calibration: slices by hand, each estimator on a case with a known answer, and intervals that hold."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,26 @@ def test_a_slice_by_hand() -> None:
     assert frame["flow"].tolist() == [2.0, -2.0]
     # Against the mid of 100 at the slice's start: 3 · 2 − 1 · 0, less half spreads 3 · 1 + 1 · 2.
     assert frame["cost"].tolist() == pytest.approx([1.0, 0.0 - 2.0])
+
+
+def test_counts_stamped_at_their_end_are_those_of_the_slice_before() -> None:
+    rows = [(1, 99, 101, 7, 1), (11, 100, 102, 5, 2), (21, 101, 103, 3, -3), (51, 100, 102, 8, 4), (61, 99, 101, 2, 0)]
+    quotes = ticks(rows, "time bid ask volume flow").astype({"volume": float, "flow": float})
+    slicer = Slicer(10 * SECOND, "end")
+    for parts in (quotes[:2], quotes[2:]):
+        slicer.add(parts, pd.DataFrame())
+    frame = slicer.finished()
+    # The first count is of time that has no price; after the gap it is of the slice before; the last slice has none.
+    assert frame["time"].dt.second.tolist() == [0, 10, 40, 50]
+    assert frame["volume"].tolist() == [5.0, 3.0, 8.0, 2.0]
+    assert frame["flow"].tolist() == [2.0, -3.0, 4.0, 0.0]
+
+
+def test_flow_that_comes_after_the_price_has_moved_is_remarked() -> None:
+    good = truth.slices_of(STRONG, 20, 3)
+    assert not [remark for remark in of(good).file.remarks if "--stamp end" in remark]
+    frame = good.frame.assign(flow=good.frame["flow"].shift(1, fill_value=0.0))
+    assert [remark for remark in of(replace(good, frame=frame)).file.remarks if "--stamp end" in remark]
 
 
 def test_ticks_may_come_in_any_parts() -> None:
