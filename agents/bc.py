@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from agents.offline import Batch, OfflineConfig, OfflineLearner, mlp
+from agents.offline import OfflineConfig, OfflineLearner
+from agents.offline_networks import Batch, mlp
 
 
 @dataclass(frozen=True)

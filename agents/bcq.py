@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from agents.offline import Batch, OfflineLearner, TwinCritic, ValueConfig, mlp
+from agents.offline import OfflineLearner, ValueConfig
+from agents.offline_networks import Batch, TwinCritic, mlp
 from exec_env.validation import Count, NonNegative, Positive, Probability, check_fields
 
 _LATENT = 2  # twice the size of an action, as in the paper

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from agents.offline import Batch, OfflineLearner, TwinCritic, ValueConfig, mlp
+from agents.offline import OfflineLearner, ValueConfig
+from agents.offline_networks import Batch, TwinCritic, mlp
 from exec_env.validation import Count, NonNegative, Positive, check_fields
 
 

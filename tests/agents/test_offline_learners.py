@@ -15,7 +15,7 @@ import yaml
 
 from agents.bc import BC, BCConfig
 from agents.bcq import BCQ, VAE, BCQConfig, bcq_targets
-from agents.offline import Batch, Paces, Standardise, TwinCritic
+from agents.offline_networks import Batch, Paces, Standardise, TwinCritic
 from agents.td3_bc import TD3BC, TD3BCConfig, actor_loss, td3_targets
 from exec_env import ActionMode, Order
 from exec_env.harness import TrainConfig, evaluate, train
