@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from exec_env import lq
+from exec_env import lq, relaxation
 from exec_env.market import Market
 from exec_env.observation import Observation, Observer
 from exec_env.order import Order
@@ -20,16 +20,17 @@ class Adaptive:
     Args:
         market: the market that the observations come from.
         order: the order.
-        solution: rule to follow; by default the optimum for that market.
+        solution: rule to follow; by default the optimum for that market, relaxed where there is none
+            (``exec_env.relaxation``).
 
     Raises:
-        ValueError: when the unconstrained problem has no optimum.
+        ValueError: when the problem cannot be solved.
     """
 
     action_mode = "shares"
 
     def __init__(self, market: Market, order: Order, solution: lq.Solution | None = None) -> None:
-        self.solution = solution or lq.solve(market, order)
+        self.solution = solution or relaxation.solve(market, order)
         self._units, self._order, self._market = Observer(market, order).units, order, market
 
     def act(self, observations: np.ndarray) -> np.ndarray:

@@ -5,7 +5,8 @@ given log liquidity ℓ: the optimal cost from slice t on is a quadratic form wh
 
     V_t(x, I, α; ℓ) = s' P_t(ℓ) s,   s = (x, I, α, 1).
 
-Dropping constraints can only lower the cost, so V_0 is a lower bound for every policy. The recursion lives on a grid
+Dropping constraints can only lower the cost, so V_0 is a lower bound for every policy (where it is none, or too low,
+see ``exec_env.relaxation``). The recursion lives on a grid
 of ℓ: Gauss-Hermite expectation over the next ℓ with cubic interpolation between grid points, and exact moments of
 what else is random (spread noise, seen before trading; impact noise and decay, seen after).
 
@@ -22,6 +23,7 @@ flow to every field but θ, the shocks, stress, regimes and the decay of the sig
 or multiply them.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -29,6 +31,7 @@ from typing import Any
 
 import numpy as np
 from scipy.interpolate import CubicSpline
+from scipy.special import ndtr
 
 from exec_env import liquidity_grid, regimes
 from exec_env.arrays import namespace
@@ -45,6 +48,38 @@ _GRID = 41
 _PRECISION = 1e8  # a risk charge this many times the slope of impact leaves half of the digits
 
 _Entries = dict[tuple[int, int], Any]
+
+
+class NoOptimum(ValueError):
+    """Trading ever faster, there and back, pays."""
+
+
+@dataclass(frozen=True)
+class Charged:
+    """How much of the spread and of the push of trades is charged: all of it by default; see ``exec_env.relaxation``.
+
+    >>> Charged(push=2.0).part(np.array([1.0, 3.0]), 4.0).tolist()
+    [0.5, 1.0]
+    """
+
+    spread: float = math.inf
+    """Half spreads are charged up to this many times their mean at the same liquidity."""
+    push: float = math.inf
+    """Transient and permanent impact are charged up to this many times the slope of temporary impact."""
+
+    def part(self, slope: Any, push: Any) -> Any:
+        """Part of the push κ + γ [$/share per share] that is charged; the slope's shape, or a number."""
+        return 1.0 if self.push == math.inf else namespace(slope).minimum(self.push * slope / push, 1.0 + 0.0 * slope)
+
+    def spread_moments(self, noise: Any) -> tuple[Any, Any]:
+        """E[min(m, c)] and E[min(m, c)²] for a mean-one m = exp(noise z − noise² / 2), with c = ``spread``."""
+        if self.spread == math.inf or float(noise) == 0:
+            least = min(self.spread, 1.0)
+            return least, least**2 * _square_mean(noise)
+        v, c = float(noise), self.spread
+        z = (math.log(c) + v**2 / 2) / v
+        beyond = float(ndtr(-z))
+        return float(ndtr(z - v)) + c * beyond, math.exp(v**2) * float(ndtr(z - 2 * v)) + c**2 * beyond
 
 
 @dataclass(frozen=True)
@@ -66,6 +101,8 @@ class Solution:
     curvature: Any
     """What a trade costs more than the optimal one, per square of their difference: J of any policy is ``cost`` plus
     the expected sum of that. Shape: (n_steps, n_regimes, n_grid). [$/share²]"""
+    charged: Charged = Charged()
+    """What is left out of the costs; J above is then what is left."""
 
     @property
     def std(self) -> float:
@@ -93,7 +130,7 @@ class Solution:
             # Just before the slice, so that rounding does not put it off; after the last slice it is never.
             onset = max(float(first) - 0.5, 0.0) / self.order.n_steps
             known = replace(self.market, stress_onset=onset, stress_onset_end=None)
-            total = total + float(probabilities[first]) * solve(known, self.order).cost
+            total = total + float(probabilities[first]) * solve(known, self.order, charged=self.charged).cost
         return total
 
     @property
@@ -135,6 +172,9 @@ class Solution:
             Whatever the arguments broadcast to.
         """
         k = self._at(step, liquidity, regime)
+        if self.charged.spread < math.inf:
+            mean = self.market.half_spread_at(liquidity, self.market.spread_noise / 2)  # where the noise is one
+            half_spread = np.minimum(half_spread, self.charged.spread * mean)
         return k[_X] * remaining + k[_I] * transient + k[_A] * signal + k[_H] * half_spread + k[_1]
 
     def excess(self, step: int, shares: Any, *state: Any) -> Any:
@@ -178,7 +218,12 @@ def minimise(q: Any) -> tuple[Any, Any]:
 
 
 def solve(
-    market: Market, order: Order, n_grid: int = _GRID, n_nodes: int = liquidity_grid.NODES, observed: bool = True
+    market: Market,
+    order: Order,
+    n_grid: int = _GRID,
+    n_nodes: int = liquidity_grid.NODES,
+    observed: bool = True,
+    charged: Charged = Charged(),
 ) -> Solution:
     """Solve the unconstrained problem by backward recursion.
 
@@ -189,10 +234,11 @@ def solve(
         n_nodes: nodes of the quadrature over the next log liquidity.
         observed: whether regimes are seen. If not, each slice is the mean over its regimes, as it is to a schedule
             that is fixed at arrival.
+        charged: what is left out of the costs, which makes the bound looser, or possible; see ``exec_env.relaxation``.
 
     Raises:
-        ValueError: when trading ever faster pays, so that there is no optimum (permanent impact beyond twice the
-            temporary slope).
+        NoOptimum: when trading ever faster pays (permanent impact beyond twice the temporary slope).
+        ValueError: when the risk is too large beside impact to be solved in double precision.
 
     >>> round(solve(Market(), Order()).bound_bps, 2)
     17.98
@@ -212,18 +258,20 @@ def solve(
     step = _form(moves | {(2, _A): b, (3, _1): 1.0}, (4, 6), slope[:1])[0]
     moments = _symmetric({(0, 1): decay, (1, 1): decay_squared, (1, 2): decay, (1, 3): decay}, 4, slope[:1], 1.0)[0]
     noise = market.signal_volatility**2 * (1 - b**2)
+    spread_mean, spread_square_mean = charged.spread_moments(market.spread_noise)
 
     values, gains, curvatures, ahead = [], [], [], None
     for t in reversed(range(order.n_steps)):
         spread, slope, risk, permanent = coefficients(t)
+        part = charged.part(slope, permanent + market.transient_impact)
         if ahead is None:
-            q = _last_cost(market, order, slope, permanent)
+            q = _last_cost(market, order, slope, permanent, part)
         else:
             expected = (ahead_of(t + 1) @ ahead.reshape(-1, 16)).reshape(-1, 4, 4)
-            q = _cost(market, order, slope, risk, permanent) + step.T @ (expected * moments) @ step
+            q = _cost(market, order, slope, risk, permanent, part) + step.T @ (expected * moments) @ step
             q = q + _form({(_1, _1): noise * expected[:, 2, 2]}, (6, 6), slope)
         if bool((q[:, _V, _V] <= 0).any()):
-            raise ValueError(
+            raise NoOptimum(
                 f"no optimum: Market.permanent_impact = {float(market.permanent_impact):g} or transient_impact is too "
                 f"large beside temporary_impact / slice_length = {float(market.temporary_impact) / dt:g} where "
                 f"{_movers(market)} takes it"
@@ -235,18 +283,18 @@ def solve(
             )
         gain, after = minimise(q)
         # The spread is seen before trading, so it is averaged after minimising.
-        linear = spread[:, None] * after[:, _NEXT, _H]
+        linear = spread_mean * spread[:, None] * after[:, _NEXT, _H]
         to_one = _form({(3, 3): 1.0}, (4, 4), slope[:1])[0][3]
         ahead = after[:, _NEXT][:, :, _NEXT] + linear[:, :, None] * to_one + linear[:, None, :] * to_one[:, None]
-        spread_squared = spread**2 * _square_mean(market.spread_noise)
+        spread_squared = spread**2 * spread_square_mean
         ahead = ahead + (spread_squared * after[:, _H, _H])[:, None, None] * to_one * to_one[:, None]
         values.append(ahead)
         gains.append(gain)
         curvatures.append(q[:, _V, _V])
     seen = chain if observed else _mean(chain)
     tables = (namespace(slope).stack(a[::-1], 0) for a in (values, gains, curvatures))
-    by_regime = (a.reshape(a.shape[0], n_regimes, len(u), *a.shape[2:]) for a in tables)
-    return Solution(market, order, u, unit, seen, *by_regime)
+    value, gain, curvature = (a.reshape(a.shape[0], n_regimes, len(u), *a.shape[2:]) for a in tables)
+    return Solution(market, order, u, unit, seen, value, gain, curvature, charged)
 
 
 def _movers(market: Market) -> str:
@@ -368,14 +416,19 @@ def schedule(market: Market, order: Order) -> np.ndarray:
     return np.array(trades)
 
 
-def _cost(market: Market, order: Order, slope: Any, risk: Any, permanent: Any) -> Any:
-    """Expected cost of a slice as a quadratic form in (x, I, α, h, 1, v). Shape: (n_grid, 6, 6)."""
+def _cost(market: Market, order: Order, slope: Any, risk: Any, permanent: Any, part: Any) -> Any:
+    """Expected cost of a slice as a quadratic form in (x, I, α, h, 1, v), ``part`` of pushes charged.
+
+    Shape:
+        (n_grid, 6, 6).
+    """
+    permanent = part * permanent
     drift = market.arrival_price * order.slice_length
     entries: _Entries = {
         (_V, _V): slope - permanent + risk,
         (_X, _X): risk,
         (_X, _V): permanent / 2 - risk,
-        (_I, _V): 0.5,
+        (_I, _V): part / 2,
         (_H, _V): 0.5,
         (_X, _A): -drift / 2,
         (_A, _V): drift / 2,
@@ -383,15 +436,15 @@ def _cost(market: Market, order: Order, slope: Any, risk: Any, permanent: Any) -
     return _symmetric(entries, 6, slope)
 
 
-def _last_cost(market: Market, order: Order, slope: Any, permanent: Any) -> Any:
+def _last_cost(market: Market, order: Order, slope: Any, permanent: Any, part: Any) -> Any:
     """Expected cost of the last slice and of the block x − v that closes it. Shape: (n_grid, 6, 6)."""
-    push = permanent + market.transient_impact  # of the last trade, on the block
+    push = part * (permanent + market.transient_impact)  # of the last trade, on the block
     block = order.terminal_penalty * slope
     entries: _Entries = {
         (_V, _V): slope + block - push,
         (_X, _X): block,
         (_X, _V): push / 2 - block,
-        (_I, _X): 0.5,
+        (_I, _X): part / 2,
         (_H, _X): 0.5,
     }
     return _symmetric(entries, 6, slope)

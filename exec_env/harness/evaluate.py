@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from exec_env import dynamic_programming, lq
+from exec_env import dynamic_programming, relaxation
 from exec_env.actions import get_action_mode
 from exec_env.execution import COMPONENTS, Slice, bps
 from exec_env.harness.agent import Agent, resolve_all, run_of
@@ -233,7 +233,7 @@ def find_bound(problem: Problem) -> tuple[float | None, str]:
     if problem.ranges:
         return None, "every path has a market of its own"
     try:
-        return lq.solve(problem.market, problem.order).bound_bps, ""
+        return relaxation.solve(problem.market, problem.order).bound_bps, ""
     except ValueError as error:
         return None, str(error)
 

@@ -269,8 +269,8 @@ def test_an_existing_folder_is_refused_and_left_as_it_was(copied: Path) -> None:
         ("dqn", {"config": TrainConfig(device="toaster")}, "toaster"),
         (
             "dqn",
-            {"config": TrainConfig(**CONFIG, stop_gap=1.0), "liquidity_volatility": 1.0},
-            r"TrainConfig\.stop_gap = 1\.0: there is no bound: ",
+            {"config": TrainConfig(**CONFIG, stop_gap=1.0), "randomise": "parameters"},
+            r"TrainConfig\.stop_gap = 1\.0: there is no bound: every path has a market of its own",
         ),
         (
             "dqn",
