@@ -220,7 +220,7 @@ class _Rest:
 
     @classmethod
     def of(cls, market: Market, order: Order, liquidity: Any, impact: Any = 1.0) -> "_Rest":
-        """That of a slice with log liquidity ``liquidity``, a stress included, which multiplies impact by ``impact``."""
+        """That of a slice; its log liquidity includes a stress, which also multiplies impact by ``impact``."""
         # Of the noise, which is not seen before trading, the mean: it is where the normal is half its deviation.
         slope = impact * market.temporary_at(liquidity, market.impact_noise / 2, order.slice_length)
         return cls(slope, market.impact_exponent, order.shares / order.n_steps)

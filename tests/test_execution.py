@@ -112,9 +112,15 @@ def _run(book: Book, slices: list[Slice], asked: Any, constants: Terms) -> tuple
     return fills, books
 
 
-@given(seed=st.integers(0, 2**32), pieces=st.lists(st.floats(0, 60_000), min_size=8, max_size=8))
-def test_costs_sum_to_the_implementation_shortfall_and_shares_are_conserved(seed: int, pieces: list[float]) -> None:
-    market, order = Market(**RICH), Order(n_steps=8)
+@given(
+    seed=st.integers(0, 2**32),
+    pieces=st.lists(st.floats(0, 60_000), min_size=8, max_size=8),
+    exponent=st.sampled_from([0.5, 1.0, 1.5]),
+)
+def test_costs_sum_to_the_implementation_shortfall_and_shares_are_conserved(
+    seed: int, pieces: list[float], exponent: float
+) -> None:
+    market, order = Market(**RICH, impact_exponent=exponent), Order(n_steps=8)
     path = Tape.simulate(market, order, 1, seed).path(0)
     fills, books = _run(opening(order.shares), path, lambda t: pieces[t], terms(market, order))
     shortfall = sum(f.shortfall for f in fills)
@@ -126,9 +132,10 @@ def test_costs_sum_to_the_implementation_shortfall_and_shares_are_conserved(seed
     assert held[-1] == 0.0
 
 
-def test_floats_numpy_and_torch_agree_path_by_path() -> None:
-    market, order = Market(**RICH), Order(n_steps=12)
-    tape, constants = Tape.simulate(market, order, 50, seed=4), terms(Market(**RICH), order)
+@pytest.mark.parametrize("exponent", [1.0, 0.6])
+def test_floats_numpy_and_torch_agree_path_by_path(exponent: float) -> None:
+    market, order = Market(**RICH, impact_exponent=exponent), Order(n_steps=12)
+    tape, constants = Tape.simulate(market, order, 50, seed=4), terms(market, order)
     rng = np.random.default_rng(5)
     asked = rng.uniform(-1e3, 4e4, (order.n_steps, tape.n_paths))
 

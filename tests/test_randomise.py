@@ -216,6 +216,8 @@ def test_on_a_tape_only_what_it_does_not_settle_is_drawn(tape_csv: Path) -> None
         ("half_spread=0:1e300", {}, "'half_spread=0:1e300': too wide"),
         (["volatility=0.1:0.2", "volatility =0.2:0.3"], {}, "volatility is named twice"),
         ("volatility=-1:1", {}, "Market.volatility = -1.0: must be a finite number >= 0"),
+        ("impact_exponent=0.5:3", {}, "Market.impact_exponent = 3.0: must be in [0.1, 2]"),
+        ("reference_participation=0.1:0.2", {}, "reference_participation has no effect where impact_exponent = 1"),
         ("resilience=1:inf", {}, "Market.resilience = inf: must be a finite number"),
         ("stress", {"stress": "extreme-shock"}, "Market.stress = 'extreme-shock' is one already"),
         ("stress", {"regime_rate": 1.0}, "Market.regime_rate = 1.0 is one already"),
