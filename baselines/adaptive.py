@@ -30,7 +30,7 @@ class Adaptive:
     action_mode = "shares"
 
     def __init__(self, market: Market, order: Order, solution: lq.Solution | None = None) -> None:
-        self.solution = solution or lq.solve(market.linearised(order), order)
+        self.solution = solution or lq.solve_linearised(market, order)
         self._units, self._order, self._market = Observer(market, order).units, order, market
 
     def act(self, observations: np.ndarray) -> np.ndarray:

@@ -21,7 +21,9 @@ with the put of Black & Scholes on a lognormal spread and the tail of a lognorma
 
 Where impact is a power law, the yardstick is ``Market.linearised``. What it leaves out is known exactly: the mean g(v)
 of power-law less linear temporary cost comes to the braces, so that k(v) gets − g'(v), and g of the block that closes
-the order is the price after the last slice. The bound of the yardstick is then none of the problem.
+the order is the price after the last slice. The bound of the yardstick is then none of the problem. Fast trading in
+the best liquidity may cost so little that the braces are not convex, because permanent impact is charged on less; with
+the default market this is beyond three standard deviations of ℓ, and too rare and too cheap to show in the value.
 
 A trade adds to I what it takes off κ x. The load y = x + I/κ, the shares held or still pressing on the price, changes
 only as the push decays: on a grid of x and y trades move along one axis, and decay along the other.
@@ -259,7 +261,7 @@ class _Slice:
 
 def _recursion(market: Market, order: Order, n: int) -> tuple[lq.Solution, float, np.ndarray, np.ndarray]:
     """Unconstrained solution, value [bps], and tables of prices and of the rule, at one resolution."""
-    linear = lq.solve(market.linearised(order), order, n_grid=2 * n + 1)
+    linear = lq.solve_linearised(market, order, n_grid=2 * n + 1)
     every = slice(None, None, 2 if len(linear.grid) > 1 else 1)
     u, dt, kappa = linear.grid[every], order.slice_length, market.transient_impact
     x = order.shares * np.linspace(0.0, 1.0, n + 1) ** 2

@@ -258,6 +258,20 @@ def solve(
     return Solution(market, order, u, unit, seen, *by_regime)
 
 
+def solve_linearised(market: Market, order: Order, n_grid: int = _GRID) -> Solution:
+    """``solve`` of ``Market.linearised``: of the market itself where its impact is linear, else no bound of it.
+
+    Raises:
+        ValueError: as ``solve``.
+    """
+    try:
+        return solve(market.linearised(order), order, n_grid)
+    except ValueError as error:
+        if market.impact_exponent == 1:
+            raise
+        raise ValueError(f"with impact linearised at the order's average rate, {error}") from None
+
+
 def _movers(market: Market) -> str:
     """What takes the slope of temporary impact away from its mean, for a message."""
     named = [f"liquidity_volatility = {float(market.liquidity_volatility):g}"]

@@ -49,7 +49,9 @@ class Market:
 
     Every random factor has mean one, so that the parameters are the averages. The defaults have the empirical
     scale of Almgren, Thum, Hauptmann & Li (2005), "Direct estimation of equity market impact": temporary impact
-    0.142 σ (participation)^0.6 and permanent impact 0.314 σ X / ADV, for an order of 4 % of the daily volume.
+    0.142 σ (participation)^0.6 and permanent impact 0.314 σ X / ADV, for an order of 4 % of the daily volume. Temporary
+    impact is linear unless ``impact_exponent`` says otherwise: with 0.6 it is theirs at any rate. Linear impact alone
+    has a proven bound (``exec_env.lq``); others have a best achievable value (``exec_env.dynamic_programming``).
 
     Raises:
         ValueError: naming the field, the value and what is allowed.
@@ -232,7 +234,7 @@ class Market:
         faster ones where δ < 1.
 
         >>> round(Market(impact_exponent=0.6).linearised(Order()).temporary_impact / 1.4e-7, 3)
-        1.105
+        1.104
         """
         if isinstance(self.impact_exponent, float) and self.impact_exponent == 1.0:
             return self
