@@ -14,6 +14,7 @@ class Adaptive:
     """Trade what is optimal given inventory, own transient push, signal, spread and liquidity.
 
     The rule is optimal where the cap never binds and no trade would be negative; the clipped rule is close to that.
+    Power-law impact is linearised at the order's average rate (``Market.linearised``), so that it is a rule of thumb.
     Where the market has regimes that only show in what is observed, the trade is the mean over the optimal trades of
     each, weighted by what the observation of the slice says of them.
 
@@ -30,7 +31,7 @@ class Adaptive:
     action_mode = "shares"
 
     def __init__(self, market: Market, order: Order, solution: lq.Solution | None = None) -> None:
-        self.solution = solution or relaxation.solve(market, order)
+        self.solution = solution or relaxation.solve(market.linearised(order), order)
         self._units, self._order, self._market = Observer(market, order).units, order, market
 
     def act(self, observations: np.ndarray) -> np.ndarray:

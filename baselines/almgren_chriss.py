@@ -68,7 +68,11 @@ class Impact:
 
     @classmethod
     def of(cls, market: Market, order: Order) -> Impact:
-        """The parameters of a market and an order; transient impact is not part of the model."""
+        """The parameters of a market and an order; transient impact is not part of the model.
+
+        Power-law impact is linearised at the order's average rate (``Market.linearised``).
+        """
+        market = market.linearised(order)
         return cls(
             volatility=market.volatility * market.arrival_price,
             temporary_impact=market.temporary_impact,

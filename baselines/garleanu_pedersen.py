@@ -213,7 +213,8 @@ def _trajectory(
 class GarleanuPedersen(Adaptive):
     """Trade partially towards the aim that the signal α sets: v_t = rate_t (x_t − aim_t(α)).
 
-    The market is taken at its means, without transient impact, so that inventory and signal are all that counts.
+    The market is taken at its means, without transient impact, so that inventory and signal are all that counts;
+    power-law impact is linearised at the order's average rate (``Market.linearised``).
     With no risk aversion and no signal this is TWAP.
 
     Args:

@@ -7,7 +7,10 @@ from exec_env.order import Order
 
 
 class Static(Schedule):
-    """The optimum over fixed schedules, with transient impact, signal and stress; Almgren & Chriss (2001) without."""
+    """The optimum over fixed schedules, with transient impact, signal and stress; Almgren & Chriss (2001) without.
+
+    Power-law impact is linearised at the order's average rate (``Market.linearised``).
+    """
 
     def __init__(self, market: Market, order: Order) -> None:
         super().__init__(lq.schedule(market, order).clip(0.0))

@@ -19,6 +19,12 @@ share pays the same spread. One trades as long as that is negative, so that
 
 with the put of Black & Scholes on a lognormal spread and the tail of a lognormal volume: one smooth integral is left.
 
+Where impact is a power law, the yardstick is ``Market.linearised``. What it leaves out is known exactly: the mean g(v)
+of power-law less linear temporary cost comes to the braces, so that k(v) gets − g'(v), and g of the block that closes
+the order is the price after the last slice. The bound of the yardstick is then none of the problem. Fast trading in
+the best liquidity may cost so little that the braces are not convex, because permanent impact is charged on less; with
+the default market this is beyond three standard deviations of ℓ, and too rare and too cheap to show in the value.
+
 A trade adds to I what it takes off κ x. The load y = x + I/κ, the shares held or still pressing on the price, changes
 only as the push decays: on a grid of x and y trades move along one axis, and decay along the other.
 """
@@ -34,7 +40,7 @@ from scipy.ndimage import map_coordinates
 from scipy.special import ndtr
 
 from exec_env import liquidity_grid, lq
-from exec_env.execution import Slice, bps
+from exec_env.execution import Slice, bps, temporary_cost
 from exec_env.market import Market
 from exec_env.order import Order
 from exec_env.stress import Factors
@@ -53,7 +59,7 @@ class Solution:
     market: Market
     order: Order
     linear: lq.Solution
-    """The problem without constraints: its value is the bound."""
+    """The problem without constraints, and with linear impact: where that is the market's, its value is the bound."""
     value_bps: float
     """The least J of any policy that sees regimes only as they come, in basis points of the arrival notional."""
     error_bps: float
@@ -97,10 +103,12 @@ class Solution:
         x = np.maximum(x, 0.0)
         load = x + transient / self.market.transient_impact if self.market.transient_impact > 0 else x
         low, high = np.zeros_like(x), x
-        for _ in range(_HALVINGS):  # towards the root of v − v* − sooner(x − v), which grows with v
+        rest = _Rest.of(self.market, self.order, liquidity, self.linear.regimes.factors.impact[step, regime])
+        double = 2 * self.linear.curvature_at(step, liquidity, regime)
+        for _ in range(_HALVINGS):  # towards the root of v − v* − sooner(x − v) + g'(v) / 2q, which grows with v
             v = (low + high) / 2
             sooner = self._interpolate(self.sooner, (step, regime), liquidity, load, x - v, order=1)
-            beyond = v > target + sooner
+            beyond = v > target + sooner - rest.marginal(v) / double
             low, high = np.where(beyond, low, v), np.where(beyond, v, high)
         return high
 
@@ -202,6 +210,40 @@ class _Lognormal:
 
 
 @dataclass(frozen=True)
+class _Rest:
+    """What a slice's temporary impact costs on average beyond that of ``Market.linearised``, g."""
+
+    slope: Any
+    """The concession is slope · v^δ on average. [$/share per share^δ]"""
+    exponent: float
+    """δ."""
+    even: float
+    """Shares at which both concede the same. [shares]"""
+
+    @classmethod
+    def of(cls, market: Market, order: Order, liquidity: Any, impact: Any = 1.0) -> "_Rest":
+        """That of a slice; its log liquidity includes a stress, which also multiplies impact by ``impact``."""
+        # Of the noise, which is not seen before trading, the mean: it is where the normal is half its deviation.
+        slope = impact * market.temporary_at(liquidity, market.impact_noise / 2, order.slice_length)
+        return cls(slope, market.impact_exponent, order.shares / order.n_steps)
+
+    def cost(self, v: Any) -> Any:
+        """g(v). [$]"""
+        linear = self.slope * self.even ** (self.exponent - 1.0)
+        return temporary_cost(self.slope, v, self.exponent) - temporary_cost(linear, v, 1.0)
+
+    def marginal(self, v: Any) -> Any:
+        """g'(v). [$/share]"""
+        if self.exponent == 1.0:
+            return 0.0
+        power = (1.0 + self.exponent) * v**self.exponent
+        return self.slope * (power - 2.0 * self.even ** (self.exponent - 1.0) * v)
+
+    def __getitem__(self, index: Any) -> "_Rest":
+        return _Rest(self.slope[index], self.exponent, self.even)
+
+
+@dataclass(frozen=True)
 class _Slice:
     """What is to be decided in a slice. Shape of arrays: (liquidity, load, held), or what broadcasts to that."""
 
@@ -213,11 +255,13 @@ class _Slice:
     """Half spread, as far as it bears on when to trade. [$]"""
     cap: _Lognormal
     """Most that may be traded. [shares]"""
+    rest: _Rest
+    """Temporary impact that is not in the curvature."""
 
 
 def _recursion(market: Market, order: Order, n: int) -> tuple[lq.Solution, float, np.ndarray, np.ndarray]:
     """Unconstrained solution, value [bps], and tables of prices and of the rule, at one resolution."""
-    linear = lq.solve(market, order, n_grid=2 * n + 1)
+    linear = lq.solve_linearised(market, order, n_grid=2 * n + 1)
     every = slice(None, None, 2 if len(linear.grid) > 1 else 1)
     u, dt, kappa = linear.grid[every], order.slice_length, market.transient_impact
     x = order.shares * np.linspace(0.0, 1.0, n + 1) ** 2
@@ -225,18 +269,22 @@ def _recursion(market: Market, order: Order, n: int) -> tuple[lq.Solution, float
     chain, decay = linear.regimes, _decay(market, order, load, x)
     onward = lq.onward(market, order, u, linear.unit, _LIQUIDITY_NODES, chain)
     part = np.inf if order.max_participation is None else order.max_participation
+    seen = ("half_spread", "volume", "log_liquidity")
     profile, grid = market.profile(order.n_steps), u[:, None, None] * linear.unit
     median = Slice(grid, market.half_spread_at(grid, 0.0), market.volume_at(grid, 0.0, dt), *[0.0] * 7)
 
     # The axis of liquidity holds all of its points in the first regime, then all in the next.
     price, prices, tables = np.zeros((chain.n_regimes * len(u), len(load), len(x))), [], []
     for t in reversed(range(order.n_steps)):
-        if t < order.n_steps - 1:
-            price = np.einsum("lm,mjx->ljx", onward(t + 1), np.einsum("xjk,lkx->ljx", decay, price))
         each = [
             market.stressed(median, Factors(*(float(f[t, k]) for f in chain.factors))) for k in range(chain.n_regimes)
         ]
-        spread, volume = (np.concatenate([getattr(now, name) for now in each]) for name in ("half_spread", "volume"))
+        spread, volume, ell = (np.concatenate([getattr(now, name) for now in each]) for name in seen)
+        rest = _Rest.of(market, order, ell, np.repeat(chain.factors.impact[t], len(u))[:, None, None])
+        if t < order.n_steps - 1:
+            price = np.einsum("lm,mjx->ljx", onward(t + 1), np.einsum("xjk,lkx->ljx", decay, price))
+        else:
+            price = price + order.terminal_penalty * rest.cost(x)
         q = linear.curvature[t][:, every].reshape(-1, 1, 1)
         gain = np.moveaxis(linear.gain[t][:, every].reshape(-1, 5), -1, 0)[..., None, None]
         signal = market.signal * np.exp(-market.signal_reversion * dt * t)
@@ -246,6 +294,7 @@ def _recursion(market: Market, order: Order, n: int) -> tuple[lq.Solution, float
             # In the last slice all shares pay the same spread, so that its gain is zero.
             _Lognormal(-2 * q * gain[3] * spread, market.spread_noise),
             _Lognormal(part * profile[t] * volume, market.volume_noise),
+            rest,
         )
         price, sooner = _trade(price, x, now, n // 2)
         prices.append(price)
@@ -268,12 +317,12 @@ def _trade(after: np.ndarray, x: np.ndarray, now: _Slice, n_nodes: int) -> tuple
         d = left - x[cell]
         return (c2 * d + c1) * d + c0
 
-    # Most that pays where the spread is zero, if not impossible: the root of v − wanted − slope / 2q.
+    # Most that pays where the spread is zero, if not impossible: the root of v − wanted − (slope − g') / 2q.
     u, j, _ = np.ogrid[tuple(map(slice, after.shape))]
     low, most = np.zeros_like(after), np.minimum(x, now.cap.quantile(_TAIL)) + np.zeros_like(after)
     for _ in range(_HALVINGS):
         v = (low + most) / 2
-        beyond = v > wanted + slope(x - v, u, j) / (2 * q)
+        beyond = v > wanted + (slope(x - v, u, j) - now.rest.marginal(v)) / (2 * q)
         low, most = np.where(beyond, low, v), np.where(beyond, v, most)
 
     # q E (v − v*)² at v = 0, less what the unconstrained trade up to ``most`` gains, which the integral gives back.
@@ -289,8 +338,8 @@ def _trade(after: np.ndarray, x: np.ndarray, now: _Slice, n_nodes: int) -> tuple
         v = start[u, j, i][:, None] + width * (nodes + 1)
         left = np.clip(x[i][:, None] - v, 0.0, x[-1])
         k = 2 * q[u, 0] * (wanted[u, j, i][:, None] - v)
-        h = spread[u, 0]
-        gained = h.put(k) - h.put(k + slope(left, u[:, None], j[:, None])) * now.cap[u, 0].tail(v)
+        h, more = spread[u, 0], slope(left, u[:, None], j[:, None]) - now.rest[u, 0].marginal(v)
+        gained = h.put(k) - h.put(k + more) * now.cap[u, 0].tail(v)
         missed[u, j, i] += (width * weights * gained).sum(-1)
     return missed + after, spline(x) / (2 * q)
 

@@ -58,8 +58,9 @@ class ExecutionEnv(gym.Env[np.ndarray, Any]):
     ## Arguments
     ``preset`` (a name from ``exec_env.presets.PRESETS``), ``action``, ``levels`` (of a discrete action), ``reward``
     ("expected" or "shortfall"), ``violation_penalty``, ``smoothness_penalty``, ``render_mode``, every
-    field of ``Market`` and ``Order``, ``market`` (a calibrated market's file) and ``tape`` with its options, as
-    in ``exec_env.problem.make_problem``.
+    field of ``Market`` and ``Order`` (such as ``impact_exponent``: 1 is linear temporary impact, 0.5 and 0.6 are what
+    markets show), ``market`` (a calibrated market's file) and ``tape`` with its options, as in
+    ``exec_env.problem.make_problem``.
 
     ``reset(options={"start": row})`` begins an episode on a tape at that row.
 

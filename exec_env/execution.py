@@ -7,6 +7,8 @@ through the same code; shapes are whatever the arguments broadcast to.
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from exec_env.arrays import namespace
 from exec_env.market import BPS, Market
 from exec_env.order import Order
@@ -20,11 +22,12 @@ class Slice(NamedTuple):
     volume: Any  # [shares]               seen
     variance: Any  # [$²]                 seen
     drift: Any  # [$]                     seen: α Δ S0, the expected price move in the order's favour
-    temporary: Any  # [$/share per share] slope of the concession, (η/Δ) · impact, at the reference rate; not seen
+    temporary: Any  # [$/share per share^δ] the concession is this · v^δ: ``Market.slope`` · impact; not seen
     permanent: Any  # [$/share per share] γ
     decay: Any  # [-]                     share of the transient push that survives; not seen
     price_shock: Any  # [$]               martingale part of the price move, in the order's favour; not seen
     slippage: Any  # [$]                  extra cost of each share filled; not seen
+    exponent: Any = 1.0  # [-]            δ
 
 
 class Terms(NamedTuple):
@@ -34,8 +37,6 @@ class Terms(NamedTuple):
     risk_aversion: float  # λ [1/$]
     max_participation: float | None  # [-]
     terminal_penalty: float  # [-]
-    impact_exponent: float = 1.0  # δ [-]
-    reference: float = 1.0  # trade at which the concession is slope · trade whatever δ [shares]
 
 
 class Book(NamedTuple):
@@ -87,14 +88,7 @@ _new = tuple.__new__
 
 def terms(market: Market, order: Order) -> Terms:
     """The constants of an episode."""
-    return Terms(
-        market.transient_impact,
-        order.risk_aversion,
-        order.max_participation,
-        order.terminal_penalty,
-        market.impact_exponent,
-        market.reference_participation * market.daily_volume * order.slice_length,
-    )
+    return Terms(market.transient_impact, order.risk_aversion, order.max_participation, order.terminal_penalty)
 
 
 def opening(shares: Any, zero: Any = 0.0) -> Book:
@@ -107,22 +101,21 @@ def bps(notional: Any) -> Any:
     return 1.0 / (BPS * notional)
 
 
-def temporary_cost(slope: Any, v: Any, terms: Terms) -> Any:
-    """What the concession costs, slope · v² (v / reference)^(δ − 1). [$]
+def temporary_cost(slope: Any, v: Any, exponent: Any) -> Any:
+    """What the concession costs, slope · v^(1 + δ). [$]
 
     Args:
-        slope: of the concession in the shares traded, at the reference. [$/share per share]
+        slope: the concession is slope · v^δ. [$/share per share^δ]
         v: shares traded, not negative.
-        terms: δ and the reference.
+        exponent: δ.
 
     Source: Almgren (2003), "Optimal execution with nonlinear impact functions", equation (6); δ = 1 is Almgren &
     Chriss (2001), δ = 0.6 is found by Almgren, Thum, Hauptmann & Li (2005).
     """
-    delta = terms.impact_exponent
-    if isinstance(delta, float) and delta == 1.0:
+    # A power takes ten times as long as a product. Of a tensor the processor would have to wait to know.
+    if exponent == 1.0 if isinstance(exponent, float) else isinstance(exponent, np.ndarray) and (exponent == 1.0).all():
         return slope * v * v
-    # One power of the shares: that of (v / reference)^(δ − 1) alone has no gradient where nothing is traded.
-    return slope * terms.reference ** (1.0 - delta) * v ** (1.0 + delta)
+    return slope * v ** (1.0 + exponent)
 
 
 def trade(book: Book, now: Slice, asked: Any, terms: Terms, last: Any) -> tuple[Book, Fill]:
@@ -130,7 +123,7 @@ def trade(book: Book, now: Slice, asked: Any, terms: Terms, last: Any) -> tuple[
 
     With v the shares traded, x' = x − v what is still held, the costs of a slice are
         spread h v + temporary (η/Δ) impact v² + transient I v + permanent γ v x' − x' · (price shock + drift)
-    with δ = 1; for other exponents of impact see ``temporary_cost``.
+    where δ = 1; for other exponents of impact see ``temporary_cost``.
     and the risk charge is λ variance x'². After the last slice what is left, b, is sold at once and uncapped, at
     ``terminal_penalty`` times the temporary impact, on top of the push of the last trade (I + κ v, and γ v).
     Then I' = decay (I + κ v), and the price moves by shock + drift − γ v.
@@ -149,8 +142,8 @@ def trade(book: Book, now: Slice, asked: Any, terms: Terms, last: Any) -> tuple[
     """
     xp = namespace(book.remaining)
     remaining, pushed, move, _ = book
-    _, half_spread, volume, variance, expected_move, slope, gamma, decay, shock, slippage_per_share = now
-    kappa, risk_aversion, max_participation, terminal_penalty, _, _ = terms
+    _, half_spread, volume, variance, expected_move, slope, gamma, decay, shock, slippage_per_share, exponent = now
+    kappa, risk_aversion, max_participation, terminal_penalty = terms
     if max_participation is None:
         limit, beyond_cap = remaining, 0.0 * remaining
     else:
@@ -164,7 +157,7 @@ def trade(book: Book, now: Slice, asked: Any, terms: Terms, last: Any) -> tuple[
     pushed_on = pushed + kappa * v
     permanent_push = gamma * v
     touch = move - half_spread - pushed - slippage_per_share
-    temporary = temporary_cost(slope, v, terms)
+    temporary = temporary_cost(slope, v, exponent)
     shortfall = temporary - v * touch
     transient = pushed * v
     if last is False:
@@ -172,7 +165,7 @@ def trade(book: Book, now: Slice, asked: Any, terms: Terms, last: Any) -> tuple[
     else:
         block = left * last
         shares, held = v + block, left - block
-        block_temporary = terminal_penalty * temporary_cost(slope, block, terms)
+        block_temporary = terminal_penalty * temporary_cost(slope, block, exponent)
         block_touch = move - permanent_push - half_spread - pushed_on - slippage_per_share
         shortfall = shortfall + block_temporary - block * block_touch
         temporary = temporary + block_temporary

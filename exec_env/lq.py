@@ -183,7 +183,11 @@ class Solution:
         In expectation, the sum of it over an episode is what any policy's J has above ``cost``. It varies much less
         than J itself.
         """
-        return self._at(step, *state[4:])[-1] * (shares - self.policy(step, *state)) ** 2
+        return self.curvature_at(step, *state[4:]) * (shares - self.policy(step, *state)) ** 2
+
+    def curvature_at(self, step: int, liquidity: Any, regime: int = 0) -> Any:
+        """``curvature`` where the log liquidity of slice ``step``, multipliers included, is ``liquidity``."""
+        return self._at(step, liquidity, regime)[-1]
 
     def coordinate(self, step: int, liquidity: Any, regime: int = 0) -> Any:
         """Where on ``grid`` the log liquidity of a slice is, multipliers included."""
@@ -238,11 +242,16 @@ def solve(
 
     Raises:
         NoOptimum: when trading ever faster pays (permanent impact beyond twice the temporary slope).
-        ValueError: when the risk is too large beside impact to be solved in double precision.
+        ValueError: for impact that is not linear, and risk too large beside impact to be solved in double precision.
 
     >>> round(solve(Market(), Order()).bound_bps, 2)
     17.98
     """
+    if not (isinstance(market.impact_exponent, float) and market.impact_exponent == 1.0):
+        raise ValueError(
+            f"no linear-quadratic bound for Market.impact_exponent = {float(market.impact_exponent):g}: only linear "
+            "impact, 1, has one; dynamic programming (--optimum) gives the best achievable value"
+        )
     dt = order.slice_length
     u, unit = liquidity_grid.grid(market, order, n_grid)
     like = next((f for f in (*vars(market).values(), *vars(order).values()) if hasattr(f, "detach")), None)
@@ -295,6 +304,20 @@ def solve(
     tables = (namespace(slope).stack(a[::-1], 0) for a in (values, gains, curvatures))
     value, gain, curvature = (a.reshape(a.shape[0], n_regimes, len(u), *a.shape[2:]) for a in tables)
     return Solution(market, order, u, unit, seen, value, gain, curvature, charged)
+
+
+def solve_linearised(market: Market, order: Order, n_grid: int = _GRID) -> Solution:
+    """``solve`` of ``Market.linearised``: of the market itself where its impact is linear, else no bound of it.
+
+    Raises:
+        ValueError: as ``solve``.
+    """
+    try:
+        return solve(market.linearised(order), order, n_grid)
+    except ValueError as error:
+        if market.impact_exponent == 1:
+            raise
+        raise ValueError(f"with impact linearised at the order's average rate, {error}") from None
 
 
 def _movers(market: Market) -> str:
@@ -384,10 +407,12 @@ def _mean(chain: regimes.Chain) -> regimes.Chain:
 
 
 def static(market: Market, order: Order) -> Market:
-    """The market as a trader sees it who does not look: every random factor at its mean.
+    """The market as a trader sees it who does not look: every random factor at its mean, and impact linear.
 
-    Its optimal schedule is the best non-adaptive one of ``market``, because all factors have mean one.
+    Its optimal schedule is the best non-adaptive one of ``market``, because all factors have mean one; nearly so where
+    impact is a power law, for which ``Market.linearised`` stands in.
     """
+    market = market.linearised(order)
     decay, _ = _decay_moments(market, order.slice_length)
     noises = {f"{name}_noise": 0.0 for name in ("volume", "spread", "impact", "decay", "slippage")}
     quiet: dict[str, Any] = noises | {"liquidity_volatility": 0.0, "shock_rate": 0.0, "signal_volatility": 0.0}

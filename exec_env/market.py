@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from exec_env.arrays import namespace
+from exec_env.order import Order
 from exec_env.stress import REGIMES, Factors, Regime, StressName, begun
 from exec_env.validation import Bounds, Finite, NonNegative, Positive, Probability, check_fields
 
@@ -48,7 +49,9 @@ class Market:
 
     Every random factor has mean one, so that the parameters are the averages. The defaults have the empirical
     scale of Almgren, Thum, Hauptmann & Li (2005), "Direct estimation of equity market impact": temporary impact
-    0.142 σ (participation)^0.6 and permanent impact 0.314 σ X / ADV, for an order of 4 % of the daily volume.
+    0.142 σ (participation)^0.6 and permanent impact 0.314 σ X / ADV, for an order of 4 % of the daily volume. Temporary
+    impact is linear unless ``impact_exponent`` says otherwise: with 0.6 it is theirs at any rate. Linear impact alone
+    has a proven bound (``exec_env.lq``); others have a best achievable value (``exec_env.dynamic_programming``).
 
     Raises:
         ValueError: naming the field, the value and what is allowed.
@@ -148,6 +151,11 @@ class Market:
         for name in ("regime_recovery", "regime_liquidity", "regime_volatility") if self.regime_rate == 0 else ():
             if (value := getattr(self, name)) != getattr(Market, name):
                 raise ValueError(f"Market.{name} = {value!r}: no effect where regime_rate = 0, so that no regime comes")
+        if self.impact_exponent == 1 and self.reference_participation != Market.reference_participation:
+            raise ValueError(
+                f"Market.reference_participation = {self.reference_participation!r}: no effect where "
+                "impact_exponent = 1, so that impact is linear"
+            )
 
     @property
     def regime(self) -> Regime:
@@ -200,7 +208,8 @@ class Market:
     def rescaled(self, arrival_price: float, volatility: float, daily_volume: float) -> "Market":
         """A market of another price, volatility and volume, where a participation costs as much of the volatility.
 
-        η, γ, κ ∝ σ S0 / V: Almgren, Thum, Hauptmann & Li (2005), equations (3) and (4).
+        η, γ, κ ∝ σ S0 / V: Almgren, Thum, Hauptmann & Li (2005), equations (3) and (4). The exponent of impact and its
+        reference, a participation, stay.
 
         >>> f"{Market().rescaled(arrival_price=50.0, volatility=0.04, daily_volume=1e6).temporary_impact:.2e}"
         '7.00e-07'
@@ -216,6 +225,27 @@ class Market:
             permanent_impact=self.permanent_impact * scale,
             transient_impact=self.transient_impact * scale,
         )
+
+    def linearised(self, order: Order) -> "Market":
+        """The same market with linear impact, which concedes as much at the order's average rate X / (N Δ).
+
+        What classical schedules, which know linear impact alone, take for this market: η (v̄ / reference)^(δ − 1) for
+        η, with v̄ = X / N. It is neither above nor below the market: it concedes less at slower rates and more at
+        faster ones where δ < 1.
+
+        >>> round(Market(impact_exponent=0.6).linearised(Order()).temporary_impact / 1.4e-7, 3)
+        1.104
+        """
+        if isinstance(self.impact_exponent, float) and self.impact_exponent == 1.0:
+            return self
+        slope = self.slope(order.slice_length) * (order.shares / order.n_steps) ** (self.impact_exponent - 1.0)
+        linear: dict[str, Any] = {"impact_exponent": 1.0, "reference_participation": Market.reference_participation}
+        return replace(self, temporary_impact=slope * order.slice_length, **linear)
+
+    def slope(self, slice_length: float) -> Any:
+        """(η/Δ) reference^(1 − δ): v shares in a slice concede slope · v^δ on average. [$/share per share^δ]"""
+        reference = self.reference_participation * self.daily_volume * slice_length  # [shares]
+        return self.temporary_impact / slice_length * reference ** (1.0 - self.impact_exponent)
 
     def stressed(self, now: Any, by: Factors) -> Any:
         """Slices whose liquidity L, volatility and impact are multiplied; all else follows by its elasticity.
@@ -253,8 +283,8 @@ class Market:
         return level * lognormal(1.0, log_liquidity, self.liquidity_volatility, self.volume_noise, z)
 
     def temporary_at(self, log_liquidity: Any, z: Any, slice_length: float) -> Any:
-        """Slope (η/Δ) f_{−1}(ℓ) m(z) of the price concession in the shares traded in a slice. [$/share per share]"""
-        level = self.temporary_impact / slice_length
+        """Slope · f_{−1}(ℓ) m(z) of the price concession in a slice. [$/share per share^δ]"""
+        level = self.slope(slice_length)
         return level * lognormal(-1.0, log_liquidity, self.liquidity_volatility, self.impact_noise, z)
 
     def variance_at(self, log_liquidity: Any, slice_length: float) -> Any:

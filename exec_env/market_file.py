@@ -24,6 +24,8 @@ UNITS = {
     "spread_elasticity": "-",
     "spread_noise": "-",
     "temporary_impact": "$/share per share/day",
+    "impact_exponent": "-",
+    "reference_participation": "-",
     "impact_noise": "-",
     "permanent_impact": "$/share per share",
     "transient_impact": "$/share per share",
@@ -31,6 +33,8 @@ UNITS = {
     "decay_noise": "-",
 }
 """The fields of Market that a file gives, and their units."""
+_DEFAULT = ("impact_exponent", "reference_participation")
+"""What a file may leave out: linear impact."""
 _POSITIVE = frozenset(UNITS) - {"volume_profile", "volatility_elasticity", "spread_elasticity"}
 
 
@@ -135,6 +139,8 @@ class MarketFile:
             # By hand a plain number will do.
             entry = entry if isinstance(entry, dict) else {"value": entry}
             parameters[name] = from_mapping(Parameter, entry, f"{path}: {name}")
+        for name in _DEFAULT:
+            parameters.setdefault(name, Parameter(getattr(Market, name), how="not in the file"))
         for name in UNITS:
             if name not in parameters:
                 raise ValueError(f"{path}: parameters: {name} is missing")

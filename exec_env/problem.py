@@ -14,7 +14,10 @@ from exec_env.randomise import RandomisedRecording, RandomisedSimulator, Ranges
 from exec_env.recording import GIVEN, RecordedSource, Recording
 from exec_env.tape import Simulator, Source
 
-_IMPACTS = ("temporary_impact", "permanent_impact", "transient_impact", "impact_noise", "decay_noise", "resilience")
+_IMPACTS = (
+    *("temporary_impact", "impact_exponent", "reference_participation", "permanent_impact", "transient_impact"),
+    *("impact_noise", "decay_noise", "resilience"),
+)
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,10 @@ def make_problem(
         recording = tape if isinstance(tape, Recording) else Recording.from_csv(tape, tape_columns, **reading)
         found = recording.market(base)
         if market is not None:  # known, so that nothing is scaled
-            found = replace(found, **{name: getattr(base, name) for name in _IMPACTS})
+            known = {name: getattr(base, name) for name in _IMPACTS}
+            if base.impact_exponent != 1:  # the reference is a rate, whatever the tape's volume
+                known["reference_participation"] *= base.daily_volume / found.daily_volume
+            found = replace(found, **known)
         base = found
         for name in overrides:
             if hasattr(base, name) and name not in GIVEN:

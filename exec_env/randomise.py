@@ -26,7 +26,7 @@ from exec_env.validation import unknown
 FIELDS = (
     *("volatility", "volatility_elasticity", "liquidity_reversion", "liquidity_volatility", "daily_volume"),
     *("volume_noise", "half_spread", "spread_elasticity", "spread_noise", "temporary_impact", "impact_noise"),
-    *("permanent_impact", "resilience", "decay_noise"),
+    *("impact_exponent", "reference_participation", "permanent_impact", "resilience", "decay_noise"),
 )
 """Fields of Market that can differ from path to path: those that slices are made of."""
 PARAMETERS = ("volatility", "half_spread", "temporary_impact", "permanent_impact", "daily_volume", "resilience")
@@ -132,6 +132,8 @@ class Ranges:
             for name in ("stress", "regime_rate", "shock_rate"):
                 if getattr(market, name) not in ("none", 0.0):
                     raise ValueError(f"randomise = 'stress': Market.{name} = {getattr(market, name)!r} is one already")
+        if "reference_participation" in found and market.impact_exponent == 1 and "impact_exponent" not in found:
+            raise ValueError("randomise: reference_participation has no effect where impact_exponent = 1")
         if not found and "stress" not in named:
             raise ValueError(f"randomise: names nothing; it takes {', '.join(NAMED)}, or NAME=LOW:HIGH")
         return cls(tuple((name, *ends) for name, ends in found.items()), "stress" in named)
@@ -206,7 +208,9 @@ def _ends(name: str, text: str, market: Market, recorded: bool) -> tuple[float, 
     except ValueError:
         raise ValueError(f"randomise = '{name}={text}': must read NAME=LOW:HIGH, both numbers") from None
     for end in (low, high):
-        changed: dict[str, Any] = {name: end}
+        # An end is linear impact or not, whatever the nominal market is.
+        power: dict[str, Any] = {"impact_exponent": 0.5, "reference_participation": Market.reference_participation}
+        changed = power | {name: end}
         dataclasses.replace(market, **changed)  # the field itself says what it refuses
     if low > high:
         raise ValueError(f"randomise = '{name}={text}': the lowest value is above the highest")

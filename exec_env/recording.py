@@ -18,12 +18,16 @@ from exec_env.validation import unknown
 REQUIRED = ("time", "mid", "spread", "volume")
 OPTIONAL = ("depth",)
 
+_ANSWER = {
+    *("temporary_impact", "impact_exponent", "reference_participation"),
+    *("permanent_impact", "transient_impact", "resilience"),
+}
 _STRESS = {
     *("stress", "stress_onset", "stress_onset_end", "stress_factor", "shock_rate", "shock_size"),
     *("regime_rate", "regime_recovery", "regime_liquidity", "regime_volatility"),
     *("liquidity_reversion", "spread_elasticity", "volatility_elasticity"),
 }
-GIVEN = frozenset({"temporary_impact", "permanent_impact", "transient_impact", "resilience", "volatility"} | _STRESS)
+GIVEN = frozenset(_ANSWER | {"volatility"} | _STRESS)
 """Fields of Market that a tape does not settle: how the price answers to us, the volatility that risk is charged at,
 and the stress, shocks and regimes that recorded slices are put under, with how the rest follows liquidity."""
 
@@ -272,11 +276,12 @@ class Recording:
             volume=self.volume[rows],
             variance=np.full(n, (market.volatility * market.arrival_price) ** 2 * dt),
             drift=np.zeros(n),
-            temporary=market.temporary_impact / dt * impact[rows],
+            temporary=market.slope(dt) * impact[rows],
             permanent=np.full(n, market.permanent_impact),
             decay=np.full(n, np.exp(-market.resilience * dt)),
             price_shock=moves[rows],
             slippage=np.zeros(n),
+            exponent=np.broadcast_to(market.impact_exponent, n),
         )
         none = Normals(*np.zeros((6, 1, order.n_steps)))
         return Tape(stress_recorded(market, order, slices, normals or none), self.mid[rows[:, 0]])

@@ -149,6 +149,7 @@ def shape(market: Market, order: Order, normals: Normals) -> Slice:
         decay=market.decay_at(normals.decay, dt),
         price_shock=variance**0.5 * normals.price,
         slippage=slippage,
+        exponent=market.impact_exponent,
     )
     by = _multipliers(market, dt, normals, begun)
     return slices if by is None else market.stressed(slices, by)

@@ -60,6 +60,9 @@ class Options:
     """Drop bad rows, and count them, rather than refuse the first."""
     prior: str = "default"
     """Preset whose market gives what the data cannot tell, its impact scaled by volatility, price and volume."""
+    exponent: float | Literal["fit"] = 1.0
+    """δ of temporary impact ∝ rate^δ; 1: linear, which has a bound; fit: what the data say, if that is clear, else 1.
+    With --simulated-truth that of the markets, which is estimated unless it is 1."""
     simulated_truth: int = 0
     """Instead of data, calibrate this many simulated markets of known parameters, and show how often intervals hold."""
     days: int = 60
@@ -77,7 +80,9 @@ def main(argv: Sequence[str]) -> None:
     if options.simulated_truth:
         if options.data:
             raise ValueError("--simulated-truth goes without files of data")
-        found = truth.study(options.simulated_truth, options.days, options.seed)
+        if options.exponent == "fit":
+            raise ValueError("--exponent fit: --simulated-truth takes the number that the markets have")
+        found = truth.study(options.simulated_truth, options.days, options.seed, options.exponent)
         print(truth.summary(found).to_string(float_format="{:.3f}".format))
         print(
             f"{options.simulated_truth} markets of {options.days} days; bias and error over the mean size of the truth"
@@ -95,16 +100,8 @@ def main(argv: Sequence[str]) -> None:
             raise ValueError(f"--columns {text!r}: must read OURS=COLUMN")
         columns[ours.strip()] = theirs.strip()
     prior: Market = get_preset(options.prior).market
-    calibration = calibrate(
-        options.data,
-        options.minutes,
-        options.hours_per_day,
-        columns,
-        options.time_unit,
-        options.clean,
-        prior,
-        options.stamp,
-    )
+    reading = (options.minutes, options.hours_per_day, columns, options.time_unit, options.clean)
+    calibration = calibrate(options.data, *reading, prior, options.exponent, options.stamp)
     print(calibration.table())
     for reason, count in calibration.slices.cleaner.dropped.items():
         print(f"dropped {count}: {reason}")

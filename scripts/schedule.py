@@ -100,6 +100,8 @@ def main(argv: Sequence[str]) -> None:
     print(per_slice.to_string(index=False, float_format="{:,.1f}".format))
     print(summary.to_string(float_format="{:,.3f}".format))
     print(f"kappa {impact.kappa:.4g} per day, half-life {impact.half_life:.4g} days; costs without transient impact")
+    if market.impact_exponent != 1:
+        print(f"impact is linearised at the even rate: {impact.temporary_impact:.4g} $/share per share/day")
 
     folder = new_folder(args.options.out or free_folder(Path("runs") / "schedule"))
     per_slice.to_csv(folder / "schedule.csv", index=False)
@@ -124,7 +126,9 @@ def main(argv: Sequence[str]) -> None:
         frontier.to_csv(folder / "frontier.csv", index=False)
         axes = new_axes()
         axes.plot(frontier["variance"] ** 0.5 * to_bps, frontier["expected_cost"] * to_bps, label="efficient frontier")
-        for (name, row), colour in zip(summary.iterrows(), ("tab:orange", "0.45"), strict=True):
+        for (name, row), colour in zip(
+            summary.iterrows(), ("tab:orange", "0.45"), strict=False
+        ):  # of twap there is one
             axes.plot(row["std [bps]"], row["expected cost [bps]"], "o", color=colour, label=str(name))
         axes.set(xlabel="standard deviation [bps]", ylabel="expected cost [bps]", title="Almgren-Chriss frontier")
         axes.legend(frameon=False)

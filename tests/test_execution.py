@@ -50,20 +50,20 @@ def test_a_slice_solved_by_hand() -> None:
 
 
 def test_square_root_impact_solved_by_hand() -> None:
-    square_root = TERMS._replace(impact_exponent=0.5, reference=25.0)
-    _, fill = trade(Book(400.0, 0.03, 0.1, 0.0), NOW, 100.0, square_root, False)
+    square_root = NOW._replace(temporary=0.001 * 25**0.5, exponent=0.5)  # that of NOW for 25 shares
+    _, fill = trade(Book(400.0, 0.03, 0.1, 0.0), square_root, 100.0, TERMS, False)
     assert fill.temporary == pytest.approx(5.0)  # 0.001 · 100² / √(100 / 25)
     assert fill.shortfall == pytest.approx(5.0 + 100 * (-0.1 + 0.02 + 0.03 + 0.005))
-    _, fill = trade(Book(400.0, 0.03, 0.1, 0.0), NOW, 300.0, square_root, True)
+    _, fill = trade(Book(400.0, 0.03, 0.1, 0.0), square_root, 300.0, TERMS, True)
     assert fill.temporary == pytest.approx(90.0 / 12**0.5 + 5 * 10.0 / 2)  # of 300 and, five times, of 100
-    _, at_reference = trade(Book(400.0, 0.03, 0.1, 0.0), NOW, 25.0, square_root, False)
+    _, at_reference = trade(Book(400.0, 0.03, 0.1, 0.0), square_root, 25.0, TERMS, False)
     assert at_reference.temporary == pytest.approx(0.001 * 25**2)
 
 
 def test_power_law_impact_has_a_gradient_where_nothing_is_traded() -> None:
     asked = torch.zeros(3, dtype=torch.float64, requires_grad=True)
     book = opening(torch.full((3,), 400.0, dtype=torch.float64))
-    _, fill = trade(book, NOW, asked, TERMS._replace(impact_exponent=0.6, reference=25.0), True)
+    _, fill = trade(book, NOW._replace(exponent=0.6), asked, TERMS, True)
     fill.objective.sum().backward()
     assert asked.grad is not None
     assert torch.isfinite(asked.grad).all()
@@ -112,9 +112,15 @@ def _run(book: Book, slices: list[Slice], asked: Any, constants: Terms) -> tuple
     return fills, books
 
 
-@given(seed=st.integers(0, 2**32), pieces=st.lists(st.floats(0, 60_000), min_size=8, max_size=8))
-def test_costs_sum_to_the_implementation_shortfall_and_shares_are_conserved(seed: int, pieces: list[float]) -> None:
-    market, order = Market(**RICH), Order(n_steps=8)
+@given(
+    seed=st.integers(0, 2**32),
+    pieces=st.lists(st.floats(0, 60_000), min_size=8, max_size=8),
+    exponent=st.sampled_from([0.5, 1.0, 1.5]),
+)
+def test_costs_sum_to_the_implementation_shortfall_and_shares_are_conserved(
+    seed: int, pieces: list[float], exponent: float
+) -> None:
+    market, order = Market(**RICH, impact_exponent=exponent), Order(n_steps=8)
     path = Tape.simulate(market, order, 1, seed).path(0)
     fills, books = _run(opening(order.shares), path, lambda t: pieces[t], terms(market, order))
     shortfall = sum(f.shortfall for f in fills)
@@ -126,9 +132,10 @@ def test_costs_sum_to_the_implementation_shortfall_and_shares_are_conserved(seed
     assert held[-1] == 0.0
 
 
-def test_floats_numpy_and_torch_agree_path_by_path() -> None:
-    market, order = Market(**RICH), Order(n_steps=12)
-    tape, constants = Tape.simulate(market, order, 50, seed=4), terms(Market(**RICH), order)
+@pytest.mark.parametrize("exponent", [1.0, 0.6])
+def test_floats_numpy_and_torch_agree_path_by_path(exponent: float) -> None:
+    market, order = Market(**RICH, impact_exponent=exponent), Order(n_steps=12)
+    tape, constants = Tape.simulate(market, order, 50, seed=4), terms(market, order)
     rng = np.random.default_rng(5)
     asked = rng.uniform(-1e3, 4e4, (order.n_steps, tape.n_paths))
 

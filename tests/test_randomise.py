@@ -1,5 +1,6 @@
 """Domain randomisation: laws, seeds, the same equations everywhere, and what is refused."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +41,15 @@ def draws(ranges: Ranges, n_paths: int, seed: int = 1) -> np.ndarray:
 
 @pytest.mark.parametrize("name", FIELDS)
 def test_each_path_is_what_a_market_of_its_own_parameter_makes(name: str) -> None:
-    low = getattr(Market(), name)
-    ranges, order, z = Ranges.parse([f"{name}={low}:{low + abs(low)}"], Market()), Order(n_steps=5), normals(6, 5)
-    markets = ranges.markets(Market(), draws(ranges, 6))
+    nominal = Market(impact_exponent=0.6)
+    low, order, z = getattr(nominal, name), Order(n_steps=5), normals(6, 5)
+    ranges = Ranges.parse([f"{name}={low}:{low + abs(low)}"], nominal)
+    markets = ranges.markets(nominal, draws(ranges, 6))
     tape = Tape.shaped(markets, order, z)
     for i, value in enumerate(getattr(markets, name)[:, 0]):
-        own = Tape.shaped(Market(**{name: float(value)}), order, Normals(*(column[i : i + 1] for column in z)))
+        own = Tape.shaped(
+            replace(nominal, **{name: float(value)}), order, Normals(*(column[i : i + 1] for column in z))
+        )
         for column, wanted in zip(tape.slices, own.slices, strict=True):
             np.testing.assert_allclose(column[i], wanted[0], rtol=1e-12, err_msg=name)
 
@@ -212,6 +216,8 @@ def test_on_a_tape_only_what_it_does_not_settle_is_drawn(tape_csv: Path) -> None
         ("half_spread=0:1e300", {}, "'half_spread=0:1e300': too wide"),
         (["volatility=0.1:0.2", "volatility =0.2:0.3"], {}, "volatility is named twice"),
         ("volatility=-1:1", {}, "Market.volatility = -1.0: must be a finite number >= 0"),
+        ("impact_exponent=0.5:3", {}, "Market.impact_exponent = 3.0: must be in [0.1, 2]"),
+        ("reference_participation=0.1:0.2", {}, "reference_participation has no effect where impact_exponent = 1"),
         ("resilience=1:inf", {}, "Market.resilience = inf: must be a finite number"),
         ("stress", {"stress": "extreme-shock"}, "Market.stress = 'extreme-shock' is one already"),
         ("stress", {"regime_rate": 1.0}, "Market.regime_rate = 1.0 is one already"),

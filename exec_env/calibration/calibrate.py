@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,8 +15,8 @@ from exec_env.calibration.slicing import Slices, read
 from exec_env.market import BPS, Market
 from exec_env.market_file import UNITS, MarketFile, Parameter, positive
 
-WEAK = {"volatility_elasticity": 0.25, "spread_elasticity": 0.25}
-"""Standard error above which the prior is better than the estimate, of what may be negative."""
+WEAK = {"volatility_elasticity": 0.25, "spread_elasticity": 0.25, "impact_exponent": 0.25}
+"""Standard error above which the prior is better than the estimate, of powers."""
 _WEAK_IMPACT = 0.5
 _WEAK_OTHERS = 1.0
 """The same relative to the estimate: of impacts, whose signs have to be clear, and of all else."""
@@ -63,6 +63,7 @@ def calibrate(
     time_unit: str | None = None,
     clean: bool = False,
     prior: Market | None = None,
+    exponent: float | Literal["fit"] = 1.0,
     stamp: Stamp = "start",
 ) -> Calibration:
     """A market from files; arguments as of ``exec_env.calibration.slicing.read`` and ``of``.
@@ -70,29 +71,40 @@ def calibrate(
     Raises:
         ValueError: for data that cannot be right, or do not suffice.
     """
-    return of(read(paths, minutes, hours_per_day, columns, time_unit, clean, stamp), prior)
+    return of(read(paths, minutes, hours_per_day, columns, time_unit, clean, stamp), prior, exponent)
 
 
-def of(slices: Slices, prior: Market | None = None) -> Calibration:
+def of(slices: Slices, prior: Market | None = None, exponent: float | Literal["fit"] = 1.0) -> Calibration:
     """A market from slices.
 
     Args:
         slices: the data.
         prior: where parameters come from that the data cannot tell; its impact is scaled by ``Market.rescaled``.
+        exponent: δ, beside which η is estimated. 1 is linear impact, which has a bound; "fit" is what the data say, and
+            1 where they say too little.
 
     Raises:
-        ValueError: when there are fewer than 50 slices.
+        ValueError: when there are fewer than 50 slices, or for an exponent that Market refuses.
     """
     frame, dt, new = slices.frame, slices.slice_length, slices.new
     if len(frame) < 50:
         raise ValueError(f"{slices.sources[0]['file']}: {len(frame)} slices; a calibration needs at least 50")
     block = blocks(slices.session)
     data = {str(name): frame[name].to_numpy(np.float64) for name in frame if name != "time"}
+    base = prior or Market()
+    seen = impact.exponent_by_walk(slices, block)
+    delta = _chosen(exponent, seen, base)
     slope = np.where(data["slope"] > 0, data["slope"], np.nan) if "slope" in data else None
+    if slope is not None and delta.value != 1:
+        slope = slope * np.exp((1 - delta.value) * data["walk_size"])
     depth = data.get("depth") if slope is None else 1 / slope
     factor = liquidity.fit(data["volume"], data["spread"], depth, new, dt)
     price = float(data["mid"].mean())
-    base = prior or Market()
+    if seen is None:
+        seen = impact.exponent_by_cost(slices, factor.impact, block)
+        delta = _chosen(exponent, seen, base)
+    part = base.reference_participation if delta.value != 1 else Market.reference_participation
+    base = replace(base, impact_exponent=delta.value, reference_participation=part)
     response, c, weak = _prices(data, factor, new, block, dt, price, base)
     reverts = response is not None and _strong("transient_impact", response.transient)
     passing = response.passing if response and reverts else 0.0
@@ -116,12 +128,15 @@ def of(slices: Slices, prior: Market | None = None) -> Calibration:
         found["spread_noise"] = (factor.spread_noise, "state space")
     if slope is not None and np.isfinite(slope).any():
         how = "mean cost of taking a slice's shares from the book at once"
-        found["temporary_impact"] = (impact.temporary_by_walk(slope, block, dt), how)
+        eta = impact.temporary_by_walk(slope, data["walk_size"], data["volume"], block, delta, part)
+        found["temporary_impact"] = (eta.scaled(dt), how)
         if factor.depth_noise:
             found["impact_noise"] = (factor.depth_noise, "state space, of the book's slope")
     elif "cost" in data and np.any(data["flow"]):
-        eta = impact.temporary_by_cost(data["cost"], data["flow"], factor.impact, block, dt)
-        found["temporary_impact"] = (eta, "takers' cost beyond the touch on their net flow")
+        eta = impact.temporary_by_cost(data["cost"], data["flow"], factor.impact, data["volume"], block, delta, part)
+        found["temporary_impact"] = (eta.scaled(dt), "takers' cost beyond the touch on their net flow")
+    if exponent == "fit" and seen is not None:
+        found["impact_exponent"] = (seen, "takers' concession on shares, in logs of the book or by least squares")
     if response:
         how = f"response of the mid to signed flow; R² {response.explained:.2g}"
         found["permanent_impact"] = (weak or response.permanent, how)
@@ -129,10 +144,22 @@ def of(slices: Slices, prior: Market | None = None) -> Calibration:
         if reverts:  # else it is the speed of nothing
             found["resilience"] = (response.resilience, how)
     parameters = _parameters(found, price, base, frame, new)
-    file = MarketFile(
-        parameters, dt, _sample(slices), slices.sources, _reported(slices, factor, response, block), _remarks(slices)
-    )
+    if exponent != "fit":
+        parameters["impact_exponent"] = Parameter(delta.value, "given", how="what temporary impact is estimated beside")
+    parameters["reference_participation"] = Parameter(part, "given", how="where temporary impact does not depend on δ")
+    reported = _reported(slices, seen, response)
+    file = MarketFile(parameters, dt, _sample(slices), slices.sources, reported, _remarks(slices))
     return Calibration(file, slices, {name: e for name, (e, _) in found.items()}, factor, response)
+
+
+def _chosen(exponent: float | Literal["fit"], seen: Estimate | None, base: Market) -> Estimate:
+    """δ as it is wanted, or as it is seen if that is strong; without error where it is not from the data."""
+    if exponent == "fit":
+        return seen if seen is not None and _strong("impact_exponent", seen) else Estimate(1.0, 0.0)
+    if isinstance(exponent, str):
+        raise ValueError(f"exponent = {exponent!r}: must be a number or 'fit'")
+    linear = Market.reference_participation
+    return Estimate(replace(base, impact_exponent=exponent, reference_participation=linear).impact_exponent, 0.0)
 
 
 def _prices(
@@ -165,6 +192,8 @@ def _prices(
 
 def _strong(name: str, estimate: Estimate) -> bool:
     """Whether the estimate says more than the prior."""
+    if name == "impact_exponent" and not 0.1 <= estimate.value <= 2:
+        return False
     if name in WEAK:
         return estimate.error <= WEAK[name]
     limit = _WEAK_IMPACT if name.endswith("_impact") else _WEAK_OTHERS
@@ -214,6 +243,7 @@ def _why(name: str) -> str:
         "temporary_impact": "there are neither levels of a book nor trades; scaled by sigma S0 / V",
         "permanent_impact": "there is no signed flow; scaled by sigma S0 / V",
         "transient_impact": "there is no signed flow; scaled by sigma S0 / V",
+        "impact_exponent": "there are neither levels of a book nor trades",
         "resilience": "no push that reverts shows in the data",
         "impact_noise": "there are no levels of a book",
         "decay_noise": "no data show it",
@@ -267,11 +297,8 @@ def _sample(slices: Slices) -> dict[str, Any]:
     }
 
 
-def _reported(
-    slices: Slices, factor: liquidity.Factor, response: impact.Response | None, block: np.ndarray
-) -> dict[str, Any]:
+def _reported(slices: Slices, delta: Estimate | None, response: impact.Response | None) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    delta = impact.exponent(slices, factor.impact, block)
     if delta is not None:
         found["impact_exponent"] = {"value": delta.value, "standard_error": delta.error}
     shape = _volume_shape(slices.frame, slices.new)

@@ -141,38 +141,68 @@ def _curve(
     return found
 
 
-def temporary_by_walk(slope: np.ndarray, block: np.ndarray, slice_length: float) -> Estimate:
-    """η where there are books: the mean slope of taking a slice's shares from the book at once. [$/share per share/day]
+def temporary_by_walk(
+    slope: np.ndarray, size: np.ndarray, volume: np.ndarray, block: np.ndarray, delta: Estimate, part: float
+) -> Estimate:
+    """η/Δ where there are books: the mean slope of taking a slice's shares from the book at once. [$/share per share]
 
     It holds for slices of this length: what refills within a slice is not counted.
+
+    Args:
+        slope: of the concession slope · v^δ. [$/share per share^δ]
+        size: log of the shares that it is felt at.
+        volume: of each slice. [shares]
+        block: for the standard errors.
+        delta: δ, whose error is part of that of η.
+        part: reference participation.
     """
     known = np.isfinite(slope)
-    sums = np.stack([np.where(known, slope, 0.0), known], 1)
-    return jackknife(sums, block, lambda s: s[0] / max(s[1], 1.0)).scaled(slice_length)
+    sums = np.stack([np.where(known, slope, 0.0), known, volume, np.ones(len(slope))], 1)
+    power = delta.value - 1.0
+    found = jackknife(sums, block, lambda s: s[0] / max(s[1], 1.0) * (part * s[2] / s[3]) ** power)
+    return _beside(found, delta, np.where(known, slope, 0.0), size - np.log(part * volume.mean()))
+
+
+def _beside(found: Estimate, delta: Estimate, weight: np.ndarray, distance: np.ndarray) -> Estimate:
+    """η with the error of δ in its own: the farther from the reference trades are, in logs, the more it matters."""
+    mean = float((weight * distance).sum() / max(weight.sum(), 1e-300))
+    return Estimate(found.value, float(np.hypot(found.error, found.value * mean * delta.error)))
 
 
 def temporary_by_cost(
-    cost: np.ndarray, flow: np.ndarray, impact: np.ndarray, block: np.ndarray, slice_length: float
+    cost: np.ndarray,
+    flow: np.ndarray,
+    impact: np.ndarray,
+    volume: np.ndarray,
+    block: np.ndarray,
+    delta: Estimate,
+    part: float,
 ) -> Estimate:
-    """η where there are trades: takers' cost beyond the touch per share of net flow, on that flow.
+    """η/Δ where there are trades: takers' cost beyond the touch per share of net flow, on that flow.
 
-    cost / |q| = (η/Δ) · impact · |q|, through the origin, with impact the factor's part of the market's. The cost is
-    against the mid at the slice's start, so it is what an order worked over the slice pays; Almgren et al. (2005),
-    equation (4), with δ = 1. [$/share per share/day]
+    cost / |q| = (η/Δ) · impact · reference^(1 − δ) |q|^δ, through the origin, with impact the factor's part of the
+    market's; arguments as of ``temporary_by_walk``. The cost is against the mid at the slice's start, so it is what an
+    order worked over the slice pays; Almgren et al. (2005), equation (4). [$/share per share]
     """
-    q = np.abs(flow)
-    traded = q > 0
-    x, y = np.where(traded, impact * q, 0.0), np.where(traded, cost / np.where(traded, q, 1.0), 0.0)
-    # The factor over its mean in the sample, which so adds its own luck to the error.
-    sums = np.stack([x * y, x * x, impact, np.ones(len(x))], 1)
-    return jackknife(sums, block, lambda s: s[0] / s[1] * s[2] / s[3]).scaled(slice_length)
+    q = np.where(flow == 0, 1.0, np.abs(flow))
+    x, y = np.where(flow == 0, 0.0, impact * q**delta.value), np.where(flow == 0, 0.0, cost / q)
+    # The factor over its mean in the sample, and the mean volume, which so add their own luck to the error.
+    sums, power = np.stack([x * y, x * x, impact, volume, np.ones(len(x))], 1), delta.value - 1.0
+    found = jackknife(sums, block, lambda s: s[0] / s[1] * s[2] / s[4] * (part * s[3] / s[4]) ** power)
+    return _beside(found, delta, x * x, np.log(q / (part * volume.mean())))
 
 
-def exponent(slices: Slices, impact: np.ndarray, block: np.ndarray) -> Estimate | None:
-    """δ in concession ∝ shares^δ: from the levels of books, else from takers' costs; None where there are neither."""
+def exponent_by_walk(slices: Slices, block: np.ndarray) -> Estimate | None:
+    """δ in concession ∝ shares^δ, from the levels of books; None where there are none."""
     frame = slices.frame
-    if "walk_xx" in frame and frame["walk_xx"].sum() > 0:
-        return jackknife(frame[["walk_xy", "walk_xx"]].to_numpy(), block, lambda s: s[0] / max(s[1], 1e-300))
+    if "walk_xx" not in frame or not frame["walk_xx"].sum() > 0:
+        return None
+    return jackknife(frame[["walk_xy", "walk_xx"]].to_numpy(), block, lambda s: s[0] / max(s[1], 1e-300))
+
+
+def exponent_by_cost(slices: Slices, impact: np.ndarray, block: np.ndarray) -> Estimate | None:
+    """δ from takers' costs; None where they are not known."""
+    frame = slices.frame
     if "cost" not in frame:
         return None
     q = np.abs(frame["flow"].to_numpy())

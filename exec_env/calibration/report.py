@@ -201,8 +201,9 @@ def _impact(calibration: Calibration) -> Figure:
     y, q = frame["cost"].to_numpy()[traded] / q[traded], q[traded]
     groups = np.array_split(np.argsort(q, kind="stable"), 10)
     groups = [g for g in groups if len(g) > 1]
-    eta = calibration.market.temporary_impact / calibration.slices.slice_length
-    fit = eta * calibration.factor.impact[traded] / calibration.factor.impact.mean() * q
+    market = calibration.market
+    slope = market.slope(calibration.slices.slice_length)
+    fit = slope * calibration.factor.impact[traded] / calibration.factor.impact.mean() * q**market.impact_exponent
     x = [q[g].mean() for g in groups]
     errors = [Z95 * y[g].std() / len(g) ** 0.5 for g in groups]
     right.errorbar(x, [y[g].mean() for g in groups], errors, fmt="o", ms=4, color=_DATA)
@@ -212,18 +213,22 @@ def _impact(calibration: Calibration) -> Figure:
 
 
 def _sensitivity(calibration: Calibration, order: Order) -> tuple[dict[str, tuple[float, float, bool]], float, str]:
-    """Cost at both ends of each parameter's interval, and whether it is from the data; the cost itself. [bps]"""
+    """Cost at both ends of each parameter's interval, and whether it is from the data; the cost itself. [bps]
+
+    Power-law impact is linearised.
+    """
     market = calibration.market
     costs: dict[str, tuple[float, float, bool]] = {}
-    cost = float(lq.solve(market, order).cost_bps)
+    cost = float(lq.solve(market.linearised(order), order).cost_bps)
     for name, p in calibration.file.parameters.items():
-        if name in ("arrival_price", "volume_profile"):
+        if name in ("arrival_price", "volume_profile") or p.source == "given":
             continue
         ends = p.interval if p.source == "data" and p.interval else [p.value / 2, p.value * 2]
         found = []
         for end in ends:
             try:
-                found.append(float(lq.solve(with_overrides(market, order, {name: end})[0], order).cost_bps))
+                changed, _ = with_overrides(market, order, {name: end})
+                found.append(float(lq.solve(changed.linearised(order), order).cost_bps))
             except ValueError:  # there no optimum exists
                 found.append(float("nan"))
         costs[name] = (found[0], found[1], p.source == "data")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from exec_env.execution import Terms, opening, trade
+from exec_env.execution import Terms, opening, temporary_cost, trade
 from exec_env.market import Market
 from exec_env.order import Order
 from exec_env.tape import Tape
@@ -77,7 +77,8 @@ def sessions(
         offset = np.sort(rng.uniform(0.0, 1.0, (n_steps, trades)), 1) * (seconds * 1e9 - 1e6)
         size = np.where(mine, np.abs(q)[:, None] / mine.sum(), (volume - np.abs(q))[:, None] / 2 / counts)
         sign = np.where(mine, np.sign(q)[:, None], even)
-        concession = half[:, None] + np.where(mine, (slices.temporary[day] * np.abs(q))[:, None], 0.0)
+        beyond = temporary_cost(slices.temporary[day], np.abs(q), slices.exponent[day]) / np.maximum(np.abs(q), 1e-300)
+        concession = half[:, None] + np.where(mine, beyond[:, None], 0.0)
         which = np.minimum((offset / (seconds / quotes * 1e9)).astype(int), quotes - 1)
         price = np.take_along_axis(quoted, which, 1) + sign * concession
         columns = {"time": start[:, None] + offset.astype(np.int64), "price": price, "size": size}

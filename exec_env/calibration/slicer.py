@@ -55,7 +55,7 @@ class Slicer:
             if name in sums:
                 frame[name] = sums[name].fillna(0.0).to_numpy()
         counted = sums["volume"].notna().to_numpy() if self._last is not None else True
-        for name in ("depth", "slope"):
+        for name in ("depth", "slope", "walk_size"):
             if name in sums:
                 frame[name] = (sums[name] / sums["books"]).to_numpy()
         if "cash" in sums:
@@ -127,7 +127,8 @@ def walk(books: pd.DataFrame) -> dict[str, np.ndarray]:
 
     Taking the v_i shares of levels 1 ... i costs c_i a share beyond the touch. ``slope`` is the least-squares slope
     Σ c_i v_i / Σ v_i² of c = slope · v, the mean of both sides; ``depth`` the shares on a side; ``walk_xx`` and
-    ``walk_xy`` sums of squares and products of log v_i and log c_i about the book's means, whose ratio is δ.
+    ``walk_xy`` sums of squares and products of log v_i and log c_i about the book's means, whose ratio is δ;
+    ``walk_size`` the mean of log v_i weighted by v_i², the log of the size that the slope is felt at.
 
     >>> book = {"bid_price_1": 99.0, "bid_price_2": 98.0, "ask_price_1": 101.0, "ask_price_2": 102.0}
     >>> sizes = dict.fromkeys(("bid_size_1", "bid_size_2", "ask_size_1", "ask_size_2"), 10.0)
@@ -139,7 +140,7 @@ def walk(books: pd.DataFrame) -> dict[str, np.ndarray]:
     """
     books = books.rename(columns={"bid": "bid_price_1", "ask": "ask_price_1"})
     levels = sum(str(name).startswith("bid_size_") for name in books)
-    slope, depth, xx, xy = (np.zeros(len(books)) for _ in range(4))
+    slope, depth, xx, xy, size_felt = (np.zeros(len(books)) for _ in range(5))
     for side in ("bid", "ask"):
         price = np.stack([books[f"{side}_price_{i}"].to_numpy() for i in range(1, levels + 1)], -1)
         size = np.stack([books[f"{side}_size_{i}"].to_numpy() for i in range(1, levels + 1)], -1)
@@ -147,6 +148,7 @@ def walk(books: pd.DataFrame) -> dict[str, np.ndarray]:
         cost = (size * np.abs(price - price[:, :1])).cumsum(-1)
         squares = (taken**2).sum(-1)
         slope += cost.sum(-1) / np.where(squares > 0, squares, 1.0) / 2
+        size_felt += (taken**2 * np.log(np.maximum(taken, 1e-300))).sum(-1) / np.where(squares > 0, squares, 1.0) / 2
         depth += taken[:, -1] / 2
         beyond = cost > 0
         n = np.maximum(beyond.sum(-1, keepdims=True), 1)
@@ -155,5 +157,5 @@ def walk(books: pd.DataFrame) -> dict[str, np.ndarray]:
         x = np.where(beyond, x - x.sum(-1, keepdims=True) / n, 0.0)
         y = np.where(beyond, y - y.sum(-1, keepdims=True) / n, 0.0)
         xx, xy = xx + (x * x).sum(-1), xy + (x * y).sum(-1)
-    found = {"depth": depth, "books": np.ones(len(books)), "walk_xx": xx, "walk_xy": xy}
+    found = {"depth": depth, "books": np.ones(len(books)), "walk_xx": xx, "walk_xy": xy, "walk_size": size_felt}
     return found | ({"slope": slope} if levels > 1 else {})

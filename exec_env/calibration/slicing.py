@@ -25,7 +25,8 @@ class Slices:
     [$]; ``volume`` traded [shares]; where the data have them ``depth`` near the touch [shares], ``slope`` of the price
     concession in the shares taken from the book [$/share per share], ``flow`` bought less sold by those who take
     liquidity [shares], ``cost``, what takers paid beyond the touch, against the mid at the slice's start [$], and
-    ``walk_xx``, ``walk_xy``: squares and products of log shares and log concession over the levels of its books."""
+    ``walk_xx``, ``walk_xy``: squares and products of log shares and log concession over the levels of its books, and
+    ``walk_size``: log of the shares that ``slope`` is felt at."""
     slice_length: float
     """Δ. [day]"""
     hours_per_day: float

@@ -51,8 +51,14 @@ def slices_of(market: Market, days: int, seed: int, **options: Any) -> Slices:
     return Slices(slicer.finished(), 1 / 78, 6.5, [{"file": "simulated", "holds": "trades and quotes"}])
 
 
-def study(n: int = 50, days: int = 60, seed: int = 0) -> pd.DataFrame:
+def study(n: int = 50, days: int = 60, seed: int = 0, exponent: float = 1.0) -> pd.DataFrame:
     """Calibrate ``n`` markets.
+
+    Args:
+        n: how many.
+        days: of trades and quotes of each.
+        seed: of everything.
+        exponent: δ of all; where it is not 1, it is estimated too.
 
     Returns:
         One row per market and parameter: truth, estimate, error, low, high, covered; of what the data say, before any
@@ -61,7 +67,9 @@ def study(n: int = 50, days: int = 60, seed: int = 0) -> pd.DataFrame:
     require_count(n=n, days=days)
     rows = []
     for i, market in enumerate(markets(n, seed)):
-        found = of(slices_of(market, days, seed=seed + 1000 * (i + 1)))
+        market = replace(market, impact_exponent=exponent)
+        slices = slices_of(market, days, seed=seed + 1000 * (i + 1))
+        found = of(slices, exponent=1.0 if exponent == 1 else "fit")
         for name, estimate in found.estimates.items():
             truth = getattr(market, name)
             if name == "volatility":

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,8 +11,9 @@ import pytest
 from exec_env.calibration import errors, impact, liquidity, of, prices, simulate, truth
 from exec_env.calibration.calibrate import interval
 from exec_env.calibration.slicer import Slicer, walk
+from exec_env.calibration.slicing import Slices
 from exec_env.market import Market
-from exec_env.market_file import MarketFile
+from exec_env.market_file import MarketFile, Parameter
 
 DT = 1 / 78
 SECOND = 10**9
@@ -149,6 +151,65 @@ def test_what_is_identified_is_from_the_data_and_near_the_truth(calibrated: obje
         true = getattr(STRONG, name)
         assert abs(estimate.value - true) < 3.5 * estimate.error + 0.05 * abs(true), name
     assert found.reported["impact_exponent"]["value"] == pytest.approx(1.0, abs=0.1)
+
+
+@pytest.fixture(scope="module")
+def power() -> Slices:
+    return truth.slices_of(replace(STRONG, impact_exponent=0.6), 40, 1)
+
+
+def test_a_power_law_is_fitted_or_taken_as_given(power: Slices) -> None:
+    fitted, given, linear = (of(power, exponent=e).file for e in ("fit", 0.6, 1.0))
+    delta, eta = fitted.parameters["impact_exponent"], fitted.parameters["temporary_impact"]
+    assert delta.source == eta.source == "data"
+    assert delta.standard_error is not None
+    assert abs(delta.value - 0.6) < 3.5 * delta.standard_error < 0.1
+    for file in (fitted, given):
+        found = file.parameters["temporary_impact"]
+        assert found.standard_error is not None
+        assert abs(found.value - STRONG.temporary_impact) < 3.5 * found.standard_error < 0.5 * found.value
+        assert file.market().reference_participation == 0.1
+    assert given.parameters["impact_exponent"] == Parameter(0.6, "given", how=given.parameters["impact_exponent"].how)
+    assert eta.standard_error > given.parameters["temporary_impact"].standard_error  # it bears that of the exponent
+    assert linear.market().impact_exponent == 1.0
+    assert linear.reported["impact_exponent"]["value"] == delta.value
+
+
+def test_an_exponent_that_the_data_do_not_show_is_linear_and_the_file_says_so(power: Slices) -> None:
+    frame = power.frame.assign(
+        cost=power.frame["cost"] + 1e5 * np.random.default_rng(0).standard_normal(len(power.frame))
+    )
+    noisy = of(type(power)(frame, DT, 6.5, power.sources), exponent="fit").file.parameters["impact_exponent"]
+    assert (noisy.value, noisy.source) == (1.0, "prior")
+    assert noisy.seen is not None
+    assert "too weak in the data" in noisy.how
+    bare = of(type(power)(frame.drop(columns="cost"), DT, 6.5, power.sources), exponent="fit").file
+    assert bare.parameters["impact_exponent"].source == "prior"
+
+
+def test_the_slope_of_a_book_of_a_power_law_is_that_of_the_law_whatever_size_it_is_felt_at() -> None:
+    # Levels such that taking v shares costs 0.001 v^0.6 a share beyond the touch, all over.
+    taken = 100.0 * np.arange(1, 41)
+    cost = np.r_[0.0, np.diff(0.001 * taken**1.6)] / 100.0
+    price = cost - cost[0]
+    book = {f"{side}_size_{i + 1}": 100.0 for i in range(40) for side in ("bid", "ask")}
+    book |= {f"ask_price_{i + 1}": 100 + price[i] for i in range(40)}
+    book |= {f"bid_price_{i + 1}": 100 - price[i] for i in range(40)}
+    found = walk(pd.DataFrame([book] * 2))
+    volume, block = np.full(2, 10_000.0), np.arange(2)
+    slope = found["slope"] * np.exp(0.4 * found["walk_size"])
+    assert slope[0] == pytest.approx(0.001, rel=0.03)
+    eta = impact.temporary_by_walk(slope, found["walk_size"], volume, block, errors.Estimate(0.6, 0.0), 0.1)
+    assert eta.value * 1000.0 == pytest.approx(0.001 * 1000.0**0.6, rel=0.03)  # at the reference, of 1000 shares
+
+
+@pytest.mark.parametrize(
+    ("exponent", "message"),
+    [(3.0, "Market.impact_exponent = 3.0: must be in"), ("best", "exponent = 'best': must be a number or 'fit'")],
+)
+def test_an_exponent_that_cannot_be_is_refused(exponent: Any, message: str, power: Slices) -> None:
+    with pytest.raises(ValueError, match=message):
+        of(power, exponent=exponent)
 
 
 def test_weak_evidence_gives_way_to_the_prior_and_is_kept_beside_it() -> None:
