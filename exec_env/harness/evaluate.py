@@ -21,8 +21,8 @@ from exec_env.harness.agent import Agent, resolve_all, run_of
 from exec_env.harness.metrics import REFERENCE, summarise
 from exec_env.harness.storage import new_folder, read_yaml, write_yaml
 from exec_env.problem import Problem, make_problem
-from exec_env.recording import RecordedSource
 from exec_env.registry import get_spec
+from exec_env.replay import RecordedSource
 from exec_env.rollout import rollout
 from exec_env.tape import Tape
 from exec_env.validation import require_count
