@@ -123,6 +123,12 @@ def make_problem(
     return Problem(ours, order, source, mode, recording, ranges)
 
 
+def for_evaluation(options: dict[str, Any]) -> dict[str, Any]:
+    """Options of ``make_problem``, of the evaluation part where the tape is split and no part is named."""
+    split = options.get("tape_split") is not None and options.get("tape_part") is None
+    return options | ({"tape_part": "evaluation"} if split else {})
+
+
 def _divided(recording: Recording, share: float | None, part: Part | None, purge: int | None) -> Recording:
     """The recording cut as the options say; as it comes where they say nothing."""
     if share is not None:

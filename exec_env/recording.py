@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -317,6 +317,19 @@ class Recording:
         none = Normals(*np.zeros((6, 1, order.n_steps)))
         return Tape(stress_recorded(market, order, slices, normals or none), self.mid[starts], starts)
 
+    def described(self) -> dict[str, Any]:
+        """Which rows are played and how, in plain values, to tell recordings apart; rows are counted from 0."""
+        begin, end = self.rows
+        return {
+            "name": self.name,
+            "sha256": self.sha256,
+            "prices_sha256": self.prices_sha256,
+            "rows": [begin, end],
+            "times": [str(self.time[begin]), str(self.time[end - 1])],
+            "averages_of_rows": self._known.stop or len(self.mid),
+            "fills": self.fills,
+        }
+
     def describe(self, market: Market, base: Market | None = None) -> str:
         """How each number was used, in lines for a person to read; ``base`` is what impact was scaled from."""
         lines = [f"{self.name}: {len(self.mid)} slices from {self.time[0]} to {self.time[-1]}"]
@@ -327,7 +340,9 @@ class Recording:
         if self.split is not None:
             lines += [f"  {line}" for line in self._periods()]
         if self.levels is not None:
-            used = {"book": "walked by every trade", "impact": "not used: fills = 'impact'"}[self.fills]
+            used = {"book": "walked by every trade; η is what schedules go by", "impact": "not used: fills = 'impact'"}[
+                self.fills
+            ]
             lines.append(f"  {self.levels.bid_price.shape[1]} levels of the book on each side: {used}")
         minutes = self.slice_length * self.hours_per_day * 60
         own = self.market(base)
