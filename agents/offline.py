@@ -165,9 +165,8 @@ class OfflineLearner:
         here = conditions(env.problem, env.reward)
         for name, what in (("randomise", "what the market of each path is drawn from"), ("tape", "the tape")):
             ours, theirs = self.dataset.provenance[name], here[name]
-            if name == "tape" and ours and theirs and ours["sha256"] == theirs["sha256"]:
-                continue  # the same slices, whatever the file's name
-            if ours != theirs:
+            # The same slices are the same tape, whatever the file's name.
+            if (ours and ours | {"name": ""}) != (theirs and theirs | {"name": ""}):
                 raise ValueError(f"{where}: {what} is {ours or 'none'}, but the environment's is {theirs or 'none'}")
         if not env.mode.is_discrete and env.mode != FRACTION:
             raise ValueError(f"{where}: action 'fraction', but the environment's is {env.mode.name!r}")

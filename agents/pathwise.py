@@ -22,7 +22,9 @@ from exec_env.actions import ActionMode
 from exec_env.harness.agent import Setup
 from exec_env.harness.weights import Head, load_weights, save_weights, weights_must_fit
 from exec_env.observation import Observation
+from exec_env.problem import Problem
 from exec_env.reward import Reward
+from exec_env.tape import Tape
 from exec_env.torch_market import Costs, TorchMarket, torch_device
 from exec_env.validation import Bounds, Count, NonNegative, Positive, check_fields
 
@@ -152,12 +154,9 @@ class Pathwise:
         """Refuse an environment that it cannot learn in.
 
         Raises:
-            ValueError: for a recorded market, which has no endless supply of paths; for a reward of one's own, which
-                would have no effect.
+            ValueError: for a reward of one's own, which would have no effect.
         """
         inner: Any = env.unwrapped
-        if inner.problem.recording is not None:
-            raise ValueError("pathwise draws fresh paths from the market's equations; a recorded tape has none")
         for name, value in vars(inner.reward).items():
             if value != getattr(Reward, name):
                 raise ValueError(
@@ -180,12 +179,12 @@ class Pathwise:
         self.check_env(env)
         c, problem = self.config, env.unwrapped.problem  # type: ignore[attr-defined]
         market = TorchMarket(problem.market, problem.order, str(self.device), ranges=problem.ranges)
-        generator = market.generator(seed)
+        draw = self._paths(market, problem, seed)
         per_batch = c.paths * problem.order.n_steps
         self._due += steps
         losses: list[torch.Tensor] = []
         while self.steps < self._due:
-            losses.append(self.update(market, generator))
+            losses.append(self.update(market, draw()))
             self.steps += per_batch
             report(per_batch, {})
         if losses:
@@ -197,12 +196,20 @@ class Pathwise:
                 )
             report(0, {"loss": loss})
 
-    def update(self, market: TorchMarket, generator: torch.Generator) -> torch.Tensor:
+    def _paths(self, market: TorchMarket, problem: Problem, seed: int) -> Callable[[], Tape]:
+        """Draws the paths of a gradient step: from the market's equations, or at random starts of the recording."""
+        if problem.recording is None:
+            generator = market.generator(seed)
+            return lambda: market.simulate(self.config.paths, generator)
+        rng = np.random.default_rng(seed)
+        return lambda: market.load(problem.source.sample([rng], self.config.paths))
+
+    def update(self, market: TorchMarket, paths: Tape) -> torch.Tensor:
         """One gradient step on fresh paths; returns the loss. Shape: []."""
         c = self.config
         for group in self.optimiser.param_groups:
             group["lr"] = half_cosine(c.learning_rate)(1 - min(self.steps / self.total_steps, 1.0))
-        loss = pathwise_loss(market.costs(self.policy, market.simulate(c.paths, generator), _FRACTION), c)
+        loss = pathwise_loss(market.costs(self.policy, paths, _FRACTION), c)
         self.optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.policy.parameters(), c.max_gradient_norm)

@@ -195,15 +195,15 @@ class _Batches:
         """Slices by their places among all records."""
         # Copied, because every use of columns that do not lie side by side would take twice the time.
         columns = iter(self.records.reshape(-1, self.records.shape[-1]).take(index, axis=0).T.copy())
-        return Slice(*(next(columns) if c is None else c for c in self.constants))
+        return Slice.of(next(columns) if c is None else c for c in self.constants)
 
     def _make(self, which: np.ndarray, halves: np.ndarray) -> None:
         tape = self.source.sample([self.rngs[i] for i in which.tolist()], _BATCH)
         if not self.constants:
-            self.constants = [None if any(c.strides) else float(c.flat[0]) for c in tape.slices]
+            self.constants = [None if any(c.strides) else float(c.flat[0]) for c in tape.slices.columns]
             n_random = self.constants.count(None)
             self.records = np.empty((*self.records.shape[:-1], n_random))
-        random = [c for c, constant in zip(tape.slices, self.constants, strict=True) if constant is None]
+        random = [c for c, constant in zip(tape.slices.columns, self.constants, strict=True) if constant is None]
         for i, column in enumerate(random):
             self.records[..., i][which, halves] = column.reshape(-1, _BATCH, self.n_steps)
         self.prices[which, halves] = tape.arrival_price.reshape(-1, _BATCH)

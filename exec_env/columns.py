@@ -2,11 +2,13 @@
 
 import ast
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import pandas as pd
 
+LEVEL = ("bid_price_#", "bid_size_#", "ask_price_#", "ask_size_#")
+"""Columns of each level of a book; # is its number, from 0 or 1."""
 _OPERATORS: dict[type, Callable[..., Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -77,3 +79,35 @@ def names(text: str) -> set[str]:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return {text}
     return {text} | {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+
+
+def needed(text: str, header: Collection[str]) -> set[str]:
+    """The columns that ``text`` takes from a file: itself where the file has it, else the names in it."""
+    return {text} if text in header else (names(text) - {text}) or {text}
+
+
+def levels(header: Collection[str], given: Mapping[str, str]) -> list[int]:
+    """Numbers of the levels of the book that a file has, one after the other.
+
+    Args:
+        header: the file's columns.
+        given: where it has other names: our name, with # -> its column or arithmetic, with #.
+
+    >>> levels(["p0", "p1", "p2", "p4"], dict.fromkeys(LEVEL, "p#"))
+    [0, 1, 2]
+    """
+    found = [
+        i
+        for i in range(200)
+        if all(needed(given.get(name, name).replace("#", str(i)), header) <= set(header) for name in LEVEL)
+    ]
+    return [i for i in found if i - found[0] == found.index(i)]
+
+
+def at_levels(numbers: list[int], given: Mapping[str, str]) -> dict[str, str]:
+    """Columns of the book: our names, levels counted from 1 -> the column or arithmetic that each is read from."""
+    return {
+        name.replace("#", str(ours)): given.get(name, name).replace("#", str(theirs))
+        for ours, theirs in enumerate(numbers, 1)
+        for name in LEVEL
+    }

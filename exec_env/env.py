@@ -12,7 +12,7 @@ from exec_env.execution import Slice, bps, opening, terms, trade
 from exec_env.info import episode_info, step_info
 from exec_env.observation import Observer
 from exec_env.problem import make_problem
-from exec_env.recording import RecordedSource
+from exec_env.replay import RecordedSource
 from exec_env.reward import Reward
 from exec_env.tape import Tape
 from exec_env.validation import unknown
@@ -107,7 +107,7 @@ class ExecutionEnv(gym.Env[np.ndarray, Any]):
         columns, seen, self._arrival_price = self._next_path(options or {})
         # One path at a time: Python's garbage collector would go through the slices of all paths again and again.
         # They are slices without names, which take a third of the time to make and to unpack.
-        self._slices = list(zip(*columns, strict=True))
+        self._slices = list(columns.each())
         self._volumes = columns.volume
         self._observations = seen.copy()  # handed out row by row
         self._to_bps = bps(self.order.shares * self._arrival_price)
@@ -174,10 +174,10 @@ class ExecutionEnv(gym.Env[np.ndarray, Any]):
         """The paths of a tape as columns of plain floats, which step ten times faster than NumPy scalars."""
         n_steps = self.order.n_steps
         # After the last slice it is shown again: there is nothing left to decide.
-        shown = Slice(*(column[:, [*range(n_steps), -1]] for column in tape.slices))
+        shown = tape.slices._replace(levels=()).map(lambda column: column[:, [*range(n_steps), -1]])
         left = np.arange(n_steps, -1.0, -1.0)
         seen = np.broadcast_arrays(*self._observe(opening(1.0), self._observe.market(shown), left))
-        slices = map(Slice._make, zip(*map(_floats, tape.slices), strict=True))
+        slices = map(Slice.of, zip(*map(_floats, tape.slices.columns), strict=True))
         return list(zip(slices, np.stack(seen, -1, dtype=np.float32), tape.arrival_price.tolist(), strict=True))
 
 

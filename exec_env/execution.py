@@ -5,6 +5,8 @@ are positive when they hurt, and a buy is the same as a sell. Floats, NumPy arra
 through the same code; shapes are whatever the arguments broadcast to.
 """
 
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,6 +30,30 @@ class Slice(NamedTuple):
     price_shock: Any  # [$]               martingale part of the price move, in the order's favour; not seen
     slippage: Any  # [$]                  extra cost of each share filled; not seen
     exponent: Any = 1.0  # [-]            δ
+    levels: Any = ()  # of the book's side that is hit, from the touch on: pairs of size [shares] and distance from the
+    # touch [$]; where there are any they are walked, and ``temporary`` is not used; not seen
+
+    @property
+    def columns(self) -> tuple[Any, ...]:
+        """All entries side by side, size and distance of each level last."""
+        return (*self[:-1], *itertools.chain.from_iterable(self.levels))
+
+    @classmethod
+    def of(cls, columns: Iterable[Any]) -> "Slice":
+        """The slice of these ``columns``."""
+        columns = tuple(columns)
+        first = len(cls._fields) - 1
+        return cls._make((*columns[:first], tuple(zip(columns[first::2], columns[first + 1 :: 2], strict=True))))
+
+    def map(self, change: Callable[[Any], Any]) -> "Slice":
+        """The same with each column changed."""
+        return Slice.of(map(change, self.columns))
+
+    def each(self) -> Iterator[tuple[Any, ...]]:
+        """Slice by slice, as plain tuples, where columns are lists of one entry per slice."""
+        *columns, levels = self
+        books = zip(*(zip(*level, strict=True) for level in levels), strict=True) if levels else itertools.repeat(())
+        return zip(*columns, books, strict=bool(levels))
 
 
 class Terms(NamedTuple):
@@ -118,12 +144,32 @@ def temporary_cost(slope: Any, v: Any, exponent: Any) -> Any:
     return slope * v ** (1.0 + exponent)
 
 
+def walking_cost(levels: Any, v: Any) -> Any:
+    """What walking the book costs beyond the touch: each level's distance on the shares taken there. [$]
+
+    Beyond the last level the book goes on with its average slope, the last distance over all shares before it, so that
+    the cost is convex all along.
+
+    Args:
+        levels: pairs of size [shares] and distance from the touch [$], distances not falling; some size above zero.
+        v: shares taken, not negative.
+    """
+    smaller = namespace(v).minimum
+    left, cost, depth, distance = v, 0.0, 0.0, 0.0
+    for size, distance in levels:
+        taken = smaller(left, size)
+        cost = cost + distance * taken
+        left = left - taken
+        depth = depth + size
+    return cost + distance * left * (1.0 + 0.5 * left / depth)
+
+
 def trade(book: Book, now: Slice, asked: Any, terms: Terms, last: Any) -> tuple[Book, Fill]:
     """Trade one slice.
 
     With v the shares traded, x' = x − v what is still held, the costs of a slice are
         spread h v + temporary (η/Δ) impact v² + transient I v + permanent γ v x' − x' · (price shock + drift)
-    where δ = 1; for other exponents of impact see ``temporary_cost``.
+    where δ = 1; for other exponents of impact see ``temporary_cost``, for a recorded book ``walking_cost``;
     and the risk charge is λ variance x'². After the last slice what is left, b, is sold at once and uncapped, at
     ``terminal_penalty`` times the temporary impact, on top of the push of the last trade (I + κ v, and γ v).
     Then I' = decay (I + κ v), and the price moves by shock + drift − γ v.
@@ -142,7 +188,7 @@ def trade(book: Book, now: Slice, asked: Any, terms: Terms, last: Any) -> tuple[
     """
     xp = namespace(book.remaining)
     remaining, pushed, move, _ = book
-    _, half_spread, volume, variance, expected_move, slope, gamma, decay, shock, slippage_per_share, exponent = now
+    _, half_spread, volume, variance, expected_move, slope, gamma, decay, shock, slippage_each, exponent, levels = now
     kappa, risk_aversion, max_participation, terminal_penalty = terms
     if max_participation is None:
         limit, beyond_cap = remaining, 0.0 * remaining
@@ -156,8 +202,8 @@ def trade(book: Book, now: Slice, asked: Any, terms: Terms, last: Any) -> tuple[
     # components.
     pushed_on = pushed + kappa * v
     permanent_push = gamma * v
-    touch = move - half_spread - pushed - slippage_per_share
-    temporary = temporary_cost(slope, v, exponent)
+    touch = move - half_spread - pushed - slippage_each
+    temporary = walking_cost(levels, v) if levels else temporary_cost(slope, v, exponent)
     shortfall = temporary - v * touch
     transient = pushed * v
     if last is False:
@@ -165,15 +211,16 @@ def trade(book: Book, now: Slice, asked: Any, terms: Terms, last: Any) -> tuple[
     else:
         block = left * last
         shares, held = v + block, left - block
-        block_temporary = terminal_penalty * temporary_cost(slope, block, exponent)
-        block_touch = move - permanent_push - half_spread - pushed_on - slippage_per_share
+        block_temporary = walking_cost(levels, block) if levels else temporary_cost(slope, block, exponent)
+        block_temporary = terminal_penalty * block_temporary
+        block_touch = move - permanent_push - half_spread - pushed_on - slippage_each
         shortfall = shortfall + block_temporary - block * block_touch
         temporary = temporary + block_temporary
         transient = transient + pushed_on * block
 
     spread = half_spread * shares
     permanent = permanent_push * left
-    slippage = slippage_per_share * shares
+    slippage = slippage_each * shares
     risk = risk_aversion * variance * held * held
     drift = -expected_move * held
     price = drift - held * shock

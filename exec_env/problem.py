@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from exec_env.actions import ActionMode, get_action_mode
 from exec_env.market import Market
@@ -11,7 +11,9 @@ from exec_env.market_file import MarketFile
 from exec_env.order import Order
 from exec_env.presets import get_preset, with_overrides
 from exec_env.randomise import RandomisedRecording, RandomisedSimulator, Ranges
-from exec_env.recording import GIVEN, RecordedSource, Recording
+from exec_env.recording import GIVEN, Fills, Recording
+from exec_env.replay import RecordedSource
+from exec_env.split import Part, Split, check_part
 from exec_env.tape import Simulator, Source
 
 _IMPACTS = (
@@ -42,6 +44,10 @@ def make_problem(
     levels: Any = None,
     randomise: str | Sequence[str] | None = None,
     market: str | Path | MarketFile | None = None,
+    tape_split: float | None = None,
+    tape_part: Part | None = None,
+    tape_purge: int | None = None,
+    fills: Fills | None = None,
     **overrides: Any,
 ) -> Problem:
     """Build a problem from a preset and any fields of Market and Order.
@@ -52,6 +58,11 @@ def make_problem(
     With a ``tape`` (a Recording, or a CSV file; for a file, ``tape_columns`` and ``hours_per_day`` as in
     ``Recording.from_csv``), averages and slice length are the tape's. With both, the tape
     gives the paths and the file how the price answers to us.
+
+    ``tape_split`` is the part of the tape's rows that is for training. Episodes are of the ``tape_part``, "training"
+    (the default) or "evaluation", the later rows but for a purge of ``tape_purge`` rows (as many as an episode has)
+    between the two. All averages are of the training rows in both. With ``fills = "book"`` trades walk the recorded
+    levels of the book, instead of paying the market's temporary impact.
 
     With ``randomise``, every path plays a market of its own, drawn from ranges around that one: "stress", "parameters",
     or NAME=LOW:HIGH for a field of Market; see ``exec_env.randomise.Ranges``.
@@ -68,6 +79,9 @@ def make_problem(
             raise ValueError(f"tape = {tape!r}: must be a Recording or the path of a CSV file")
         reading = {} if hours_per_day is None else {"hours_per_day": hours_per_day}
         recording = tape if isinstance(tape, Recording) else Recording.from_csv(tape, tape_columns, **reading)
+        recording = _divided(recording, tape_split, tape_part, tape_purge)
+        if fills is not None:
+            recording = replace(recording, fills=fills)
         found = recording.market(base)
         if market is not None:  # known, so that nothing is scaled
             known = {name: getattr(base, name) for name in _IMPACTS}
@@ -85,6 +99,11 @@ def make_problem(
     elif tape_columns or hours_per_day is not None:
         given = f"tape_columns = {tape_columns!r}" if tape_columns else f"hours_per_day = {hours_per_day!r}"
         raise ValueError(f"{given}: there is no tape")
+    else:
+        only = {"tape_split": tape_split, "tape_part": tape_part, "tape_purge": tape_purge, "fills": fills}
+        for name, value in only.items():
+            if value is not None:
+                raise ValueError(f"{name} = {value!r}: there is no tape")
     ours, order = with_overrides(base, order, overrides)
     ours.shock_probability(order.slice_length)
     ranges: Ranges | None = None
@@ -94,8 +113,9 @@ def make_problem(
             ranges = Ranges.parse(randomise, ours)
             source = RandomisedSimulator(ours, order, ranges)
     else:
-        recording.check(order)
-        recording.starts(order)
+        if recording.split is not None and tape_purge is None and tape_split is not None:
+            recording = replace(recording, split=recording.split.purged(order.n_steps))
+        _require_episodes(recording, order)
         source = RecordedSource(recording, ours, order)
         if randomise is not None:
             ranges = Ranges.parse(randomise, ours, recorded=True)
@@ -107,6 +127,39 @@ def make_problem(
     mode = get_action_mode(action or "pace", levels)
     mode.space(order)
     return Problem(ours, order, source, mode, recording, ranges)
+
+
+def for_evaluation(options: dict[str, Any]) -> dict[str, Any]:
+    """Options of ``make_problem``, of the evaluation part where the tape is split and no part is named."""
+    split = options.get("tape_split") is not None and options.get("tape_part") is None
+    return options | ({"tape_part": "evaluation"} if split else {})
+
+
+def _divided(recording: Recording, share: float | None, part: Part | None, purge: int | None) -> Recording:
+    """The recording cut as the options say; as it comes where they say nothing."""
+    if share is not None:
+        recording = replace(recording, split=Split.at(share, len(recording.mid)).purged(purge or 0))
+    elif purge is not None or (part is not None and recording.split is None):
+        given = f"tape_purge = {purge!r}" if purge is not None else f"tape_part = {part!r}"
+        raise ValueError(f"{given}: there is no tape_split")
+    if part is None:
+        return recording
+    check_part(part)
+    return replace(recording, part=part)
+
+
+def _require_episodes(recording: Recording, order: Order) -> None:
+    """Refuse an order too large for the tape, or without an episode in it or in each of its parts."""
+    recording.check(order)
+    split = recording.split
+    for part in get_args(Part) if split else (recording.part,):
+        try:
+            replace(recording, part=part).starts(order)
+        except ValueError as error:
+            if split is None:
+                raise
+            cut = f"{split.training} of {split.length} rows are for training, and the purge takes {split.purge}"
+            raise ValueError(f"{error}; {cut}") from None
 
 
 def _from_file(market: str | Path | MarketFile, base: Market, order: Order) -> tuple[Market, Order]:

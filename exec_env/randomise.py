@@ -18,7 +18,8 @@ import numpy as np
 from exec_env.arrays import namespace
 from exec_env.market import Market
 from exec_env.order import Order
-from exec_env.recording import GIVEN, RecordedSource
+from exec_env.recording import GIVEN
+from exec_env.replay import RecordedSource
 from exec_env.stress import REGIMES, Regime, StressName
 from exec_env.tape import Normals, Simulator, Tape
 from exec_env.validation import unknown

@@ -4,19 +4,21 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 
-from exec_env.columns import evaluate
+from exec_env.columns import LEVEL
 from exec_env.execution import Slice
+from exec_env.levels import Levels
 from exec_env.market import BPS, Market
 from exec_env.order import Order
-from exec_env.tape import Normals, Source, Tape, stress_recorded
-from exec_env.validation import unknown
+from exec_env.slices import OPTIONAL, REQUIRED, read
+from exec_env.split import Part, Split
+from exec_env.tape import Normals, Tape, stress_recorded
 
-REQUIRED = ("time", "mid", "spread", "volume")
-OPTIONAL = ("depth",)
+Fills = Literal["impact", "book"]
 
 _ANSWER = {
     *("temporary_impact", "impact_exponent", "reference_participation"),
@@ -63,6 +65,14 @@ class Recording:
     name: str = "recording"
     columns: dict[str, str] = field(default_factory=dict)
     """Where each number came from: our name -> column or expression."""
+    levels: Levels | None = None
+    """The book at the start of the slice."""
+    fills: Fills = "impact"
+    """What a trade costs beyond the touch: by the market's temporary impact, or by walking the recorded book."""
+    split: Split | None = None
+    """Rows for training and for evaluation; None: all are for both."""
+    part: Part = "training"
+    """Which of them episodes are of, where there is a split."""
 
     def __post_init__(self) -> None:
         for name in ("mid", "spread", "volume", "depth"):
@@ -79,6 +89,13 @@ class Recording:
             raise ValueError(f"{self.name}: {len(self.time)} rows; a recorded market needs at least two")
         if not isinstance(self.hours_per_day, int | float) or not 0 < self.hours_per_day <= 24:
             raise ValueError(f"{self.name}: hours_per_day = {self.hours_per_day!r}: must be in (0, 24]")
+        if self.fills not in get_args(Fills):
+            raise ValueError(f"fills = {self.fills!r}: must be 'impact' or 'book'")
+        if self.fills == "book" and self.levels is None:
+            raise ValueError(
+                f"{self.name}: fills = 'book': needs the levels of the book, columns {', '.join(LEVEL)} with # from 0 "
+                "or 1, or tape columns for these four"
+            )
         self._refuse(np.asarray(self.time.isna()), "time", "is not a time")
         steps = np.diff(self.time.to_numpy()) / np.timedelta64(1, "s")
         self._refuse(np.r_[False, steps == 0], "time", "is the same time as the row before")
@@ -90,6 +107,18 @@ class Recording:
             self._refuse(~np.isfinite(column), name, "is not a finite number")
             positive = name in ("mid", "depth")
             self._refuse(column <= 0 if positive else column < 0, name, f"must be {'>' if positive else '>='} 0")
+        if self.levels is not None:
+            self._check_levels(self.levels)
+
+    def _check_levels(self, levels: Levels) -> None:
+        if len(levels.bid_price) != len(self.time):
+            raise ValueError(f"{self.name}: levels must have {len(self.time)} rows, as many as 'time'")
+        for name, best, away in (("bid", levels.bid_price[:, 0], -1.0), ("ask", levels.ask_price[:, 0], 1.0)):
+            across = np.flatnonzero(away * (best - self.mid) < 0)
+            if across.size:
+                row = across[0]
+                where = f"column '{name}_price_1', row {row + 1}: {best[row]} is on the other side of 'mid'"
+                raise ValueError(f"{self.name}: {where}, {self.mid[row]}")
 
     def _refuse(self, bad: np.ndarray, column: str, why: str) -> None:
         rows = np.flatnonzero(bad)
@@ -106,42 +135,20 @@ class Recording:
         hours_per_day: float = 6.5,
         name: str = "recording",
     ) -> "Recording":
-        """Read slices from a frame with columns time, mid, spread, volume and, if known, depth.
+        """Read slices from a frame with columns time, mid, spread, volume and, if known, depth and levels of the book.
 
         Args:
             frame: one row a slice.
             columns: where the file has other names: our name -> its column, or an arithmetic expression of its
-                columns, such as ``{"volume": "(buys + sells) / midpoint"}``.
+                columns, such as ``{"volume": "(buys + sells) / midpoint"}``. Of levels, # is the number:
+                ``{"bid_price_#": "midpoint * (1 + bids_distance_#)"}``.
             hours_per_day: length of a trading day. [hour]
             name: what error messages call the data.
 
         Raises:
             ValueError: for a column that is missing, or data that cannot be right (see the class).
         """
-        columns = dict(columns or {})
-        for ours in columns:
-            if ours not in REQUIRED + OPTIONAL:
-                raise ValueError(f"{name}: {unknown('tape column', ours, REQUIRED + OPTIONAL)}")
-        for ours in REQUIRED + OPTIONAL:
-            if ours in REQUIRED or ours in frame:
-                columns.setdefault(ours, ours)
-        values: dict[str, pd.Series] = {}
-        for ours, text in columns.items():
-            values[ours] = evaluate(frame, ours, text, name, f"{', '.join(REQUIRED)} and, if known, depth")
-        if pd.api.types.is_numeric_dtype(values["time"]):
-            raise ValueError(f"{name}: column 'time' holds plain numbers, whose unit is unknown; it must hold times")
-        try:
-            time = pd.DatetimeIndex(pd.to_datetime(values.pop("time"), utc=True, format="mixed", errors="coerce"))
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{name}: column 'time': {error}") from None
-        numbers = {}
-        for ours, column in values.items():
-            numbers[ours] = pd.to_numeric(column, errors="coerce").to_numpy(np.float64)
-            words = np.flatnonzero(np.isnan(numbers[ours]) & column.notna().to_numpy())
-            if words.size:
-                row = words[0]
-                raise ValueError(f"{name}: column {ours!r}, row {row + 1}: {column.iloc[row]!r} is not a number")
-        return cls(time=time, hours_per_day=hours_per_day, name=name, columns=columns, **numbers)
+        return cls(hours_per_day=hours_per_day, name=name, **read(frame, columns or {}, name))
 
     @classmethod
     def from_csv(
@@ -169,31 +176,55 @@ class Recording:
     @cached_property
     def sha256(self) -> str:
         """Checksum of the slices: whatever file they came from, and whatever its columns were called."""
-        digest = sha256(np.ascontiguousarray(self.time.to_numpy("datetime64[ns]").view(np.int64)).data)
+        digest = sha256(self._stamps)
         for column in (self.mid, self.spread, self.volume, self.depth):
             digest.update(b"none" if column is None else np.ascontiguousarray(column).data)
+        for column in () if self.levels is None else vars(self.levels).values():
+            digest.update(np.ascontiguousarray(column).data)
         digest.update(repr(float(self.hours_per_day)).encode())
         return digest.hexdigest()
 
+    @cached_property
+    def prices_sha256(self) -> str:
+        """Checksum of times and mid prices alone: the same market at the same time, whatever else was taken of it."""
+        digest = sha256(self._stamps)
+        digest.update(np.ascontiguousarray(self.mid).data)
+        return digest.hexdigest()
+
+    @property
+    def _stamps(self) -> bytes:
+        return self.time.to_numpy("datetime64[ns]").view(np.int64).tobytes()
+
+    @property
+    def rows(self) -> tuple[int, int]:
+        """The first row that episodes are of, and the first after them."""
+        return (0, len(self.mid)) if self.split is None else self.split.rows(self.part)
+
+    @property
+    def _known(self) -> slice:
+        """Rows that averages are taken from: those for training."""
+        return slice(None if self.split is None else self.split.training)
+
     def market(self, base: Market | None = None) -> Market:
-        """The market whose averages are those of the recording.
+        """The market whose averages are those of the recording, or of its training rows where it is split.
 
         Slices do not show how the price answers to us. Impact comes from ``base``, scaled so that the same
         participation costs the same part of a day's volatility: η, γ, κ ∝ σ S0 / V (Almgren et al. 2005).
         """
-        base = base or Market()
-        returns = np.diff(np.log(self.mid))[~self._gap]
-        volatility = float(np.std(returns)) / self.slice_length**0.5
-        daily_volume = float(self.volume.mean()) / self.slice_length
-        price = float(self.mid.mean())
+        base, known = base or Market(), self._known
+        mid, spread = self.mid[known], self.spread[known]
+        returns = np.diff(np.log(mid))[~self._gap[: len(mid) - 1]]
+        volatility = float(np.std(returns)) / self.slice_length**0.5 if returns.size else 0.0
+        daily_volume = float(self.volume[known].mean()) / self.slice_length
+        price = float(mid.mean())
         if daily_volume == 0:
             raise ValueError(f"{self.name}: column 'volume' is zero throughout")
         if not volatility > 0:
             raise ValueError(f"{self.name}: column 'mid' is the same throughout, so that impact has no scale")
         return replace(
             base.rescaled(price, volatility, daily_volume),
-            half_spread=float((self.spread / self.mid).mean()) / 2 / BPS,
-            liquidity_volatility=0.0 if self.depth is None else float(np.log(self.depth).std()),
+            half_spread=float((spread / mid).mean()) / 2 / BPS,
+            liquidity_volatility=0.0 if self.depth is None else float(np.log(self.depth[known]).std()),
         )
 
     @cached_property
@@ -208,19 +239,17 @@ class Recording:
         Raises:
             ValueError: when there is none.
         """
-        gaps = np.r_[0, np.cumsum(self._gap)]
-        first = np.arange(len(self.mid) - order.n_steps + 1)
+        gaps, (begin, end) = np.r_[0, np.cumsum(self._gap)], self.rows
+        first = np.arange(begin, max(begin, end - order.n_steps + 1))
         possible = first[gaps[first + order.n_steps - 1] == gaps[first]]
         if possible.size == 0:
+            longest = int(np.bincount(gaps[begin:end]).max()) if end > begin else 0
+            which = "" if self.split is None else f"{self.part} "
             raise ValueError(
-                f"{self.name}: no {order.n_steps} rows without a gap among its {len(self.mid)} rows; "
-                f"n_steps must be at most {self._longest()}"
+                f"{self.name}: no {order.n_steps} rows without a gap among its {end - begin} {which}rows; "
+                f"n_steps must be at most {longest}"
             )
         return possible
-
-    def _longest(self) -> int:
-        edges = np.flatnonzero(np.r_[True, self._gap, True])
-        return int(np.diff(edges).max())
 
     def check(self, order: Order) -> None:
         """Refuse an order that this market cannot fill within the cap.
@@ -233,7 +262,7 @@ class Recording:
                 f"Order.slice_length = {order.slice_length:g} day: the slices of {self.name} have {self.slice_length:g}"
             )
         if order.max_participation is not None:
-            most = order.max_participation * float(self.volume.mean()) * order.n_steps
+            most = order.max_participation * float(self.volume[self._known].mean()) * order.n_steps
             if order.shares > most:
                 raise ValueError(
                     f"Order.shares = {order.shares:g}: {order.n_steps} slices of {self.name} let through about "
@@ -257,19 +286,25 @@ class Recording:
             raise ValueError(f"{self.name}: start = {starts.flat[0]!r}: must be a row, a whole number from 0")
         outside = starts[~np.isin(starts, self.starts(order))]
         if outside.size:
+            of = (
+                f"{len(self.mid)} rows"
+                if self.split is None
+                else f"the {self.part} rows {self.rows[0]} to {self.rows[1] - 1}"
+            )
             raise ValueError(
-                f"{self.name}: rows from {outside[0]} on do not begin {order.n_steps} slices of {len(self.mid)} rows "
-                "without a gap"
+                f"{self.name}: rows from {outside[0]} on do not begin {order.n_steps} slices of {of} without a gap"
             )
         rows = starts[:, None] + np.arange(order.n_steps)
         moves = order.sign * np.diff(self.mid, append=self.mid[-1])
         if self.depth is None:
             liquidity, impact = np.zeros(len(self.mid)), np.ones(len(self.mid))
         else:
-            liquidity = np.log(self.depth) - np.log(self.depth).mean()
-            impact = np.exp(-liquidity) / np.exp(-liquidity).mean()
+            known = self._known
+            liquidity = np.log(self.depth) - np.log(self.depth[known]).mean()
+            impact = np.exp(-liquidity) / np.exp(-liquidity[known]).mean()
         n = rows.shape
         dt = order.slice_length
+        book = [column.T for column in self.levels.hit(order.sign)] if self.levels and self.fills == "book" else []
         slices = Slice(
             log_liquidity=liquidity[rows],
             half_spread=self.spread[rows] / 2,
@@ -282,9 +317,23 @@ class Recording:
             price_shock=moves[rows],
             slippage=np.zeros(n),
             exponent=np.broadcast_to(market.impact_exponent, n),
+            levels=tuple((size[rows], distance[rows]) for size, distance in zip(*book, strict=True)) if book else (),
         )
         none = Normals(*np.zeros((6, 1, order.n_steps)))
-        return Tape(stress_recorded(market, order, slices, normals or none), self.mid[rows[:, 0]])
+        return Tape(stress_recorded(market, order, slices, normals or none), self.mid[starts], starts)
+
+    def described(self) -> dict[str, Any]:
+        """Which rows are played and how, in plain values, to tell recordings apart; rows are counted from 0."""
+        begin, end = self.rows
+        return {
+            "name": self.name,
+            "sha256": self.sha256,
+            "prices_sha256": self.prices_sha256,
+            "rows": [begin, end],
+            "times": [str(self.time[begin]), str(self.time[end - 1])],
+            "averages_of_rows": self._known.stop or len(self.mid),
+            "fills": self.fills,
+        }
 
     def describe(self, market: Market, base: Market | None = None) -> str:
         """How each number was used, in lines for a person to read; ``base`` is what impact was scaled from."""
@@ -293,6 +342,13 @@ class Recording:
             source = self.columns.get(ours, ours) if getattr(self, ours) is not None else "(none)"
             use = _USES[ours] if source != "(none)" else "liquidity taken as constant"
             lines.append(f"  {ours:7} = {source}: {use}")
+        if self.split is not None:
+            lines += [f"  {line}" for line in self._periods()]
+        if self.levels is not None:
+            used = {"book": "walked by every trade; η is what schedules go by", "impact": "not used: fills = 'impact'"}[
+                self.fills
+            ]
+            lines.append(f"  {self.levels.bid_price.shape[1]} levels of the book on each side: {used}")
         minutes = self.slice_length * self.hours_per_day * 60
         own = self.market(base)
 
@@ -312,47 +368,17 @@ class Recording:
         ]
         return "\n".join(lines)
 
-
-@dataclass(frozen=True)
-class RecordedSource(Source):
-    """Episodes of a recording for an environment: each begins at a random row."""
-
-    recording: Recording
-    market: Market
-    order: Order
-
-    def sample(self, rngs: "list[np.random.Generator]", n_paths: int = 1) -> Tape:  # type: ignore[override]
-        """``n_paths`` random starts from each generator."""
-        possible = self.recording.starts(self.order)
-        if not self._draws:
-            drawn = np.concatenate([possible[rng.integers(possible.size, size=n_paths)] for rng in rngs])
-            return self.recording.tape(self.market, self.order, drawn)
-        # Path by path, so that path e never depends on how many are drawn at once.
-        which, z = zip(
-            *((rng.integers(possible.size), self._draw(rng)) for rng in rngs for _ in range(n_paths)), strict=True
-        )
-        return self._tape(possible[list(which)], np.array(z))
-
-    def at(self, starts: np.ndarray, rng: np.random.Generator) -> Tape:
-        """Episodes that begin at the given rows; what is random about the stress is drawn from ``rng``."""
-        if not self._draws:
-            return self.recording.tape(self.market, self.order, starts)
-        return self._tape(starts, np.array([self._draw(rng) for _ in starts]))
-
-    @property
-    def _draws(self) -> bool:
-        """Whether a path takes more than the row that it begins at."""
-        return bool(self._random)
-
-    @property
-    def _random(self) -> list[str]:
-        """Factors of the stress that are drawn."""
-        return [name for name in Normals.used(self.market) if name in ("shock", "onset", "regime")]
-
-    def _draw(self, rng: np.random.Generator) -> np.ndarray:
-        return rng.standard_normal((len(self._random), self.order.n_steps))
-
-    def _tape(self, starts: np.ndarray, z: np.ndarray) -> Tape:
-        zeros = np.zeros((6, len(z), self.order.n_steps))
-        normals = Normals(*zeros, **{name: z[:, i] for i, name in enumerate(self._random)})
-        return self.recording.tape(self.market, self.order, starts, normals)
+    def _periods(self) -> list[str]:
+        """Which rows are for what, counted from 1, and when they were."""
+        assert self.split is not None
+        end, begin = self.split.training, self.split.rows("evaluation")[0]
+        uses = {
+            "training": (0, end, "training; all averages are of these"),
+            "purge": (end, begin, "purge, which nobody plays"),
+            "evaluation": (begin, len(self.mid), "evaluation"),
+        }
+        return [
+            f"rows {a + 1} to {b}, {self.time[a]} to {self.time[b - 1]}: {use}{'; played here' * (part == self.part)}"
+            for part, (a, b, use) in uses.items()
+            if b > a
+        ]

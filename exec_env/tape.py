@@ -1,7 +1,7 @@
 """Tapes: the exogenous market, drawn or recorded before anybody trades."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -54,6 +54,8 @@ class Tape:
     slices: Slice
     arrival_price: np.ndarray
     """Mid price when each path begins. Shape: (n_paths,). [$]"""
+    rows: np.ndarray | None = None
+    """Row of the recording at which each path begins; None where paths are drawn. Shape: (n_paths,)."""
 
     @property
     def n_paths(self) -> int:
@@ -67,15 +69,15 @@ class Tape:
 
     def by_slice(self) -> "Tape":
         """The same tape with a slice of all paths side by side in memory: twice the speed, slice by slice."""
-        return Tape(Slice(*map(np.asfortranarray, self.slices)), self.arrival_price)
+        return replace(self, slices=self.slices.map(np.asfortranarray))
 
     def at(self, step: int) -> Slice:
         """One slice of every path; columns of shape (n_paths,), or numbers where they are the same all over."""
-        return Slice(*(column[:, step] if getattr(column, "ndim", 0) == 2 else column for column in self.slices))
+        return self.slices.map(lambda column: column[:, step] if getattr(column, "ndim", 0) == 2 else column)
 
     def path(self, index: int) -> list[Slice]:
         """One path as a list of slices of plain floats, which step ten times faster than NumPy scalars."""
-        return list(map(Slice._make, zip(*(column[index].tolist() for column in self.slices), strict=True)))
+        return list(map(Slice._make, self.slices.map(lambda column: column[index].tolist()).each()))
 
     @classmethod
     def simulate(cls, market: Market, order: Order, n_paths: int, seed: int | np.random.Generator) -> "Tape":
@@ -91,7 +93,7 @@ class Tape:
     def shaped(cls, market: Market, order: Order, normals: Normals) -> "Tape":
         """The paths that the given normals make."""
         size = normals.liquidity.shape
-        slices = Slice(*(np.broadcast_to(column, size) for column in shape(market, order, normals)))
+        slices = shape(market, order, normals).map(lambda column: np.broadcast_to(column, size))
         return cls(slices, np.full(size[0], market.arrival_price))
 
 
@@ -169,7 +171,11 @@ def stress_recorded(market: Market, order: Order, slices: Slice, normals: Normal
     if normals.shock is not None:
         shocks = np.exp(_liquidity(market, dt, normals, begun))
         by = Factors(shocks, 1.0, 1.0) if by is None else by._replace(liquidity=by.liquidity * shocks)
-    return slices if by is None else market.stressed(slices, by)
+    if by is None:
+        return slices
+    # More liquidity is larger levels, and dearer impact is distances that are larger.
+    levels = tuple((size * by.liquidity, distance * by.impact) for size, distance in slices.levels)
+    return market.stressed(slices, by)._replace(levels=levels)
 
 
 def _begun(market: Market, normals: Normals) -> Any:

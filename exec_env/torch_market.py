@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 
 from exec_env.actions import ActionMode
-from exec_env.execution import Slice, bps
+from exec_env.execution import bps
 from exec_env.market import Market
 from exec_env.order import Order
 from exec_env.randomise import Ranges
@@ -95,13 +95,13 @@ class TorchMarket:
             market = self.ranges.markets(market, own_z)
         slices = shape(market, self.order, Normals(**{name: z[i].T for i, name in enumerate(names)}))
         price = torch.full((n_paths,), 1.0, device=self.device, dtype=self.dtype) * self.market.arrival_price
-        return Tape(Slice(*(_whole(column, n_paths, self.order.n_steps) for column in slices)), price)  # type: ignore[arg-type]
+        return Tape(slices.map(lambda column: _whole(column, n_paths, self.order.n_steps)), price)  # type: ignore[arg-type]
 
     def load(self, tape: Tape) -> Tape:
         """A tape of NumPy arrays, drawn or recorded, as tensors of the device."""
-        columns = (torch.tensor(column.T, dtype=self.dtype, device=self.device).T for column in tape.slices)
+        slices = tape.slices.map(lambda column: torch.tensor(column.T, dtype=self.dtype, device=self.device).T)
         price = torch.tensor(tape.arrival_price, dtype=self.dtype, device=self.device)
-        return Tape(Slice(*columns), price)  # type: ignore[arg-type]
+        return Tape(slices, price)  # type: ignore[arg-type]
 
     def costs(self, policy: Policy, tape: Tape, mode: ActionMode, compiled: bool = False) -> Costs:
         """Execute the order on every path of a tape of tensors.

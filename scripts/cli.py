@@ -15,7 +15,9 @@ from exec_env.market import Market
 from exec_env.order import Order
 from exec_env.presets import PRESETS
 from exec_env.problem import make_problem
+from exec_env.recording import Fills
 from exec_env.registry import ENVIRONMENTS, get_spec
+from exec_env.split import Part
 
 
 def parse(arguments: Any, argv: Sequence[str], doc: str | None, default: Any = None) -> Any:
@@ -30,11 +32,22 @@ class TapeOptions:
     """A recorded market to use instead of a simulated one."""
 
     tape: Path | None = None
-    """CSV file with columns time, mid, spread, volume and, if known, depth."""
+    """CSV file with columns time, mid, spread, volume and, if known, depth and levels of the book."""
     tape_columns: tuple[str, ...] = ()
-    """Where the file has other names: OURS=COLUMN, or arithmetic such as "volume=(buys + sells) / price"."""
+    """Where the file has other names: OURS=COLUMN, or arithmetic such as "volume=(buys + sells) / price". Of the book's
+    levels # is the number, in the file from 0 or 1: "bid_price_#=mid * (1 - bid_distance_#)", likewise bid_size_#,
+    ask_price_# and ask_size_#."""
     hours_per_day: float = 6.5
     """Length of its trading day, the unit of time of every rate; 24 where trading never stops."""
+    tape_split: float | None = None
+    """Part of its rows that is for training, as 0.6; all averages are of these, and later rows are for evaluation."""
+    tape_part: Part | None = None
+    """Where it is split, the rows that are played; by default training rows by what trains or collects, evaluation rows
+    by all that evaluates."""
+    tape_purge: int | None = None
+    """Rows between the two that nobody plays; by default as many as the order has slices."""
+    fills: Fills = "impact"
+    """What trades cost beyond the touch: by temporary impact, or by walking the book that the tape has."""
 
     def options(self) -> dict[str, Any]:
         """Options of ``make_problem``."""
@@ -49,8 +62,15 @@ class TapeOptions:
                 raise ValueError("--tape-columns: there is no --tape")
             if self.hours_per_day != TapeOptions.hours_per_day:
                 raise ValueError("--hours-per-day: there is no --tape")
+        options: dict[str, Any] = {name: getattr(self, name) for name in ("tape_split", "tape_part", "tape_purge")}
+        options |= {"fills": None if self.fills == TapeOptions.fills else self.fills}
+        options = {name: value for name, value in options.items() if value is not None}
+        if self.tape is None:
+            for name in options:
+                raise ValueError(f"--{name.replace('_', '-')}: there is no --tape")
             return {}
-        return {"tape": str(self.tape.resolve()), "tape_columns": columns, "hours_per_day": self.hours_per_day}
+        reading = {"tape": str(self.tape.resolve()), "tape_columns": columns, "hours_per_day": self.hours_per_day}
+        return reading | options
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ import tyro
 
 from exec_env.harness.evaluate import evaluate
 from exec_env.harness.storage import free_folder, new_folder
-from exec_env.problem import make_problem
+from exec_env.problem import for_evaluation, make_problem
 from exec_env.registry import get_spec
 from scripts.cli import ProblemOptions, TapeOptions, parse, refuse_existing, run
 
@@ -62,7 +62,7 @@ def main(argv: Sequence[str]) -> None:
     args = parse(Arguments, argv, __doc__, Arguments(problem=start))
     options, overrides = args.options, args.tape.options() | args.problem.options(start, argv)
     if "tape" in overrides:
-        problem = make_problem(**({"preset": get_spec(options.env).preset} | overrides))
+        problem = make_problem(**({"preset": get_spec(options.env).preset} | for_evaluation(overrides)))
         if problem.recording is not None:
             print(problem.recording.describe(problem.market, start.market))
     refuse_existing(options.out)

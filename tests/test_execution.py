@@ -143,7 +143,7 @@ def test_floats_numpy_and_torch_agree_path_by_path(exponent: float) -> None:
     start = opening(np.full(tape.n_paths, order.shares), np.zeros(tape.n_paths))
     numpy_fills, numpy_books = _run(start, arrays, lambda t: asked[t], constants)
 
-    tensors = [Slice(*(torch.tensor(c) for c in now)) for now in arrays]
+    tensors = [now.map(torch.tensor) for now in arrays]
     start = opening(torch.full((tape.n_paths,), order.shares).double(), torch.zeros(tape.n_paths).double())
     torch_fills, torch_books = _run(start, tensors, lambda t: torch.tensor(asked[t]), constants)
 
@@ -160,7 +160,7 @@ def test_floats_numpy_and_torch_agree_path_by_path(exponent: float) -> None:
 def test_gradients_flow_from_costs_back_to_trades() -> None:
     asked = torch.tensor([100.0, 200.0], dtype=torch.float64, requires_grad=True)
     zero = torch.zeros(2, dtype=torch.float64)
-    tensors = Slice(*(torch.full((2,), c, dtype=torch.float64) for c in NOW))
+    tensors = NOW.map(lambda c: torch.full((2,), c, dtype=torch.float64))
     _, fill = trade(opening(zero + 400.0, zero), tensors, asked, TERMS, False)
     fill.temporary.sum().backward()
     torch.testing.assert_close(asked.grad, 2 * 0.001 * torch.tensor([100.0, 200.0], dtype=torch.float64))

@@ -91,9 +91,9 @@ def test_there_is_no_linear_quadratic_bound_but_a_best_achievable_value() -> Non
 
 def test_what_is_linearised_is_said_where_there_is_no_optimum() -> None:
     market, order = Market(impact_exponent=0.2), replace(Order(), n_steps=6)
-    for refused in (Adaptive, Optimal):
-        with pytest.raises(ValueError, match="with impact linearised at the order's average rate, no optimum"):
-            refused(market, order)
+    with pytest.raises(ValueError, match="with impact linearised at the order's average rate, no optimum"):
+        Optimal(market, order)
+    assert Adaptive(market, order).solution.charged.push < np.inf  # but it relaxes the problem until there is one
 
 
 def test_a_reference_without_effect_is_refused() -> None:

@@ -50,7 +50,7 @@ def test_each_path_is_what_a_market_of_its_own_parameter_makes(name: str) -> Non
         own = Tape.shaped(
             replace(nominal, **{name: float(value)}), order, Normals(*(column[i : i + 1] for column in z))
         )
-        for column, wanted in zip(tape.slices, own.slices, strict=True):
+        for column, wanted in zip(tape.slices.columns, own.slices.columns, strict=True):
             np.testing.assert_allclose(column[i], wanted[0], rtol=1e-12, err_msg=name)
 
 
@@ -77,7 +77,7 @@ def test_each_path_under_stress_is_what_a_market_under_that_stress_makes() -> No
             fields = {"regime_rate": 2.0, **poor}
         kinds.add(fields.get("stress", "regime-switching" if fields else "none"))
         alone = Tape.shaped(Market(**fields), order, Normals(*(column[i : i + 1] for column in z)))
-        for column, wanted in zip(tape.slices, alone.slices, strict=True):
+        for column, wanted in zip(tape.slices.columns, alone.slices.columns, strict=True):
             np.testing.assert_allclose(column[i], wanted[0], rtol=1e-12, atol=1e-15)
     assert kinds == {*REGIMES, "regime-switching"} - {"extreme-shock"}  # which is a collapse too
 

@@ -49,7 +49,7 @@ def objective(market: Market, order: Order, n_paths: int, seed: int) -> np.ndarr
 def test_nothing_changes_before_the_onset(name: str, end: float | None) -> None:
     z = normals(5)
     calm, stressed = (Tape.shaped(m, Order(), z).slices for m in (Market(), Market(stress=name, stress_onset_end=end)))
-    for before, after in zip(calm, stressed, strict=True):
+    for before, after in zip(calm.columns, stressed.columns, strict=True):
         np.testing.assert_array_equal(before[:, :20], after[:, :20])
 
 
@@ -92,7 +92,7 @@ def test_a_severity_of_one_is_no_stress(name: Any) -> None:
     ):
         z = normals(3)
         for one, other in zip(
-            Tape.shaped(market, Order(), z).slices, Tape.shaped(calm, Order(), z).slices, strict=True
+            Tape.shaped(market, Order(), z).slices.columns, Tape.shaped(calm, Order(), z).slices.columns, strict=True
         ):
             np.testing.assert_array_equal(one, other)
         assert lq.solve(market, Order()).bound_bps == pytest.approx(lq.solve(calm, Order()).bound_bps, rel=1e-9)

@@ -64,7 +64,7 @@ def test_the_signal_decays_from_its_start_and_has_its_deviation() -> None:
 def test_same_seed_same_bytes_and_another_seed_other_paths() -> None:
     market, order = Market(**RICH), Order()
     first, again, other = (Tape.simulate(market, order, 3, seed) for seed in (7, 7, 8))
-    for a, b in zip(first.slices, again.slices, strict=True):
+    for a, b in zip(first.slices.columns, again.slices.columns, strict=True):
         assert a.tobytes() == b.tobytes()
     assert not np.array_equal(first.slices.volume, other.slices.volume)
 
@@ -115,5 +115,5 @@ def test_a_path_is_its_row_as_plain_floats() -> None:
     tape = Tape.simulate(Market(), Order(n_steps=4), 3, seed=0)
     path = tape.path(2)
     assert len(path) == 4
-    assert all(type(entry) is float for now in path for entry in now)
+    assert all(type(entry) is float for now in path for entry in now.columns)
     assert path[1].volume == tape.slices.volume[2, 1]

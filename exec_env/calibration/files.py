@@ -12,14 +12,13 @@ import numpy as np
 import pandas as pd
 
 from exec_env import columns
+from exec_env.columns import LEVEL
 from exec_env.validation import unknown
 
 Kind = Literal["slices", "trades", "quotes", "book", "messages"]
 
 ROWS = 500_000
 """Rows in memory at once."""
-LEVEL = ("bid_price_#", "bid_size_#", "ask_price_#", "ask_size_#")
-"""Columns of each level of a book; # is its number, from 0 or 1."""
 NEEDS: dict[str, tuple[str, ...]] = {
     "slices": ("time", "mid", "spread", "volume"),
     "trades": ("time", "price", "size"),
@@ -111,17 +110,12 @@ class DataFile:
             raise ValueError(f"{self.path}: not a CSV table: {' '.join(str(error).split())}") from None
 
     def _has(self, name: str) -> bool:
-        return self._level(name, 0) <= set(self.header)
+        return columns.needed(self.columns.get(name, name), self.header) <= set(self.header)
 
     @cached_property
     def levels(self) -> list[int]:
         """Numbers of the levels of the book that the file has."""
-        found = [i for i in range(200) if all(self._level(name, i) <= set(self.header) for name in LEVEL)]
-        return [i for i in found if i - found[0] == found.index(i)]
-
-    def _level(self, name: str, level: int) -> set[str]:
-        text = self.columns.get(name, name).replace("#", str(level))
-        return {text} if text in self.header else (columns.names(text) - {text}) or {text}
+        return columns.levels(self.header, self.columns)
 
     @cached_property
     def kind(self) -> Kind:
@@ -144,11 +138,7 @@ class DataFile:
         kind = self.kind
         names = {name: self.columns.get(name, name) for name in NEEDS[kind] if "#" not in name}
         names |= {name: self.columns.get(name, name) for name in ALSO[kind] if self._has(name)}
-        for number, level in enumerate(self.levels if kind == "book" else [], 1):
-            for name in LEVEL:
-                ours, text = name.replace("#", str(number)), self.columns.get(name, name)
-                names[ours] = text.replace("#", str(level))
-        return names
+        return names | columns.at_levels(self.levels if kind == "book" else [], self.columns)
 
     def frames(self, cleaner: Cleaner) -> Iterator[pd.DataFrame]:
         """Parts of the file under our names, checked and in order of time; the index counts rows from 0.

@@ -191,7 +191,7 @@ def conditions(problem: Problem, reward: Reward) -> dict[str, Any]:
         "order": asdict(problem.order),
         "reward": asdict(reward),
         "randomise": ranges and {"fields": [list(ends) for ends in ranges.fields], "stress": ranges.stress},
-        "tape": recording and {"name": recording.name, "sha256": recording.sha256},
+        "tape": recording and recording.described(),
     }
 
 

@@ -18,11 +18,12 @@ from exec_env import dynamic_programming, relaxation
 from exec_env.actions import get_action_mode
 from exec_env.execution import COMPONENTS, Slice, bps
 from exec_env.harness.agent import Agent, resolve_all, run_of
+from exec_env.harness.errors import FEW_BLOCKS, Blocks, Errors, Independent
 from exec_env.harness.metrics import REFERENCE, summarise
 from exec_env.harness.storage import new_folder, read_yaml, write_yaml
-from exec_env.problem import Problem, make_problem
-from exec_env.recording import RecordedSource
+from exec_env.problem import Problem, for_evaluation, make_problem
 from exec_env.registry import get_spec
+from exec_env.replay import RecordedSource
 from exec_env.rollout import rollout
 from exec_env.tape import Tape
 from exec_env.validation import require_count
@@ -37,7 +38,9 @@ class Evaluation:
 
     per_path: pd.DataFrame
     """One row per agent and path: agent, path; shortfall, its components, risk and objective [bps]; shares_left for
-    the closing block [shares]; participation, traded over market volume until done."""
+    the closing block [shares]; participation, traded over market volume until done. On a recording also row, at which
+    the path begins, counted from 0; where fills walk its book also trades and beyond_book, slices with a trade and
+    those of them that went beyond the last level."""
     examples: pd.DataFrame
     """The first few paths slice by slice: agent, path, step; inventory before, shares, participation, mid, fill_price,
     half_spread, log_liquidity."""
@@ -53,28 +56,54 @@ class Evaluation:
     settings: dict[str, Any] = field(default_factory=dict)
     """What was evaluated: environment, episodes, seed, overrides."""
 
-    @property
-    def n_independent(self) -> int:
-        """How many of the paths are independent: of a recording, as many as do not overlap."""
-        if self.problem.recording is None:
-            return int(self.settings["episodes"])
-        starts = self.problem.recording.starts(self.problem.order)
-        return max(1, (starts.size + self.problem.order.n_steps - 1) // self.problem.order.n_steps)
+    @cached_property
+    def errors(self) -> Errors:
+        """Where standard errors come from: of a recording, whose episodes overlap, from blocks of time."""
+        recording, order = self.problem.recording, self.problem.order
+        if recording is None:
+            return Independent()
+        rows = self.per_path.loc[self.per_path["agent"] == self.per_path["agent"].iloc[0], "row"].to_numpy()
+        return Blocks(rows, recording.starts(order), order.n_steps)
 
     @cached_property
     def per_agent(self) -> pd.DataFrame:
         """One row per agent; see ``exec_env.harness.metrics.summarise`` for the columns."""
-        return summarise(self.per_path, self.bound_bps, self.n_independent)
+        return summarise(self.per_path, self.bound_bps, self.errors)
 
     @property
     def remarks(self) -> list[str]:
         """Sentences that belong to the table, ``notes`` among them."""
-        lines = []
-        if self.problem.recording:
-            lines.append(f"episodes of a recording overlap; errors are those of {self.n_independent} that do not")
+        lines = [*self.on_errors, *self.beyond_book]
         if REFERENCE not in self.settings["agents"]:
             lines.append(f"{REFERENCE} was not among the agents, so nothing is compared with it")
         return [*lines, *self.notes]
+
+    @property
+    def on_errors(self) -> list[str]:
+        """Where errors and intervals are from, if not from independent paths, and whether there is enough of it."""
+        blocks = self.errors
+        if not isinstance(blocks, Blocks):
+            return []
+        lines = [
+            "episodes of a recording overlap, so that errors and intervals are from a bootstrap of blocks of "
+            f"{blocks.length} starts in a row, of which there are {blocks.n_blocks}"
+        ]
+        if blocks.n_blocks < 2:
+            lines.append("with so few there are none: take a longer recording or fewer slices")
+        elif blocks.n_blocks < FEW_BLOCKS:
+            lines.append(f"with only {blocks.n_blocks} blocks intervals are too narrow to trust")
+        return lines
+
+    @property
+    def beyond_book(self) -> list[str]:
+        """How often trades went beyond the recorded book, where they walk it."""
+        if "beyond_book" not in self.per_path:
+            return []
+        sums = self.per_path.groupby("agent", observed=True)[["trades", "beyond_book"]].sum()
+        said = ", ".join(
+            f"{agent} {100 * row['beyond_book'] / max(row['trades'], 1):.2g} %" for agent, row in sums.iterrows()
+        )
+        return [f"trades beyond the last recorded level, where the book goes on with its average slope: {said}"]
 
     def table(self) -> str:
         """The main columns as text, for a terminal."""
@@ -152,7 +181,8 @@ def evaluate(
         n_examples: paths kept slice by slice.
         progress: whether to show a progress bar.
         optimum: whether to compute the best achievable value too; it takes seconds.
-        **overrides: fields of Market and Order, ``preset``, ``tape``.
+        **overrides: fields of Market and Order, ``preset``, ``tape``. Of a tape with ``tape_split`` the evaluation
+            part, unless another ``tape_part`` is named.
 
     Raises:
         ValueError: for unknown agents, ids or overrides, and impossible values.
@@ -165,6 +195,7 @@ def evaluate(
     for name in ("action", "levels"):
         if name in overrides:
             raise ValueError(f"{name} = {overrides[name]!r}: each agent acts in its own action mode")
+    overrides = for_evaluation(overrides)
     problem = make_problem(**({"preset": get_spec(env_id).preset} | overrides))
     agents = [agents] if isinstance(agents, str | Path) else list(agents)
     resolved = resolve_all(agents, problem.market, problem.order)
@@ -201,7 +232,7 @@ def evaluate(
     per_path = per_path.sort_values(["agent", "path"], kind="stable", ignore_index=True)
     settings: dict[str, Any] = {"env": env_id, "episodes": first, "seed": int(seed), "agents": list(resolved)}
     settings |= {"overrides": {k: _plain(v) for k, v in overrides.items()}}
-    notes = tuple(note for agent in agents for note in _trained_elsewhere(agent, env_id, settings["overrides"]))
+    notes = tuple(note for agent in agents for note in _about_training(agent, problem, env_id, settings["overrides"]))
     examples_frame = pd.concat(examples, ignore_index=True)
     return Evaluation(per_path, examples_frame, problem, bound, why, (*notes, *why_not), best, settings)
 
@@ -250,8 +281,8 @@ def find_optimum(problem: Problem) -> tuple[dynamic_programming.Solution | None,
         return None, (f"no best achievable value: {error}",)
 
 
-def _trained_elsewhere(agent: Any, env_id: str, overrides: dict[str, Any]) -> list[str]:
-    """A note where a run folder's agent was trained on another problem than it is evaluated on."""
+def _about_training(agent: Any, problem: Problem, env_id: str, overrides: dict[str, Any]) -> list[str]:
+    """Notes where a run folder's agent was trained on another problem than it is evaluated on, or on the same rows."""
     if not isinstance(agent, str | Path):
         return []
     run = run_of(agent)
@@ -261,11 +292,30 @@ def _trained_elsewhere(agent: Any, env_id: str, overrides: dict[str, Any]) -> li
     described = read_yaml(config)
     trained = (described.get("train") or {}).get("env"), described.get("options") or {}
     shaping = ("reward", "violation_penalty", "smoothness_penalty", "action", "levels")
-    options = {k: v for k, v in trained[1].items() if k not in shaping}
-    if (trained[0], options) == (env_id, overrides):
+    options = {k: v for k, v in trained[1].items() if k not in (*shaping, "tape_part")}
+    notes = seen(agent, problem)
+    if (trained[0], options) == (env_id, {k: v for k, v in overrides.items() if k != "tape_part"}):
+        return notes
+    given = ", ".join(f"{k}={v}" for k, v in options.items() if k != "tape_columns")
+    return [*notes, f"{run.name} was trained on {trained[0]}{' with ' + given if given else ''}"]
+
+
+def seen(agent: Any, problem: Problem) -> list[str]:
+    """A note where a run folder's agent was trained on rows of the recording that it is evaluated on."""
+    if not isinstance(agent, str | Path) or problem.recording is None:
         return []
-    given = ", ".join(f"{k}={v}" for k, v in options.items())
-    return [f"{run.name} was trained on {trained[0]}{' with ' + given if given else ''}"]
+    config = run_of(agent) / "config.yaml"
+    tape = read_yaml(config).get("tape") if config.is_file() else None
+    if not isinstance(tape, dict) or tape.get("prices_sha256") != problem.recording.prices_sha256:
+        return []
+    (begin, end), (first, after) = tape["rows"], problem.recording.rows
+    both = max(begin, first), min(end, after)
+    if both[0] >= both[1]:
+        return []
+    return [
+        f"{run_of(agent).name} was trained on rows {begin + 1} to {end} of this recording, of which {both[0] + 1} to "
+        f"{both[1]} are evaluated here: it has seen them, and may do worse on new ones"
+    ]
 
 
 def _rows(problem: Problem, episodes: int, starts: str) -> np.ndarray | None:
@@ -304,6 +354,7 @@ def _run(
     order, n = problem.order, tape.n_paths
     sums = {name: np.zeros(n) for name in ("shortfall", *_SUMS)}
     left, traded, volume = np.zeros(n), np.zeros(n), np.zeros(n)
+    trades, beyond = np.zeros(n), np.zeros(n)
     kept: list[pd.DataFrame] = []
     shown = slice(0, n_examples)
     paths = np.arange(first, first + n)
@@ -315,12 +366,20 @@ def _run(
         left += fill.block
         traded += fill.shares - fill.block
         volume += np.where(step.before.remaining > 0, step.now.volume, 0.0)
+        if step.now.levels:
+            most = np.maximum(fill.shares - fill.block, fill.block)
+            trades += most > 0
+            beyond += most > sum(size for size, _ in step.now.levels)
         if n_examples > 0:
             kept.append(_example(label, t, step.before, step.now, fill, step.after, tape, order.sign, paths, shown))
     to_bps = bps(order.shares * tape.arrival_price)
     columns = {"agent": label, "path": paths}
     columns |= {name: to_bps * total for name, total in sums.items()}
     columns |= {"shares_left": left, "participation": traded / np.maximum(volume, 1e-300)}
+    if tape.rows is not None:
+        columns["row"] = tape.rows
+    if tape.slices.levels:
+        columns |= {"trades": trades, "beyond_book": beyond}
     return pd.DataFrame(columns), pd.concat(kept, ignore_index=True) if kept else pd.DataFrame()
 
 

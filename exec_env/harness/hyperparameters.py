@@ -30,7 +30,8 @@ class TrainConfig:
     intervals: Count = 20
     """Parts that training is cut into; after each the agent is checked, logged and saved."""
     check_episodes: Count = 4_000
-    """Paths of each check; the same ones every time. Never trained on, but on a tape both come from the same rows."""
+    """Paths of each check; the same ones every time. Never trained on, but on a tape both come from the same rows,
+    those for training where it is split."""
     stop_gap: Finite | None = None
     """Stop early once a check's gap to the bound [%] is this or less."""
     patience: Count | None = None

@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 
+from exec_env.harness.errors import Errors, Independent
+
 REFERENCE = "twap"
 """Agent that others are compared with, path by path."""
-Z95 = 1.959963984540054
-"""Half width of a 95 % interval, in standard errors."""
 
 
 def cvar(costs: np.ndarray, level: float = 0.95) -> float:
@@ -21,7 +21,7 @@ def cvar(costs: np.ndarray, level: float = 0.95) -> float:
     return float(np.partition(costs, -n)[-n:].mean())
 
 
-def summarise(per_path: pd.DataFrame, bound_bps: float | None, n_independent: int | None = None) -> pd.DataFrame:
+def summarise(per_path: pd.DataFrame, bound_bps: float | None, errors: Errors | None = None) -> pd.DataFrame:
     """One row per agent, best objective first. Costs in basis points of the arrival notional.
 
     Columns: ``objective_mean`` (J) and its standard error ``objective_se``; of the realised shortfall
@@ -34,21 +34,20 @@ def summarise(per_path: pd.DataFrame, bound_bps: float | None, n_independent: in
 
     Args:
         per_path: from ``evaluate``.
-        n_independent: how many of the paths are independent; all of them if None.
         bound_bps: lower bound on J; None where there is none. A gap is relative, so that it needs a positive bound.
+        errors: what standard errors and intervals come from; by default paths are independent.
     """
-    rows = {}
+    rows, errors = {}, errors or Independent()
     groups = dict(tuple(per_path.groupby("agent", sort=False, observed=True)))
     reference = groups.get(REFERENCE)
     for agent, paths in groups.items():
         objective, shortfall = paths["objective"].to_numpy(), paths["shortfall"].to_numpy()
-        n = len(paths) if n_independent is None else min(len(paths), n_independent)
         std = shortfall.std(ddof=1) if len(paths) > 1 else np.nan
         row = {
             "objective_mean": objective.mean(),
-            "objective_se": _standard_error(objective, n),
+            "objective_se": errors.standard_error(objective),
             "shortfall_mean": shortfall.mean(),
-            "shortfall_se": _standard_error(shortfall, n),
+            "shortfall_se": errors.standard_error(shortfall),
             "shortfall_std": std,
             "cvar95": cvar(shortfall),
             "sharpe": -shortfall.mean() / std if std > 0 else np.nan,
@@ -63,12 +62,8 @@ def summarise(per_path: pd.DataFrame, bound_bps: float | None, n_independent: in
         }
         if reference is not None:
             difference = objective - reference["objective"].to_numpy()
-            half = Z95 * _standard_error(difference, n)
-            row |= {
-                "diff": difference.mean(),
-                "diff_low": difference.mean() - half,
-                "diff_high": difference.mean() + half,
-            }
+            low, high = errors.interval(difference)
+            row |= {"diff": difference.mean(), "diff_low": low, "diff_high": high}
             theirs = reference["shortfall"].to_numpy()
             row["win_rate"] = float((shortfall < theirs).mean() + (shortfall == theirs).mean() / 2)
             gap = reference["objective"].mean() - bound_bps if bound_bps else np.nan
@@ -77,7 +72,3 @@ def summarise(per_path: pd.DataFrame, bound_bps: float | None, n_independent: in
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.index.name = "agent"
     return table.sort_values("objective_mean")
-
-
-def _standard_error(values: np.ndarray, n: int) -> float:
-    return float(values.std(ddof=1) / n**0.5) if n > 1 else np.nan

@@ -15,7 +15,8 @@ from scipy.stats import gaussian_kde
 
 from exec_env.execution import COMPONENTS
 from exec_env.harness.behaviour import pace
-from exec_env.harness.metrics import REFERENCE, Z95
+from exec_env.harness.errors import Z95
+from exec_env.harness.metrics import REFERENCE
 
 if TYPE_CHECKING:
     from exec_env.harness.evaluate import Evaluation

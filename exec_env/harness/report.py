@@ -23,8 +23,9 @@ from exec_env.execution import COMPONENTS
 from exec_env.harness import plots
 from exec_env.harness.agent import Agent, known_agents, normalise, resolve, resolve_all, run_of
 from exec_env.harness.behaviour import States, pace_map, states
+from exec_env.harness.errors import Z95
 from exec_env.harness.evaluate import Evaluation, evaluate
-from exec_env.harness.metrics import REFERENCE, Z95
+from exec_env.harness.metrics import REFERENCE
 from exec_env.harness.storage import new_file, read_yaml, write_text
 from exec_env.presets import get_preset
 from exec_env.registry import get_spec
@@ -187,8 +188,8 @@ def _behaviour(agents: list[str | Path | Agent], evaluation: Evaluation) -> tupl
 
 def _price_error(evaluation: Evaluation) -> float:
     """Largest half width of a 95 % interval of the price component, which is luck but for a signal. [bps]"""
-    spread = evaluation.per_path.groupby("agent", observed=True)["price"].std()
-    return float(Z95 * spread.max() / evaluation.n_independent**0.5)
+    prices = evaluation.per_path.groupby("agent", observed=True)["price"]
+    return float(Z95 * np.nanmax([evaluation.errors.standard_error(of.to_numpy()) for _, of in prices] or [np.nan]))
 
 
 def _fields(evaluation: Evaluation) -> dict[str, list[tuple[str, Any, Any]]]:

@@ -11,12 +11,12 @@ from tqdm import tqdm
 
 from exec_env.actions import ActionMode
 from exec_env.harness.agent import Agent, resolve_all
-from exec_env.harness.evaluate import Evaluation, evaluate
-from exec_env.harness.metrics import Z95
+from exec_env.harness.errors import Errors
+from exec_env.harness.evaluate import Evaluation, evaluate, seen
 from exec_env.harness.storage import new_folder, write_yaml
 from exec_env.market import Market
 from exec_env.presets import get_preset
-from exec_env.problem import Problem, make_problem
+from exec_env.problem import Problem, for_evaluation, make_problem
 from exec_env.registry import get_spec
 from exec_env.stress import REGIMES
 from exec_env.tape import Normals
@@ -31,8 +31,6 @@ TOLD = " (told)"
 LEFT = 0.01
 """A path counts as completed where no more than this part of the order is left for the closing block. That is no
 failure of itself: what is left may be so on purpose, where a block costs less than a larger trade before it."""
-_DRAWS = 2000  # of the bootstrap
-_BLOCK = 250  # of these at once
 _CALM = {
     f.name: f.default for f in fields(Market) if f.name.startswith(("stress", "regime_"))
 }  # what a market without stress has
@@ -226,11 +224,13 @@ def stress(
     among, drawn = sorted(among, key=lambda s: s.regime != NORMAL), overrides.pop("randomise", None)
     if drawn is not None:
         among.append(Scenario(RANDOMISED, None, {"randomise": drawn}, RANDOMISED))
+    overrides = for_evaluation(overrides)
     start: dict[str, Any] = {"preset": get_spec(env_id).preset} | overrides
     # Normal is without any stress, also where the environment has one.
     given = vars(get_preset(start["preset"]).market) | overrides
     calm = {name: default for name, default in _CALM.items() if given[name] != default}
     problem = make_problem(**(start | calm))
+    agents = [agents] if isinstance(agents, str | Path) else list(agents)
     unaware = {
         name: _Labelled(name, agent) for name, agent in resolve_all(agents, problem.market, problem.order).items()
     }
@@ -251,6 +251,8 @@ def stress(
                 taking_part.append(_Labelled(label, agent))
         found = evaluate(taking_part, env_id, episodes, seed, starts, n_examples=0, optimum=optimum, **options)
         normal = found if scenario.regime == NORMAL else normal
+        notes += [note for note in found.on_errors if note not in notes]
+        notes += [f"{scenario.label}: {note}" for note in found.beyond_book]
         tables.append(_rows(scenario, found, normal))
         best.append({"label": scenario.label} | _ranked(found, seed))
     settings = {"env": env_id, "episodes": episodes, "seed": seed, "agents": labels}
@@ -259,6 +261,7 @@ def stress(
     settings |= {
         "overrides": {k: v if isinstance(v, int | float | str | dict | None) else str(v) for k, v in overrides.items()}
     }
+    notes += [note for agent in agents for note in seen(agent, problem)]
     table = pd.concat(tables, ignore_index=True)
     settings["agents"] = [name for name in labels if name in set(table["agent"])]
     return Stressed(table, pd.DataFrame(best), tuple(notes), settings)
@@ -350,8 +353,7 @@ def _added(found: Evaluation, normal: Evaluation | None, agent: str) -> tuple[fl
             e.per_path.loc[e.per_path["agent"] == name, "objective"].to_numpy()
             for e, name in ((found, agent), (normal, who))
         ]
-        n = min(found.n_independent, normal.n_independent)
-        return added, float((costs[0] - costs[1]).std(ddof=1) / n**0.5) if n > 1 else np.nan
+        return added, found.errors.standard_error(costs[0] - costs[1])
     return added, float(np.hypot(here["objective_se"], there["objective_se"]))
 
 
@@ -362,47 +364,39 @@ def _ranked(found: Evaluation, seed: int) -> dict[str, Any]:
         return {"best": order[0], "runner_up": None}
     by_agent = dict(tuple(found.per_path.groupby("agent", observed=True)["objective"]))
     costs = np.stack([by_agent[name].to_numpy() for name in order])  # best first
-    n = found.n_independent
     difference = costs[0] - costs[1]
-    half = Z95 * difference.std(ddof=1) / n**0.5 if n > 1 else np.nan
-    mean = float(difference.mean())
+    low, high = found.errors.interval(difference)
     return {
         "best": order[0],
         "runner_up": order[1],
-        "difference": mean,
-        "low": mean - half,
-        "high": mean + half,
-        "probability": 100 * probability_of_being_best(costs, n, seed)[0],
+        "difference": float(difference.mean()),
+        "low": low,
+        "high": high,
+        "probability": 100 * probability_of_being_best(costs, found.errors, seed)[0],
     }
 
 
-def probability_of_being_best(costs: np.ndarray, n_independent: int, seed: int = 0) -> np.ndarray:
+def probability_of_being_best(costs: np.ndarray, errors: Errors, seed: int = 0) -> np.ndarray:
     """How often each agent's mean cost is the lowest, over resamples of the paths; equals share.
 
     Args:
         costs: of each agent on the same paths. Shape: (n_agents, n_paths).
-        n_independent: how many of the paths are independent; resampled means spread as those of so many do.
+        errors: how paths are resampled.
         seed: of the bootstrap.
 
     Returns:
-        Probabilities that add up to one. Shape: (n_agents,).
+        Probabilities that add up to one; NaN where paths are too few to say. Shape: (n_agents,).
 
-    Source: Efron (1979), "Bootstrap methods"; on paired differences, as all agents play each resampled path.
-
+    >>> from exec_env.harness.errors import Independent
     >>> costs = np.array([[1.0, 2.0, 3.0], [1.5, 2.5, 3.5]])
-    >>> probability_of_being_best(costs, 3).tolist()
+    >>> probability_of_being_best(costs, Independent()).tolist()
     [1.0, 0.0]
     """
-    rng, (n_agents, n) = np.random.default_rng(seed), costs.shape
-    mean = costs.mean(1)
-    wider = (n / min(n, n_independent)) ** 0.5
-    wins = np.zeros(n_agents)
-    for _ in range(_DRAWS // _BLOCK):
-        counts = rng.multinomial(n, np.full(n, 1 / n), size=_BLOCK)
-        resampled = mean + wider * (counts @ costs.T / n - mean)
-        least = resampled <= resampled.min(1, keepdims=True) + 1e-12 * np.abs(mean).max()
-        wins += (least / least.sum(1, keepdims=True)).sum(0)
-    return wins / wins.sum()
+    resampled = errors.resampled(costs, seed)
+    if np.isnan(resampled).any():
+        return np.full(len(costs), np.nan)
+    least = resampled <= resampled.min(1, keepdims=True) + 1e-12 * np.abs(costs.mean(1)).max()
+    return (least / least.sum(1, keepdims=True)).mean(0)
 
 
 def _shown(rows: pd.DataFrame) -> pd.DataFrame:

@@ -52,7 +52,8 @@ def train(
         config: what to train on; by default the agent's own settings, see ``exec_env.harness.hyperparameters``.
         agent_config: the learner's own ``Config``; by default its settings for the environment.
         progress: whether to show a progress bar.
-        **options: options of the environment: fields of Market and Order, ``preset``, ``action``, ``tape`` ...
+        **options: options of the environment: fields of Market and Order, ``preset``, ``action``, ``tape`` ... Of a
+            tape with ``tape_split`` the training part alone is played, in training and in its checks.
 
     Raises:
         ValueError: for a folder that exists, an unknown agent, and whatever the environment refuses.
@@ -63,6 +64,7 @@ def train(
     described = {"agent": normalise(agent), "train": asdict(config), "options": _plain(options)}
     problem, learner = build(agent, config, agent_config, options)
     run = new_folder(run)
+    described |= {"tape": problem.recording.described()} if problem.recording else {}
     described |= {"agent_config": _plain(asdict(agent_config)), "made_with": _versions()}
     write_yaml(run / "config.yaml", described | getattr(learner, "provenance", {}))
     return _loop(learner, run, config, problem, options, 0, progress)
@@ -75,6 +77,8 @@ def build(agent: str, config: TrainConfig, agent_config: Any, options: dict[str,
         ValueError: for an agent that does not learn, and for what it or the environment refuses.
     """
     cls = _learner_class(agent)
+    if options.get("tape_part") == "evaluation":
+        raise ValueError("tape_part = 'evaluation': these rows are for evaluation, so nothing is trained on them")
     env = _env(config, options)
     problem = env.problem
     total = config.intervals * config.per_interval

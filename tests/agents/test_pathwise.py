@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -68,7 +69,7 @@ def test_twenty_steps_lower_the_cost_on_other_paths() -> None:
         before = market.costs(agent.policy, tape, agent.action_mode).objective.mean()
     generator = market.generator(0)
     for _ in range(20):
-        agent.update(market, generator)
+        agent.update(market, market.simulate(agent.config.paths, generator))
     with torch.no_grad():
         after = market.costs(agent.policy, tape, agent.action_mode).objective.mean()
     assert after < before
@@ -115,10 +116,16 @@ def test_the_least_steps_that_work_are_named(tmp_path: Path) -> None:
     train("pathwise", tmp_path / "run", replace(config, steps=least), paths, **SMALL)
 
 
-def test_a_recorded_market_is_refused_and_leaves_no_folder(tmp_path: Path, tape_csv: Path) -> None:
-    with pytest.raises(ValueError, match="pathwise draws fresh paths from the market's equations"):
-        fit(tmp_path / "run", tape=tape_csv)
-    assert not (tmp_path / "run").exists()
+def test_on_a_recorded_market_it_learns_from_the_training_rows_alone(tmp_path: Path, tape_csv: Path) -> None:
+    ours = {"tape": str(tape_csv), "tape_split": 0.5}
+    fit(tmp_path / "run", **ours)
+    later = pd.read_csv(tape_csv)
+    later.loc[60:, ["mid", "spread", "volume", "depth"]] *= [3.0, 2.0, 0.5, 4.0]
+    later.to_csv(tmp_path / "later.csv", index=False)
+    fit(tmp_path / "again", **ours | {"tape": str(tmp_path / "later.csv")})
+    one, other = (load_run(tmp_path / name).policy.state_dict() for name in ("run", "again"))
+    for name, weights in one.items():
+        torch.testing.assert_close(weights, other[name], rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(

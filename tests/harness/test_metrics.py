@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from exec_env.harness.metrics import Z95, cvar, summarise
+from exec_env.harness.errors import Z95
+from exec_env.harness.metrics import cvar, summarise
 
 
 def frame(**shortfalls: list[float]) -> pd.DataFrame:

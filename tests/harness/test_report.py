@@ -12,7 +12,7 @@ import pytest
 from agents.dqn import DQNConfig
 from exec_env.harness import Evaluation, TrainConfig, train
 from exec_env.harness import report as reporting
-from exec_env.harness.metrics import Z95
+from exec_env.harness.errors import Z95
 from exec_env.harness.report import number, with_baselines, write_report
 
 NASTY = '<script>alert("x")</script> & <b>$\\frac$'

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from exec_env import lq
 from exec_env.harness import evaluate, stresses
+from exec_env.harness.errors import Blocks, Independent
 from exec_env.harness.stress_plots import heat_map, severities
 from exec_env.harness.stresses import NAMES, TOLD, probability_of_being_best, scenarios, stress
 from exec_env.market import Market
@@ -167,7 +168,7 @@ def test_probabilities_of_being_best_add_up_and_follow_the_paired_difference(see
     rng = np.random.default_rng(seed)
     luck = 100 * rng.standard_normal(400)
     costs = luck + np.array([[0.0], [0.0], [1.0]]) + 0.1 * rng.standard_normal((3, 400))
-    p = probability_of_being_best(costs, 400, seed)
+    p = probability_of_being_best(costs, Independent(), seed)
     assert p.sum() == pytest.approx(1)
     assert p[2] == 0
 
@@ -175,16 +176,17 @@ def test_probabilities_of_being_best_add_up_and_follow_the_paired_difference(see
 def test_equals_share_the_probability_and_fewer_independent_paths_make_it_less_sure() -> None:
     rng = np.random.default_rng(0)
     one = rng.standard_normal(1000)
-    assert probability_of_being_best(np.stack([one, one]), 1000).tolist() == [0.5, 0.5]
+    assert probability_of_being_best(np.stack([one, one]), Independent()).tolist() == [0.5, 0.5]
     costs = np.stack([one, one + 0.1 + rng.standard_normal(1000)])
-    assert 0.5 < probability_of_being_best(costs, 20)[0] < probability_of_being_best(costs, 1000)[0]
+    overlapping = Blocks(np.arange(1000), np.arange(1000), 50)
+    assert 0.5 < probability_of_being_best(costs, overlapping)[0] < probability_of_being_best(costs, Independent())[0]
 
 
 def test_the_probability_is_that_of_a_normal_mean() -> None:
     rng = np.random.default_rng(1)
     difference = rng.standard_normal(2000)
     difference = (difference - difference.mean()) / difference.std() + 1 / 2000**0.5  # one standard error above zero
-    p = probability_of_being_best(np.stack([0 * difference, difference]), 2000)[0]
+    p = probability_of_being_best(np.stack([0 * difference, difference]), Independent())[0]
     assert p == pytest.approx(0.8413, abs=0.03)
 
 

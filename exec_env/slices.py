@@ -1,0 +1,73 @@
+"""Slices of a recorded market from a table: its columns under our names, as numbers."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from exec_env import columns
+from exec_env.columns import LEVEL
+from exec_env.levels import Levels
+from exec_env.validation import unknown
+
+REQUIRED = ("time", "mid", "spread", "volume")
+OPTIONAL = ("depth",)
+_KNOWN = (*REQUIRED, *OPTIONAL, *LEVEL)
+
+
+def read(frame: pd.DataFrame, given: dict[str, str], name: str) -> dict[str, Any]:
+    """What a ``Recording`` takes from a table: ``time``, ``mid`` ..., ``levels``, and ``columns``, where each is from.
+
+    Args:
+        frame: one row a slice.
+        given: where it has other names: our name -> its column or arithmetic.
+        name: what error messages call the data.
+
+    Raises:
+        ValueError: for a name that is not ours, a column that is missing, and what is no time or no number.
+    """
+    for ours in given:
+        if ours not in _KNOWN:
+            raise ValueError(f"{name}: {unknown('tape column', ours, _KNOWN)}")
+    book = {ours: text for ours, text in given.items() if ours in LEVEL}
+    taken = {ours: text for ours, text in given.items() if ours not in LEVEL}
+    for ours in REQUIRED + OPTIONAL:
+        if ours in REQUIRED or ours in frame:
+            taken.setdefault(ours, ours)
+    found = columns.levels([str(column) for column in frame], book)
+    for ours, text in book.items() if not found else ():
+        raise ValueError(
+            f"{name}: column {ours!r} as {text!r} is missing with # = 0 and 1; a book needs {', '.join(LEVEL)}"
+        )
+    values = {
+        ours: columns.evaluate(frame, ours, text, name, f"{', '.join(REQUIRED)} and, if known, depth")
+        for ours, text in (taken | columns.at_levels(found, book)).items()
+    }
+    time = _times(values.pop("time"), name)
+    numbers = {ours: _numbers(column, ours, name) for ours, column in values.items()}
+    sides = {
+        of.removesuffix("_#"): [numbers.pop(of.replace("#", str(i))) for i in range(1, len(found) + 1)] for of in LEVEL
+    }
+    try:
+        levels = Levels(**{side: np.stack(column, -1) for side, column in sides.items()}) if found else None
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+    return numbers | {"time": time, "levels": levels, "columns": taken | book}
+
+
+def _times(column: pd.Series, name: str) -> pd.DatetimeIndex:
+    if pd.api.types.is_numeric_dtype(column):
+        raise ValueError(f"{name}: column 'time' holds plain numbers, whose unit is unknown; it must hold times")
+    try:
+        return pd.DatetimeIndex(pd.to_datetime(column, utc=True, format="mixed", errors="coerce"))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name}: column 'time': {error}") from None
+
+
+def _numbers(column: pd.Series, ours: str, name: str) -> np.ndarray:
+    numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64)
+    words = np.flatnonzero(np.isnan(numbers) & column.notna().to_numpy())
+    if words.size:
+        row = words[0]
+        raise ValueError(f"{name}: column {ours!r}, row {row + 1}: {column.iloc[row]!r} is not a number")
+    return numbers
