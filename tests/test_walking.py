@@ -19,7 +19,7 @@ from exec_env.torch_market import TorchMarket
 from tests.conftest import play
 
 LEVELS = ((10.0, 0.0), (20.0, 0.5), (5.0, 2.0))
-NOW = Slice(0.0, 0.02, 1000.0, 0.0, 0.0, 0.001, 0.0, 1.0, 0.0, 0.0, LEVELS)
+NOW = Slice(0.0, 0.02, 1000.0, 0.0, 0.0, 0.001, 0.0, 1.0, 0.0, 0.0, levels=LEVELS)
 TERMS = Terms(transient_impact=0.0, risk_aversion=0.0, max_participation=None, terminal_penalty=5.0)
 
 
