@@ -131,6 +131,17 @@ def with_overrides(market: Market, order: Order, overrides: dict[str, Any]) -> t
 
 ENVIRONMENT_OPTIONS = frozenset(
     {"preset", "action", "levels", "reward", "violation_penalty", "smoothness_penalty", "render_mode"}
-    | {"tape", "tape_columns", "hours_per_day", "tape_split", "tape_part", "tape_purge", "fills", "randomise", "market"}
+    | {
+        "tape",
+        "tape_columns",
+        "hours_per_day",
+        "tape_split",
+        "tape_part",
+        "tape_purge",
+        "tape_stamp",
+        "fills",
+        "randomise",
+        "market",
+    }
 )
 """What an environment takes beside the fields of Market and Order."""

@@ -13,6 +13,7 @@ from exec_env.presets import get_preset, with_overrides
 from exec_env.randomise import RandomisedRecording, RandomisedSimulator, Ranges
 from exec_env.recording import GIVEN, Fills, Recording
 from exec_env.replay import RecordedSource
+from exec_env.slices import Stamp
 from exec_env.split import Part, Split, check_part
 from exec_env.tape import Simulator, Source
 
@@ -48,6 +49,7 @@ def make_problem(
     tape_part: Part | None = None,
     tape_purge: int | None = None,
     fills: Fills | None = None,
+    tape_stamp: Stamp | None = None,
     **overrides: Any,
 ) -> Problem:
     """Build a problem from a preset and any fields of Market and Order.
@@ -55,9 +57,9 @@ def make_problem(
     With a ``market`` (a file of ``scripts/calibrate.py``, or one by hand), its parameters replace the preset's, its
     slices are the order's, and an order whose size is not given is the same part of a day's volume as the preset's.
 
-    With a ``tape`` (a Recording, or a CSV file; for a file, ``tape_columns`` and ``hours_per_day`` as in
-    ``Recording.from_csv``), averages and slice length are the tape's. With both, the tape
-    gives the paths and the file how the price answers to us.
+    With a ``tape`` (a Recording, or a CSV file; for a file, ``tape_columns``, ``hours_per_day`` and ``tape_stamp`` are
+    columns, hours_per_day and stamp of ``Recording.from_csv``), averages and slice length are the tape's. With both,
+    the tape gives the paths and the file how the price answers to us.
 
     ``tape_split`` is the part of the tape's rows that is for training. Episodes are of the ``tape_part``, "training"
     (the default) or "evaluation", the later rows but for a purge of ``tape_purge`` rows (as many as an episode has)
@@ -77,7 +79,8 @@ def make_problem(
     if tape is not None:
         if not isinstance(tape, Recording | str | Path):
             raise ValueError(f"tape = {tape!r}: must be a Recording or the path of a CSV file")
-        reading = {} if hours_per_day is None else {"hours_per_day": hours_per_day}
+        given: dict[str, Any] = {"hours_per_day": hours_per_day, "stamp": tape_stamp}
+        reading = {name: value for name, value in given.items() if value is not None}
         recording = tape if isinstance(tape, Recording) else Recording.from_csv(tape, tape_columns, **reading)
         recording = _divided(recording, tape_split, tape_part, tape_purge)
         if fills is not None:
@@ -97,10 +100,11 @@ def make_problem(
                 )
         overrides = {"slice_length": recording.slice_length} | overrides
     elif tape_columns or hours_per_day is not None:
-        given = f"tape_columns = {tape_columns!r}" if tape_columns else f"hours_per_day = {hours_per_day!r}"
-        raise ValueError(f"{given}: there is no tape")
+        what = f"tape_columns = {tape_columns!r}" if tape_columns else f"hours_per_day = {hours_per_day!r}"
+        raise ValueError(f"{what}: there is no tape")
     else:
-        only = {"tape_split": tape_split, "tape_part": tape_part, "tape_purge": tape_purge, "fills": fills}
+        only: dict[str, Any] = {"tape_split": tape_split, "tape_part": tape_part, "tape_purge": tape_purge}
+        only |= {"fills": fills, "tape_stamp": tape_stamp}
         for name, value in only.items():
             if value is not None:
                 raise ValueError(f"{name} = {value!r}: there is no tape")

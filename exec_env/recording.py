@@ -14,7 +14,7 @@ from exec_env.execution import Slice
 from exec_env.levels import Levels
 from exec_env.market import BPS, Market
 from exec_env.order import Order
-from exec_env.slices import OPTIONAL, REQUIRED, read
+from exec_env.slices import OPTIONAL, REQUIRED, Stamp, counted_ahead, read
 from exec_env.split import Part, Split
 from exec_env.tape import Normals, Tape, stress_recorded
 
@@ -134,6 +134,7 @@ class Recording:
         columns: dict[str, str] | None = None,
         hours_per_day: float = 6.5,
         name: str = "recording",
+        stamp: Stamp = "start",
     ) -> "Recording":
         """Read slices from a frame with columns time, mid, spread, volume and, if known, depth and levels of the book.
 
@@ -144,15 +145,24 @@ class Recording:
                 ``{"bid_price_#": "midpoint * (1 + bids_distance_#)"}``.
             hours_per_day: length of a trading day. [hour]
             name: what error messages call the data.
+            stamp: whether a row's volume is that from its time on, or up to it.
 
         Raises:
             ValueError: for a column that is missing, or data that cannot be right (see the class).
         """
-        return cls(hours_per_day=hours_per_day, name=name, **read(frame, columns or {}, name))
+        if stamp not in get_args(Stamp):
+            raise ValueError(f"tape_stamp = {stamp!r}: must be 'start' or 'end'")
+        found = read(frame, columns or {}, name)
+        found = counted_ahead(found) if stamp == "end" else found
+        return cls(hours_per_day=hours_per_day, name=name, **found)
 
     @classmethod
     def from_csv(
-        cls, path: str | Path, columns: dict[str, str] | None = None, hours_per_day: float = 6.5
+        cls,
+        path: str | Path,
+        columns: dict[str, str] | None = None,
+        hours_per_day: float = 6.5,
+        stamp: Stamp = "start",
     ) -> "Recording":
         """Read slices from a CSV file; see ``from_frame``.
 
@@ -165,7 +175,7 @@ class Recording:
             raise ValueError(f"{path}: no such file") from None
         except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
             raise ValueError(f"{path}: not a CSV table: {error}") from None
-        return cls.from_frame(frame, columns, hours_per_day, str(path))
+        return cls.from_frame(frame, columns, hours_per_day, str(path), stamp)
 
     @cached_property
     def slice_length(self) -> float:

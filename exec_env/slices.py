@@ -1,6 +1,6 @@
 """Slices of a recorded market from a table: its columns under our names, as numbers."""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,8 @@ from exec_env.validation import unknown
 
 REQUIRED = ("time", "mid", "spread", "volume")
 OPTIONAL = ("depth",)
+Stamp = Literal["start", "end"]
+"""Whether a row's volume and flow are those of the time that its stamp begins, or that it ends."""
 _KNOWN = (*REQUIRED, *OPTIONAL, *LEVEL)
 
 
@@ -53,6 +55,18 @@ def read(frame: pd.DataFrame, given: dict[str, str], name: str) -> dict[str, Any
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
     return numbers | {"time": time, "levels": levels, "columns": taken | book}
+
+
+def counted_ahead(found: dict[str, Any]) -> dict[str, Any]:
+    """What ``read`` gives of rows stamped at their end: the volume of each is that of the next.
+
+    Rows before a gap, and the last one, know no volume and are left out.
+    """
+    steps = np.diff(found["time"].to_numpy()) / np.timedelta64(1, "s")
+    known = np.flatnonzero(steps <= 1.5 * np.median(steps)) if steps.size else steps.astype(int)
+    rows = {name: column[known] for name, column in found.items() if name not in ("volume", "levels", "columns")}
+    levels = found["levels"] and Levels(**{side: column[known] for side, column in vars(found["levels"]).items()})
+    return found | rows | {"volume": found["volume"][known + 1], "levels": levels}
 
 
 def _times(column: pd.Series, name: str) -> pd.DatetimeIndex:

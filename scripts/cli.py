@@ -17,6 +17,7 @@ from exec_env.presets import PRESETS
 from exec_env.problem import make_problem
 from exec_env.recording import Fills
 from exec_env.registry import ENVIRONMENTS, get_spec
+from exec_env.slices import Stamp
 from exec_env.split import Part
 
 
@@ -39,6 +40,8 @@ class TapeOptions:
     ask_price_# and ask_size_#."""
     hours_per_day: float = 6.5
     """Length of its trading day, the unit of time of every rate; 24 where trading never stops."""
+    tape_stamp: Stamp | None = None
+    """Whether a row's volume is that from its time on (start, the default) or up to it (end)."""
     tape_split: float | None = None
     """Part of its rows that is for training, as 0.6; all averages are of these, and later rows are for evaluation."""
     tape_part: Part | None = None
@@ -62,7 +65,9 @@ class TapeOptions:
                 raise ValueError("--tape-columns: there is no --tape")
             if self.hours_per_day != TapeOptions.hours_per_day:
                 raise ValueError("--hours-per-day: there is no --tape")
-        options: dict[str, Any] = {name: getattr(self, name) for name in ("tape_split", "tape_part", "tape_purge")}
+        options: dict[str, Any] = {
+            name: getattr(self, name) for name in ("tape_stamp", "tape_split", "tape_part", "tape_purge")
+        }
         options |= {"fills": None if self.fills == TapeOptions.fills else self.fills}
         options = {name: value for name, value in options.items() if value is not None}
         if self.tape is None:

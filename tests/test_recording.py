@@ -496,3 +496,18 @@ def test_many_environments_on_a_tape_do_what_single_ones_do() -> None:
             np.testing.assert_allclose(rewards, theirs, rtol=1e-9)
         for env in singles:
             env.reset()
+
+
+def test_volume_stamped_at_the_end_of_what_it_counts_is_that_of_the_slice_before(tape_csv: Path) -> None:
+    start, end = Recording.from_csv(tape_csv), Recording.from_csv(tape_csv, stamp="end")
+    # The last row of each session has no count after it.
+    kept = np.r_[np.arange(59), np.arange(60, 119)]
+    np.testing.assert_array_equal(end.mid, start.mid[kept])
+    np.testing.assert_array_equal(end.volume, start.volume[kept + 1])
+    played = make_problem(tape=tape_csv, tape_stamp="end", shares=5e4, n_steps=10).recording
+    assert played is not None
+    assert played.sha256 == end.sha256 != start.sha256
+    with pytest.raises(ValueError, match="tape_stamp = 'middle': must be 'start' or 'end'"):
+        make_problem(tape=tape_csv, tape_stamp="middle")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="tape_stamp = 'end': there is no tape"):
+        make_problem(tape_stamp="end")

@@ -10,10 +10,10 @@ import numpy as np
 
 from exec_env.calibration import impact, liquidity, prices
 from exec_env.calibration.errors import Z95, Estimate, blocks, jackknife
-from exec_env.calibration.slicer import Stamp
 from exec_env.calibration.slicing import Slices, read
 from exec_env.market import BPS, Market
 from exec_env.market_file import UNITS, MarketFile, Parameter, positive
+from exec_env.slices import Stamp
 
 WEAK = {"volatility_elasticity": 0.25, "spread_elasticity": 0.25, "impact_exponent": 0.25}
 """Standard error above which the prior is better than the estimate, of powers."""

@@ -1,12 +1,9 @@
 """Sums over slices of time, a part of the ticks at a time."""
 
-from typing import Literal
-
 import numpy as np
 import pandas as pd
 
-Stamp = Literal["start", "end"]
-"""Whether a row's volume and flow are those of the time that its stamp begins, or that it ends."""
+from exec_env.slices import Stamp
 
 
 class Slicer:

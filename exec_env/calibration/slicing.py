@@ -10,7 +10,8 @@ import pandas as pd
 
 from exec_env.calibration import lobster
 from exec_env.calibration.files import Cleaner, DataFile
-from exec_env.calibration.slicer import Slicer, Stamp
+from exec_env.calibration.slicer import Slicer
+from exec_env.slices import Stamp
 from exec_env.validation import is_finite
 
 _NIGHT = 2 * 3600.0  # [s] a longer gap is the end of a trading day, which need not be named
