@@ -11,6 +11,7 @@ import pytest
 from exec_env import Market, Order, Recording
 from exec_env.execution import COMPONENTS
 from exec_env.presets import PRESETS
+from exec_env.problem import make_problem
 from tests.conftest import play
 
 
