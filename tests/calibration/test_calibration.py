@@ -135,7 +135,7 @@ def test_what_is_identified_is_from_the_data_and_near_the_truth(calibrated: obje
 
 @pytest.fixture(scope="module")
 def power() -> Slices:
-    return truth.slices_of(replace(STRONG, impact_exponent=0.6), 40, 1)
+    return truth.slices_of(replace(STRONG, impact_exponent=0.6), 20, 1)
 
 
 def test_a_power_law_is_fitted_or_taken_as_given(power: Slices) -> None:
