@@ -87,7 +87,7 @@ class MarketFile:
     sources: list[Any] = field(default_factory=list)
     """Files, and how many rows of them."""
     reported: dict[str, Any] = field(default_factory=dict)
-    """What was measured beside: the exponent δ that the data show, used or not; the volume profile; the price response."""
+    """What was measured beside: the exponent δ that the data show, used or not, volume profile, and price response."""
     remarks: list[Any] = field(default_factory=list)
     """What a user should know about the data."""
 
