@@ -79,7 +79,7 @@ class MarketFile:
     """A market, and how it is known."""
 
     parameters: dict[str, Parameter]
-    """Field of Market -> its value and error."""
+    """Field of Market -> its value and error; a file may leave out what makes impact a power law."""
     slice_length: Positive = 1 / 78
     """Length of the slices that it holds for: noises are from slice to slice. [day]"""
     sample: dict[str, Any] = field(default_factory=dict)
@@ -87,7 +87,7 @@ class MarketFile:
     sources: list[Any] = field(default_factory=list)
     """Files, and how many rows of them."""
     reported: dict[str, Any] = field(default_factory=dict)
-    """What was measured but is no field of Market: the impact exponent δ, the volume profile, the price response."""
+    """What was measured beside: the exponent δ that the data show, used or not, volume profile, and price response."""
     remarks: list[Any] = field(default_factory=list)
     """What a user should know about the data."""
 

@@ -128,8 +128,8 @@ def test_without_noise_it_is_the_minimum_over_schedules(exponent: float, n_steps
 
 
 def test_as_the_exponent_goes_to_one_the_best_achievable_goes_to_that_of_linear_impact() -> None:
-    one = solve(Market(), SHORT).value_bps
-    below, above = (solve(Market(impact_exponent=e), SHORT).value_bps for e in (0.999, 1.001))
+    one = solve(Market(), SHORT, 16).value_bps
+    below, above = (solve(Market(impact_exponent=e), SHORT, 16).value_bps for e in (0.999, 1.001))
     assert below < one < above
     assert (below + above) / 2 == pytest.approx(one, rel=1e-5)
 
