@@ -189,7 +189,8 @@ def _behaviour(agents: list[str | Path | Agent], evaluation: Evaluation) -> tupl
 def _price_error(evaluation: Evaluation) -> float:
     """Largest half width of a 95 % interval of the price component, which is luck but for a signal. [bps]"""
     prices = evaluation.per_path.groupby("agent", observed=True)["price"]
-    return float(Z95 * np.nanmax([evaluation.errors.standard_error(of.to_numpy()) for _, of in prices] or [np.nan]))
+    errors = np.array([evaluation.errors.standard_error(of.to_numpy()) for _, of in prices])
+    return float(Z95 * np.max(errors[np.isfinite(errors)], initial=0.0)) or np.nan
 
 
 def _fields(evaluation: Evaluation) -> dict[str, list[tuple[str, Any, Any]]]:

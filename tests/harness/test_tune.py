@@ -180,7 +180,7 @@ def test_other_settings_are_refused_by_name(tmp_path: Path, changed: dict[str, A
         ({"options": {"action": "foo"}}, "unknown action 'foo'"),
         ({"options": {"num_envs": 3}}, "unknown option 'num_envs'"),
         ({"agent_fields": {"warm_up": 20_000}}, "warm_up = 20000: must be below the 640 steps of training"),
-        ({"train": TINY["train"] | {"stop_gap": 1.0}, "options": {"liquidity_volatility": 1.0}}, "there is no bound"),
+        ({"train": TINY["train"] | {"stop_gap": 1.0}, "options": {"randomise": "parameters"}}, "there is no bound"),
     ],
 )
 def test_settings_that_let_every_trial_fail_are_refused_and_leave_no_folder(
