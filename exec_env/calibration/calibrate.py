@@ -61,13 +61,14 @@ def calibrate(
     time_unit: str | None = None,
     clean: bool = False,
     prior: Market | None = None,
+    progress: bool = False,
 ) -> Calibration:
     """A market from files; arguments as of ``exec_env.calibration.slicing.read`` and ``of``.
 
     Raises:
         ValueError: for data that cannot be right, or do not suffice.
     """
-    return of(read(paths, minutes, hours_per_day, columns, time_unit, clean), prior)
+    return of(read(paths, minutes, hours_per_day, columns, time_unit, clean, progress), prior)
 
 
 def of(slices: Slices, prior: Market | None = None) -> Calibration:
@@ -83,14 +84,14 @@ def of(slices: Slices, prior: Market | None = None) -> Calibration:
     frame, dt, new = slices.frame, slices.slice_length, slices.new
     if len(frame) < 50:
         raise ValueError(f"{slices.sources[0]['file']}: {len(frame)} slices; a calibration needs at least 50")
-    block = blocks(slices.session)
+    block = blocks(slices.day)
     data = {str(name): frame[name].to_numpy(np.float64) for name in frame if name != "time"}
     slope = np.where(data["slope"] > 0, data["slope"], np.nan) if "slope" in data else None
     depth = data.get("depth") if slope is None else 1 / slope
-    factor = liquidity.fit(data["volume"], data["spread"], depth, new, dt)
+    factor = liquidity.fit(data["volume"], data["spread"], depth, new, dt, slices.time_of_day)
     price = float(data["mid"].mean())
     base = prior or Market()
-    response, c, weak = _prices(data, factor, new, block, dt, price, base)
+    response, c = _prices(data, factor, new, block, dt, price)
     reverts = response is not None and _strong("transient_impact", response.transient)
     passing = response.passing if response and reverts else 0.0
     sigma = prices.volatility(data["mid"] - passing * data["mid"] / price, slices.session, block, dt)
@@ -100,9 +101,10 @@ def of(slices: Slices, prior: Market | None = None) -> Calibration:
     found: dict[str, tuple[Estimate, str]] = {
         "volatility": (sigma, "two scales of the mid"),
         "daily_volume": (volume, "mean"),
-        "half_spread": (spread.scaled(0.5 / BPS), "mean over time"),
         "volume_noise": (factor.volume_noise, "state space"),
     }
+    if np.any(data["spread"]):
+        found["half_spread"] = (spread.scaled(0.5 / BPS), "mean over time")
     if factor.likelihood - factor.without > _LIKELIHOOD:
         found["liquidity_reversion"] = (factor.reversion, "state space")
         found["liquidity_volatility"] = (factor.volatility, "state space")
@@ -121,11 +123,11 @@ def of(slices: Slices, prior: Market | None = None) -> Calibration:
         found["temporary_impact"] = (eta, "takers' cost beyond the touch on their net flow")
     if response:
         how = f"response of the mid to signed flow; R² {response.explained:.2g}"
-        found["permanent_impact"] = (weak or response.permanent, how)
+        found["permanent_impact"] = (response.permanent, how)
         found["transient_impact"] = (response.transient, how)
         if reverts:  # else it is the speed of nothing
             found["resilience"] = (response.resilience, how)
-    parameters = _parameters(found, price, base, frame, new)
+    parameters = _parameters(found, price, base, slices)
     file = MarketFile(
         parameters, dt, _sample(slices), slices.sources, _reported(slices, factor, response, block), _remarks(slices)
     )
@@ -139,25 +141,18 @@ def _prices(
     block: np.ndarray,
     dt: float,
     price: float,
-    base: Market,
-) -> tuple[impact.Response | None, Estimate, Estimate | None]:
-    """Answer to flow, and the volatility's elasticity, each with the other taken out; and γ where it is too weak.
-
-    A weak γ is the prior's, and the rest of the answer is then estimated beside that.
-    """
+) -> tuple[impact.Response | None, Estimate]:
+    """Answer to flow, and the volatility's elasticity, each with the other taken out."""
     mid = data["mid"]
     move = np.where(np.r_[new[1:], True], np.nan, np.diff(mid, append=np.nan)) * price / mid
     if "flow" not in data or not np.any(data["flow"]):
-        return None, prices.elasticity(move, factor.mean, block), None
+        return None, prices.elasticity(move, factor.mean, block)
     even = impact.response(move, data["flow"], np.ones(len(mid)), new, block, dt)
     c = prices.elasticity(move - even.fitted, factor.mean, block)
     weight = np.exp(-c.value * factor.mean) if _strong("volatility_elasticity", c) else np.ones(len(mid))
-    free = impact.response(move, data["flow"], weight, new, block, dt)
-    if _strong("permanent_impact", free.permanent):
-        return free, c, None
-    sigma, volume = float(np.nanstd(move)) / dt**0.5 / price, float(data["volume"].mean()) / dt
-    gamma = base.rescaled(price, sigma, volume).permanent_impact
-    return impact.response(move, data["flow"], weight, new, block, dt, gamma), c, free.permanent
+    # Where γ turns out too weak the rest stays as it is beside the γ that is seen: beside the prior's it would take up
+    # what γ does, and be biased.
+    return impact.response(move, data["flow"], weight, new, block, dt), c
 
 
 def _strong(name: str, estimate: Estimate) -> bool:
@@ -178,7 +173,7 @@ def interval(name: str, estimate: Estimate) -> list[float]:
 
 
 def _parameters(
-    found: dict[str, tuple[Estimate, str]], price: float, base: Market, frame: Any, new: np.ndarray
+    found: dict[str, tuple[Estimate, str]], price: float, base: Market, slices: Slices
 ) -> dict[str, Parameter]:
     sigma, volume = found["volatility"][0].value, found["daily_volume"][0].value
     if not sigma > 0:
@@ -189,7 +184,7 @@ def _parameters(
         if name == "arrival_price":
             parameters[name] = Parameter(price, "data", how="mean of the mid")
         elif name == "volume_profile":
-            parameters[name] = _profile(frame, new, base)
+            parameters[name] = _profile(slices, base)
         elif name not in found:
             parameters[name] = Parameter(getattr(prior, name), "prior", how=_why(name))
         else:
@@ -215,6 +210,7 @@ def _why(name: str) -> str:
         "impact_noise": "there are no levels of a book",
         "decay_noise": "no data show it",
         "spread_noise": "the spread never differs",
+        "half_spread": "the spread is zero throughout",
     }
     return reasons.get(name, "liquidity does not show in the data")
 
@@ -225,25 +221,23 @@ def _weak(p: Parameter) -> str:
     return f"  (data: {p.seen:.3g} ± {p.standard_error:.2g})" if p.standard_error is not None else f"  ({p.seen:.3g})"
 
 
-def _volume_shape(frame: Any, new: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Volume of each thirteenth of a day over its mean, and standard errors; None with fewer than 5 days."""
-    days = int(new.sum())
-    if days < 5:
+def _volume_shape(slices: Slices) -> tuple[np.ndarray, np.ndarray] | None:
+    """Volume of each thirteenth of a day over its mean, and standard errors; None where days are too few."""
+    u, day = slices.time_of_day, slices.day
+    if u is None:
         return None
-    u = liquidity.time_of_day(new)
     bins = np.minimum((u * _BINS).astype(int), _BINS - 1)
-    volume = frame["volume"].to_numpy()
-    session = np.cumsum(new) - 1
+    volume = slices.frame["volume"].to_numpy()
     shape = []
     for b in range(_BINS):
         inside = (bins == b).astype(float)
         sums = np.stack([volume * inside, inside, volume, np.ones_like(volume)], 1)
-        shape.append(jackknife(sums, session, lambda s: s[0] / max(s[1], 1.0) / (s[2] / s[3])))
+        shape.append(jackknife(sums, day, lambda s: s[0] / max(s[1], 1.0) / (s[2] / s[3])))
     return np.array([e.value for e in shape]), np.array([e.error for e in shape])
 
 
-def _profile(frame: Any, new: np.ndarray, base: Market) -> Parameter:
-    shape = _volume_shape(frame, new)
+def _profile(slices: Slices, base: Market) -> Parameter:
+    shape = _volume_shape(slices)
     if shape is None:
         return Parameter(base.volume_profile, "prior", how="fewer than five days")
     curves = {name: Market(volume_profile=name).profile(_BINS) for name in ("flat", "u-shaped")}
@@ -255,6 +249,7 @@ def _sample(slices: Slices) -> dict[str, Any]:
     frame = slices.frame
     return {
         "slices": len(frame),
+        "days": int(slices.day[-1]) + 1,
         "stretches_without_gap": int(slices.new.sum()),
         "first": str(frame["time"].iloc[0]),
         "last": str(frame["time"].iloc[-1]),
@@ -271,7 +266,7 @@ def _reported(
     delta = impact.exponent(slices, factor.impact, block)
     if delta is not None:
         found["impact_exponent"] = {"value": delta.value, "standard_error": delta.error}
-    shape = _volume_shape(slices.frame, slices.new)
+    shape = _volume_shape(slices)
     if shape is not None:
         found["volume_profile"] = {"mean": shape[0].round(4).tolist(), "standard_error": shape[1].round(4).tolist()}
     if response:
@@ -286,5 +281,5 @@ def _remarks(slices: Slices) -> list[str]:
     remarks = list(slices.cleaner.remarks)
     shown = remarks[:20] + ([f"and {len(remarks) - 20} more such remarks"] if len(remarks) > 20 else [])
     if slices.cleaner.dropped:
-        shown.insert(0, f"{sum(slices.cleaner.dropped.values())} bad rows were dropped")
+        shown.insert(0, f"bad rows dropped: {sum(slices.cleaner.dropped.values())}")
     return shown

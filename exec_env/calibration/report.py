@@ -143,7 +143,7 @@ def _autocorrelation(calibration: Calibration) -> Figure:
         views["spread"] = (factor.elasticity.value, factor.spread_noise)
     for (name, (loading, noise)), colour in zip(views.items(), (_DATA, _MODEL), strict=False):
         column = slices.frame[name].to_numpy()
-        column = without_profile(np.log(np.where(column > 0, column, np.nan)), slices.new)
+        column = without_profile(np.log(np.where(column > 0, column, np.nan)), slices.time_of_day)
         lags = np.arange(1, min(_LAGS, int(np.bincount(slices.session).max()) - 1) + 1)
         seen = [_correlation(column, slices.session, int(lag)) for lag in lags]
         common = (loading * factor.volatility.value) ** 2
@@ -169,7 +169,7 @@ def _residuals(calibration: Calibration) -> Figure:
     move = move * np.exp(-calibration.market.volatility_elasticity * factor.mean[:-1])
     move = move[~slices.new[1:]]
     volume = slices.frame["volume"].to_numpy()
-    log = without_profile(np.log(np.where(volume > 0, volume, np.nan)), slices.new) - factor.mean
+    log = without_profile(np.log(np.where(volume > 0, volume, np.nan)), slices.time_of_day) - factor.mean
     figure = Figure(figsize=(5.6, 3.4), layout="constrained")
     axis = figure.subplots()
     for label, x, colour in (("moves of the mid", move, _DATA), ("log volume", log[np.isfinite(log)], _MODEL)):

@@ -3,17 +3,21 @@
 import numpy as np
 import pandas as pd
 
+_QUIET = 15 * 60 * 10**9  # [ns] without quote or trade the market was quiet; for longer, there are no data
+
 
 class Slicer:
     """Adds up quotes and trades by slice.
 
-    A quote holds until the next one, or the end of its slice: the mean spread is over time. A trade is compared with
-    the quote before it; where its side is not given it is a buy above the mid and a sell below, and at the mid what the
-    trade before was (Lee & Ready 1991, "Inferring trade direction from intraday data").
+    A quote holds until the next one, or the end of its slice: the mean spread is over time. A slice without quote or
+    trade has the quote before it and no volume, unless the silence is longer than a quarter of an hour. A trade is
+    compared with the quote before it; where its side is not given it is a buy above the mid and a sell below, and at
+    the mid what the trade before was (Lee & Ready 1991, "Inferring trade direction from intraday data").
     """
 
-    def __init__(self, step: int) -> None:
+    def __init__(self, step: int, night: int = 2 * 3600 * 10**9) -> None:
         self.step = step  # [ns]
+        self.night = night  # [ns] no quote is so old
         self.too_early = 0
         self._sums: list[pd.DataFrame] = []
         self._held = pd.DataFrame()  # the last quote, which holds until the next
@@ -40,6 +44,8 @@ class Slicer:
             end = self._held.assign(time=(self._held["time"] // self.step + 1) * self.step)
             self._spreads(pd.concat([self._held, end], ignore_index=True))
         sums = self._joined()
+        if "cash" in sums:  # without trades a quiet slice would have a row
+            sums = sums.reindex(_with_quiet(sums.index.to_numpy(), self.step))
         frame = pd.DataFrame({"time": pd.to_datetime(sums.index.to_numpy() * self.step, utc=True)})
         frame["mid"] = sums["mid"].ffill().to_numpy()
         held = sums["held"].to_numpy()
@@ -84,8 +90,9 @@ class Slicer:
         if quoted is None:
             self.too_early += len(trades)
             return
-        before = np.searchsorted(quoted["time"].to_numpy(), time, side="right") - 1
-        known = before >= 0
+        at = quoted["time"].to_numpy()
+        before = np.searchsorted(at, time, side="right") - 1
+        known = (before >= 0) & (time - at[np.maximum(before, 0)] < self.night)
         self.too_early += int((~known).sum())
         time, before = time[known], before[known]
         price, size = trades["price"].to_numpy()[known], trades["size"].to_numpy()[known]
@@ -104,6 +111,20 @@ class Slicer:
             index=time // self.step,
         )
         self._sums.append(part.groupby(level=0).sum())
+
+
+def _with_quiet(slices: np.ndarray, step: int) -> np.ndarray:
+    """Numbers of the slices with ticks, and of those in between where the market was quiet.
+
+    >>> _with_quiet(np.array([3, 5, 6, 10]), 300 * 10**9).tolist()
+    [3, 4, 5, 6, 7, 8, 9, 10]
+    >>> _with_quiet(np.array([3, 8]), 300 * 10**9).tolist()
+    [3, 8]
+    """
+    steps = np.diff(slices)
+    repeats = np.r_[1, np.where((steps - 1) * step <= _QUIET, steps, 1)]
+    last = np.repeat(slices, repeats)
+    return last - (np.repeat(np.cumsum(repeats), repeats) - 1 - np.arange(len(last)))
 
 
 def walk(books: pd.DataFrame) -> dict[str, np.ndarray]:

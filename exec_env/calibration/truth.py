@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from exec_env.calibration import simulate
 from exec_env.calibration.calibrate import interval, of
@@ -51,8 +52,8 @@ def slices_of(market: Market, days: int, seed: int, **options: Any) -> Slices:
     return Slices(slicer.finished(), 1 / 78, 6.5, [{"file": "simulated", "holds": "trades and quotes"}])
 
 
-def study(n: int = 50, days: int = 60, seed: int = 0) -> pd.DataFrame:
-    """Calibrate ``n`` markets.
+def study(n: int = 50, days: int = 60, seed: int = 0, progress: bool = False) -> pd.DataFrame:
+    """Calibrate ``n`` markets; ``progress`` shows a bar.
 
     Returns:
         One row per market and parameter: truth, estimate, error, low, high, covered; of what the data say, before any
@@ -60,7 +61,7 @@ def study(n: int = 50, days: int = 60, seed: int = 0) -> pd.DataFrame:
     """
     require_count(n=n, days=days)
     rows = []
-    for i, market in enumerate(markets(n, seed)):
+    for i, market in enumerate(tqdm(markets(n, seed), total=n, unit=" markets", disable=not progress)):
         found = of(slices_of(market, days, seed=seed + 1000 * (i + 1)))
         for name, estimate in found.estimates.items():
             truth = getattr(market, name)

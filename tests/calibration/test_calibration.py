@@ -84,9 +84,6 @@ def test_response_recovers_a_propagator_without_noise() -> None:
     assert found.transient.value == pytest.approx(kappa, rel=1e-3)
     assert found.resilience.value == pytest.approx(rho, rel=1e-3)
     assert found.explained == pytest.approx(1.0, abs=1e-6)
-    beside = impact.response(moves, flow, np.ones(n), new, np.arange(n) // 20, DT, permanent=gamma)
-    assert beside.transient.value == pytest.approx(kappa, rel=1e-3)
-    assert beside.permanent == errors.Estimate(gamma, 0.0)
 
 
 def test_the_liquidity_factor_is_seen_through_volume_spread_and_depth() -> None:
