@@ -55,6 +55,8 @@ class Options:
     """Where files have other names: OURS=COLUMN, or arithmetic such as "volume=(buys + sells) / price"."""
     time_unit: Literal["s", "ms", "us", "ns"] | None = None
     """Unit of times that are plain numbers since 1970."""
+    stamps: Literal["start", "end"] = "start"
+    """Whether volume and flow of recorded slices, or books, are of the time from their stamp on, or before it."""
     clean: bool = False
     """Drop bad rows, and count them, rather than refuse the first."""
     prior: str = "default"
@@ -106,6 +108,7 @@ def main(argv: Sequence[str]) -> None:
         options.clean,
         prior,
         progress=not options.quiet,
+        stamps=options.stamps,
     )
     print(calibration.table())
     for reason, count in calibration.slices.cleaner.dropped.items():

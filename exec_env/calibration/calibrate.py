@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -62,13 +62,14 @@ def calibrate(
     clean: bool = False,
     prior: Market | None = None,
     progress: bool = False,
+    stamps: Literal["start", "end"] = "start",
 ) -> Calibration:
     """A market from files; arguments as of ``exec_env.calibration.slicing.read`` and ``of``.
 
     Raises:
         ValueError: for data that cannot be right, or do not suffice.
     """
-    return of(read(paths, minutes, hours_per_day, columns, time_unit, clean, progress), prior)
+    return of(read(paths, minutes, hours_per_day, columns, time_unit, clean, progress, stamps), prior)
 
 
 def of(slices: Slices, prior: Market | None = None) -> Calibration:

@@ -21,7 +21,7 @@ class Response:
     """The price's answer to signed flow."""
 
     permanent: Estimate
-    """γ. [$/share per share]"""
+    """γ; where what is seen is negative, all else is beside 0. [$/share per share]"""
     transient: Estimate
     """κ. [$/share per share]"""
     resilience: Estimate
@@ -50,7 +50,7 @@ def response(
         S_{t+1} − S_t = γ q_t + I_{t+1} − I_t + noise,   I_{t+1} = e^{−ρΔ} (I_t + κ q_t)
 
     Bouchaud, Gefen, Potters & Wyart (2004), "Fluctuations and response in financial markets", with the exponential
-    kernel of Obizhaeva & Wang (2013); each move weighted by the inverse of its standard deviation.
+    kernel of Obizhaeva & Wang (2013); γ is not negative; each move weighted by the inverse of its standard deviation.
 
     Args:
         move: of the mid to the next slice; NaN before a gap. [$]
@@ -81,9 +81,13 @@ def response(
     def design(rho: float) -> np.ndarray:
         return np.stack([pushed(rho), flow], 1)[known] * w[:, None]
 
+    def solved(x: np.ndarray) -> np.ndarray:
+        fitted = np.linalg.lstsq(x, y, rcond=None)[0]
+        return fitted if fitted[1] >= 0 else np.r_[np.linalg.lstsq(x[:, :1], y, rcond=None)[0], 0.0]
+
     def loss(log_rho: float) -> float:
         x = design(np.exp(log_rho))
-        return float(((y - x @ np.linalg.lstsq(x, y, rcond=None)[0]) ** 2).sum())
+        return float(((y - x @ solved(x)) ** 2).sum())
 
     # From a time constant of eight times the longest stretch to half a slice.
     longest = max(np.diff(edges)) * slice_length
@@ -94,12 +98,13 @@ def response(
     around = (grid[max(best - 1, 0)], grid[min(best + 1, _GRID - 1)])
     rho = float(np.exp(minimize_scalar(loss, bounds=around, method="bounded").x))
     x = design(rho)
-    fitted = np.linalg.lstsq(x, y, rcond=None)[0]
+    fitted = solved(x)
     kappa, gamma = map(float, fitted)
     residual = y - x @ fitted
     seen = kappa > 0 and 0 < best < _GRID - 1
+    free = np.linalg.lstsq(x, y, rcond=None)[0]
     return Response(
-        permanent=Estimate(gamma, float(errors[2])),
+        permanent=Estimate(float(free[1]), float(errors[2])),
         transient=Estimate(kappa, float(errors[1])),
         resilience=Estimate(rho, rho * float(errors[0]) if seen else float("inf")),
         curve=_curve(move, flow, new, block, lambda k: gamma + kappa * np.exp(-rho * slice_length * k)),
@@ -115,7 +120,7 @@ def _without_each(
     """Where on the grid of log ρ least squares are least, and jackknife errors of log ρ and the coefficients.
 
     The whole fit is done without each block in turn, since a line through the optimum would hide how ρ trades against
-    the rest.
+    the rest, and with γ of either sign, since what is at a bound would seem to be known.
 
     Args:
         designs: of each ρ. Shape of each: (rows, k).
@@ -141,10 +146,11 @@ def _without_each(
     # A parabola through the least and its neighbours, and each coefficient on it.
     every = np.arange(loss.shape[1])
     best = loss.argmin(0)
-    i = np.clip(best, 1, len(grid) - 2)
+    # One parabola for all where it can be: from one to the next there is a step.
+    i = np.clip(np.where(np.abs(best - best[0]) <= 1, best[0], best), 1, len(grid) - 2)
     left, mid, right = (loss[i + j, every] for j in (-1, 0, 1))
     bend = np.maximum(left - 2 * mid + right, 1e-300)
-    p = np.clip((left - right) / (2 * bend), -1.0, 1.0)[:, None]
+    p = np.clip((left - right) / (2 * bend), -1.5, 1.5)[:, None]
     weights = (p * (p - 1) / 2, 1 - p * p, p * (p + 1) / 2)
     replicates = sum(weight * at[i + j, every] for weight, j in zip(weights, (-1, 0, 1), strict=True))
     without = replicates[1:]

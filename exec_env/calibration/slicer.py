@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 
+from exec_env.calibration.files import NO_TIME
+
 _QUIET = 15 * 60 * 10**9  # [ns] without quote or trade the market was quiet; for longer, there are no data
 
 
@@ -15,8 +17,9 @@ class Slicer:
     the mid what the trade before was (Lee & Ready 1991, "Inferring trade direction from intraday data").
     """
 
-    def __init__(self, step: int, night: int = 2 * 3600 * 10**9) -> None:
+    def __init__(self, step: int, night: int = 2 * 3600 * 10**9, ends: bool = False) -> None:
         self.step = step  # [ns]
+        self.ends = ends  # whether volume and flow of quotes are of the time before them
         self.night = night  # [ns] no quote is so old
         self.too_early = 0
         self._sums: list[pd.DataFrame] = []
@@ -58,7 +61,12 @@ class Slicer:
                 frame[name] = (sums[name] / sums["books"]).to_numpy()
         if "cash" in sums:
             frame["cost"] = (sums["cash"] - sums["touch"]).fillna(0.0).to_numpy() - frame["flow"] * frame["mid"]
-        return frame[frame["mid"].notna()].reset_index(drop=True)
+        slices = sums.index.to_numpy()
+        quoted = pd.Series(np.where(sums["mid"].notna(), slices, np.nan)).ffill().to_numpy()
+        known = (slices - quoted) * self.step < self.night
+        if "volume" in sums and "cash" not in sums:  # a row's volume is not known to be zero
+            known &= sums["volume"].notna().to_numpy()
+        return frame[known].reset_index(drop=True)
 
     def _joined(self) -> pd.DataFrame:
         every = pd.concat(self._sums)
@@ -67,10 +75,15 @@ class Slicer:
         return sums if firsts is None else sums.assign(mid=firsts)
 
     def _quotes(self, quotes: pd.DataFrame) -> None:
-        columns = {name: quotes[name].to_numpy() for name in ("volume", "flow") if name in quotes}
-        if "bid_size_1" in quotes:
-            columns |= walk(quotes)
+        columns = walk(quotes) if "bid_size_1" in quotes else {}
         at = quotes["time"].to_numpy() // self.step
+        traded = quotes[[name for name in ("volume", "flow") if name in quotes]]
+        if len(traded.columns):
+            time = since = quotes["time"].to_numpy()
+            if self.ends:  # they are of the time from the row before on, unless there is a gap
+                since = np.r_[self._held["time"].iloc[-1] if len(self._held) else NO_TIME, time[:-1]]
+            known = (since != NO_TIME) & (since >= time - 1.5 * self.step)
+            self._sums.append(traded.set_axis(since // self.step)[known].groupby(level=0).sum())
         part = pd.DataFrame(columns, index=at).groupby(level=0).sum() if columns else pd.DataFrame(index=np.unique(at))
         first = np.flatnonzero(np.r_[True, at[1:] != at[:-1]])
         mid = (quotes["bid"].to_numpy() + quotes["ask"].to_numpy()) / 2

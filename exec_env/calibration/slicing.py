@@ -2,9 +2,9 @@
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -77,6 +77,7 @@ def read(
     time_unit: str | None = None,
     clean: bool = False,
     progress: bool = False,
+    stamps: Literal["start", "end"] = "start",
 ) -> Slices:
     """Slices of the files: recorded slices; quotes and trades; books, with trades or their own volume; or LOBSTER's.
 
@@ -88,6 +89,8 @@ def read(
         time_unit: as of ``DataFile``.
         clean: drop bad rows and count them, rather than refuse the first.
         progress: whether to show a progress bar.
+        stamps: whether the volume and flow that slices, or books, have themselves are of the time from their stamp on,
+            or before it. What else they have is always of the stamp.
 
     Raises:
         ValueError: naming file and row, for data that cannot be right or do not suffice.
@@ -95,6 +98,8 @@ def read(
     for name, value, high in (("minutes", minutes, 1440.0), ("hours_per_day", hours_per_day, 24.0)):
         if not is_finite(value) or not 0 < value <= high:
             raise ValueError(f"{name} = {value!r}: must be in (0, {high:g}]")
+    if stamps not in ("start", "end"):
+        raise ValueError(f"stamps = {stamps!r}: must be 'start' or 'end'")
     if not paths:
         raise ValueError("name the files with the data")
     files = [DataFile(Path(path), dict(columns or {}), time_unit) for path in paths]
@@ -107,11 +112,13 @@ def read(
         if len(kinds) > 1:
             other = next(f for f in files if f.kind != "slices")
             raise ValueError(f"{other.path}: recorded slices and {other.kind} cannot be calibrated together")
-        return _recorded(files, hours_per_day, cleaner)
+        return _recorded(files, hours_per_day, cleaner, stamps == "end")
+    if stamps == "end" and not any("volume" in f.taken() for f in files if not f.lobster):
+        raise ValueError("stamps = 'end': no file has volumes of its own but trades")
     used: Used = {f.path: _Used() for f in files}
     stream = _stream(kinds, cleaner, used)
     step = round(minutes * 60 * 1e9)
-    slicer = Slicer(step, round(_NIGHT * 1e9))
+    slicer = Slicer(step, round(_NIGHT * 1e9), stamps == "end")
     with tqdm(unit=" rows", unit_scale=True, disable=not progress, desc="read") as bar:
         for quotes, trades in stream:
             slicer.add(quotes, trades)
@@ -146,11 +153,11 @@ def _belong(files: list[DataFile]) -> None:
         if not any(name in f.own and (("#" in name and f.kind == "book") or name in f.taken()) for f in files):
             raise ValueError(
                 f"{files[0].path}: column {name!r} as {text!r}: "
-                f"{'no file has, or' if len(files) > 1 else f'a file of {files[0].kind} has not, or does not'} need, it"
+                f"{'no file has, or needs,' if len(files) > 1 else f'a file of {files[0].kind} has or needs no'} it"
             )
 
 
-def _recorded(files: list[DataFile], hours_per_day: float, cleaner: Cleaner) -> Slices:
+def _recorded(files: list[DataFile], hours_per_day: float, cleaner: Cleaner, ends: bool) -> Slices:
     used: Used = {f.path: _Used() for f in files}
     frame = pd.concat(list(_chained(files, cleaner, used)), ignore_index=True)
     frame["time"] = pd.to_datetime(frame["time"], utc=True)
@@ -158,7 +165,12 @@ def _recorded(files: list[DataFile], hours_per_day: float, cleaner: Cleaner) -> 
         raise ValueError(f"{files[0].path}: {len(frame)} rows; at least two are needed")
     seconds = float(np.median(_steps(frame)))
     sources = [{"file": f.path.name, "holds": f.kind, "rows": used[f.path].rows} for f in files]
-    return _remarked(Slices(frame, seconds / (3600 * hours_per_day), hours_per_day, sources, cleaner), used)
+    slices = Slices(frame, seconds / (3600 * hours_per_day), hours_per_day, sources, cleaner)
+    if ends:  # what a row says of the time before it belongs to the row before, but after a gap to none
+        traded = [name for name in ("volume", "flow", "cost") if name in frame]
+        moved = frame.assign(**{name: frame[name].shift(-1) for name in traded})
+        slices = replace(slices, frame=moved[~np.r_[slices.new[1:], True]].reset_index(drop=True))
+    return _remarked(slices, used)
 
 
 def _steps(frame: pd.DataFrame) -> np.ndarray:
@@ -208,11 +220,24 @@ def _remarked(slices: Slices, used: Used) -> Slices:
         if steps[row - 1] < _NIGHT:
             minutes = steps[row - 1] / 60
             remarks.append(f"{place(int(row))}: gap of {minutes:.3g} minutes before {time[row]}")
+    if "flow" in frame:
+        move, flow = np.diff(np.log(frame["mid"])), frame["flow"].to_numpy()
+        inside, before = (_correlation(flow[i : i + len(move)], move, ~slices.new[1:]) for i in (0, 1))
+        if before > inside + 4 / len(move) ** 0.5:
+            remarks.append(
+                f"flow goes with the price move before its slice, not in it (correlation {before:.2f} against "
+                f"{inside:.2f}): if stamps are those of a slice's end, say stamps=end"
+            )
     still = frame["volume"].to_numpy() == 0
     if still.any():
         first = int(still.argmax())
         remarks.append(f"{place(first)}: no trade from {time[first]} on, one of {still.sum()} slices")
     return slices
+
+
+def _correlation(x: np.ndarray, y: np.ndarray, known: np.ndarray) -> float:
+    x, y = x[known], y[known]
+    return float(np.corrcoef(x, y)[0, 1]) if known.sum() > 2 and np.ptp(x) > 0 and np.ptp(y) > 0 else 0.0
 
 
 def _stream(
