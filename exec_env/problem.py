@@ -55,7 +55,7 @@ def make_problem(
     """Build a problem from a preset and any fields of Market and Order.
 
     With a ``market`` (a file of ``scripts/calibrate.py``, or one by hand), its parameters replace the preset's, its
-    slices are the order's, and an order whose size is not given is the same part of a day's volume as the preset's.
+    slices are the order's, and an order whose size is not given is the same part of its slices' volume as the preset's.
 
     With a ``tape`` (a Recording, or a CSV file; for a file, ``tape_columns``, ``hours_per_day`` and ``tape_stamp`` are
     columns, hours_per_day and stamp of ``Recording.from_csv``), averages and slice length are the tape's. With both,
@@ -172,5 +172,5 @@ def _from_file(market: str | Path | MarketFile, base: Market, order: Order) -> t
         raise ValueError(f"market = {market!r}: must be a MarketFile or the path of a YAML file")
     file = market if isinstance(market, MarketFile) else MarketFile.load(market)
     found = file.market(base)
-    shares = order.shares * found.daily_volume / base.daily_volume
+    shares = order.shares * found.daily_volume * file.slice_length / (base.daily_volume * order.slice_length)
     return found, replace(order, shares=shares, slice_length=file.slice_length)

@@ -6,13 +6,14 @@ Files are CSV or Parquet, of any size, and told apart by their columns:
   quotes    time, bid, ask
   book      time, bid_price_#, bid_size_#, ask_price_#, ask_size_# with # from 0 or 1; if known volume and flow
   LOBSTER   NAME_DATE_..._message_LEVELS.csv and its orderbook file, by their names
+
 Several files of one kind are read one after the other. What the data cannot tell is the prior's, and marked so.
 
 Examples:
   python scripts/calibrate.py trades.parquet quotes.parquet --out market.yaml --report market.html
   python scripts/calibrate.py trades.csv quotes.csv --columns price=px "time=exchange time" --time-unit us
-  python scripts/calibrate.py book.csv --minutes 1 --hours-per-day 24 --columns mid=midpoint
-        "bid_price_#=midpoint * (1 + bids_distance_#)" "bid_size_#=bids_notional_# / midpoint" ...
+  python scripts/calibrate.py book.csv --minutes 1 --hours-per-day 24 --columns
+        "volume=(buys + sells) / mid" "bid_price_#=mid * (1 + bids_distance_#)" "bid_size_#=bids_notional_# / mid" ...
   python scripts/calibrate.py AAPL_2012-06-21_34200000_57600000_message_10.csv AAPL_..._orderbook_10.csv
   python scripts/calibrate.py --simulated-truth 50             do intervals hold? markets with known parameters
 
@@ -28,9 +29,10 @@ from typing import Literal
 
 import tyro
 
-from exec_env.harness.storage import new_file
+from exec_env.harness.storage import new_file, write_text
 from exec_env.market import Market
 from exec_env.presets import get_preset
+from exec_env.slices import Stamp
 from scripts.cli import require_package, run
 
 
@@ -54,8 +56,8 @@ class Options:
     """Where files have other names: OURS=COLUMN, or arithmetic such as "volume=(buys + sells) / price"."""
     time_unit: Literal["s", "ms", "us", "ns"] | None = None
     """Unit of times that are plain numbers since 1970."""
-    stamp: Literal["start", "end"] = "start"
-    """Whether volume and flow in a row of slices, quotes or books are those from its time on, or up to it."""
+    stamp: Stamp = "start"
+    """Whether volume and flow of recorded slices, or books, are of the time from their stamp on, or before it."""
     clean: bool = False
     """Drop bad rows, and count them, rather than refuse the first."""
     prior: str = "default"
@@ -69,6 +71,8 @@ class Options:
     """Days of trades and quotes of each of these."""
     seed: int = 0
     """Of these."""
+    quiet: bool = False
+    """No progress bar."""
 
 
 def main(argv: Sequence[str]) -> None:
@@ -82,7 +86,8 @@ def main(argv: Sequence[str]) -> None:
             raise ValueError("--simulated-truth goes without files of data")
         if options.exponent == "fit":
             raise ValueError("--exponent fit: --simulated-truth takes the number that the markets have")
-        found = truth.study(options.simulated_truth, options.days, options.seed, options.exponent)
+        sizes = options.simulated_truth, options.days, options.seed
+        found = truth.study(*sizes, options.exponent, progress=not options.quiet)
         print(truth.summary(found).to_string(float_format="{:.3f}".format))
         print(
             f"{options.simulated_truth} markets of {options.days} days; bias and error over the mean size of the truth"
@@ -90,9 +95,10 @@ def main(argv: Sequence[str]) -> None:
         return
     if not options.data:
         raise ValueError("name the files with the data")
-    for path in (options.out, options.report, options.slices):
-        if path is not None:
-            new_file(path)
+    outputs = [path for path in (options.out, options.report, options.slices) if path is not None]
+    for i, path in enumerate(outputs):
+        if new_file(path).resolve() in [other.resolve() for other in outputs[:i]]:
+            raise ValueError(f"{path}: named for two results")
     columns = {}
     for text in options.columns:
         ours, equals, theirs = text.partition("=")
@@ -100,16 +106,25 @@ def main(argv: Sequence[str]) -> None:
             raise ValueError(f"--columns {text!r}: must read OURS=COLUMN")
         columns[ours.strip()] = theirs.strip()
     prior: Market = get_preset(options.prior).market
-    reading = (options.minutes, options.hours_per_day, columns, options.time_unit, options.clean)
-    calibration = calibrate(options.data, *reading, prior, options.exponent, options.stamp)
+    calibration = calibrate(
+        options.data,
+        options.minutes,
+        options.hours_per_day,
+        columns,
+        options.time_unit,
+        options.clean,
+        prior,
+        options.exponent,
+        progress=not options.quiet,
+        stamp=options.stamp,
+    )
     print(calibration.table())
     for reason, count in calibration.slices.cleaner.dropped.items():
         print(f"dropped {count}: {reason}")
     calibration.file.save(options.out)
     print(f"market: {options.out}")
     if options.slices is not None:
-        options.slices.parent.mkdir(parents=True, exist_ok=True)
-        calibration.slices.frame.to_csv(options.slices, index=False)
+        write_text(options.slices, calibration.slices.frame.to_csv(index=False))
         print(f"slices: {options.slices}")
     if options.report is not None:
         from exec_env.calibration.report import write_report

@@ -42,7 +42,7 @@ def test_an_environment_plays_on_the_file(path: Path) -> None:
     market, order = env.unwrapped.market, env.unwrapped.order  # type: ignore[attr-defined]
     assert (market.volatility, market.daily_volume) == (0.03, 1e6)
     assert order.slice_length == 1 / 390
-    assert order.shares == pytest.approx(0.04 * 1e6)  # as much of a day's volume as the preset's
+    assert order.shares == pytest.approx(0.04 * 1e6 * 78 / 390)  # as much of its slices' volume as the preset's
     assert order.side == "buy"
     assert gym.make_vec("AlmgrenChriss-v0", num_envs=2, market=path).unwrapped.market == market  # type: ignore[attr-defined]
 
@@ -64,7 +64,7 @@ def test_with_a_tape_the_file_says_how_the_price_answers(path: Path, tape_csv: P
 
 def test_agents_are_evaluated_on_it_as_on_the_same_market_by_hand(path: Path) -> None:
     ours = evaluate(["twap", "adaptive"], episodes=50, market=str(path)).per_agent["objective_mean"]
-    fields = {"volatility": 0.03, "daily_volume": 1e6, "slice_length": 1 / 390, "shares": 40_000}
+    fields = {"volatility": 0.03, "daily_volume": 1e6, "slice_length": 1 / 390, "shares": 8_000}
     theirs = evaluate(["twap", "adaptive"], episodes=50, **fields).per_agent["objective_mean"]
     np.testing.assert_allclose(ours, theirs, rtol=1e-12)
 

@@ -22,7 +22,6 @@ _WEAK_OTHERS = 1.0
 """The same relative to the estimate: of impacts, whose signs have to be clear, and of all else."""
 _LIKELIHOOD = 12.0  # log likelihood ratio, at least, for there to be a factor
 _BINS = 13
-_FEW = 30  # slices, for a correlation
 
 
 @dataclass(frozen=True)
@@ -64,6 +63,7 @@ def calibrate(
     clean: bool = False,
     prior: Market | None = None,
     exponent: float | Literal["fit"] = 1.0,
+    progress: bool = False,
     stamp: Stamp = "start",
 ) -> Calibration:
     """A market from files; arguments as of ``exec_env.calibration.slicing.read`` and ``of``.
@@ -71,7 +71,7 @@ def calibrate(
     Raises:
         ValueError: for data that cannot be right, or do not suffice.
     """
-    return of(read(paths, minutes, hours_per_day, columns, time_unit, clean, stamp), prior, exponent)
+    return of(read(paths, minutes, hours_per_day, columns, time_unit, clean, progress, stamp), prior, exponent)
 
 
 def of(slices: Slices, prior: Market | None = None, exponent: float | Literal["fit"] = 1.0) -> Calibration:
@@ -89,7 +89,7 @@ def of(slices: Slices, prior: Market | None = None, exponent: float | Literal["f
     frame, dt, new = slices.frame, slices.slice_length, slices.new
     if len(frame) < 50:
         raise ValueError(f"{slices.sources[0]['file']}: {len(frame)} slices; a calibration needs at least 50")
-    block = blocks(slices.session)
+    block = blocks(slices.day)
     data = {str(name): frame[name].to_numpy(np.float64) for name in frame if name != "time"}
     base = prior or Market()
     seen = impact.exponent_by_walk(slices, block)
@@ -98,14 +98,14 @@ def of(slices: Slices, prior: Market | None = None, exponent: float | Literal["f
     if slope is not None and delta.value != 1:
         slope = slope * np.exp((1 - delta.value) * data["walk_size"])
     depth = data.get("depth") if slope is None else 1 / slope
-    factor = liquidity.fit(data["volume"], data["spread"], depth, new, dt)
+    factor = liquidity.fit(data["volume"], data["spread"], depth, new, dt, slices.time_of_day)
     price = float(data["mid"].mean())
     if seen is None:
         seen = impact.exponent_by_cost(slices, factor.impact, block)
         delta = _chosen(exponent, seen, base)
     part = base.reference_participation if delta.value != 1 else Market.reference_participation
     base = replace(base, impact_exponent=delta.value, reference_participation=part)
-    response, c, weak = _prices(data, factor, new, block, dt, price, base)
+    response, c = _prices(data, factor, new, block, dt, price)
     reverts = response is not None and _strong("transient_impact", response.transient)
     passing = response.passing if response and reverts else 0.0
     sigma = prices.volatility(data["mid"] - passing * data["mid"] / price, slices.session, block, dt)
@@ -115,9 +115,10 @@ def of(slices: Slices, prior: Market | None = None, exponent: float | Literal["f
     found: dict[str, tuple[Estimate, str]] = {
         "volatility": (sigma, "two scales of the mid"),
         "daily_volume": (volume, "mean"),
-        "half_spread": (spread.scaled(0.5 / BPS), "mean over time"),
         "volume_noise": (factor.volume_noise, "state space"),
     }
+    if np.any(data["spread"]):
+        found["half_spread"] = (spread.scaled(0.5 / BPS), "mean over time")
     if factor.likelihood - factor.without > _LIKELIHOOD:
         found["liquidity_reversion"] = (factor.reversion, "state space")
         found["liquidity_volatility"] = (factor.volatility, "state space")
@@ -139,11 +140,11 @@ def of(slices: Slices, prior: Market | None = None, exponent: float | Literal["f
         found["impact_exponent"] = (seen, "takers' concession on shares, in logs of the book or by least squares")
     if response:
         how = f"response of the mid to signed flow; R² {response.explained:.2g}"
-        found["permanent_impact"] = (weak or response.permanent, how)
+        found["permanent_impact"] = (response.permanent, how)
         found["transient_impact"] = (response.transient, how)
         if reverts:  # else it is the speed of nothing
             found["resilience"] = (response.resilience, how)
-    parameters = _parameters(found, price, base, frame, new)
+    parameters = _parameters(found, price, base, slices)
     if exponent != "fit":
         parameters["impact_exponent"] = Parameter(delta.value, "given", how="what temporary impact is estimated beside")
     parameters["reference_participation"] = Parameter(part, "given", how="where temporary impact does not depend on δ")
@@ -169,25 +170,18 @@ def _prices(
     block: np.ndarray,
     dt: float,
     price: float,
-    base: Market,
-) -> tuple[impact.Response | None, Estimate, Estimate | None]:
-    """Answer to flow, and the volatility's elasticity, each with the other taken out; and γ where it is too weak.
-
-    A weak γ is the prior's, and the rest of the answer is then estimated beside that.
-    """
+) -> tuple[impact.Response | None, Estimate]:
+    """Answer to flow, and the volatility's elasticity, each with the other taken out."""
     mid = data["mid"]
     move = np.where(np.r_[new[1:], True], np.nan, np.diff(mid, append=np.nan)) * price / mid
     if "flow" not in data or not np.any(data["flow"]):
-        return None, prices.elasticity(move, factor.mean, block), None
+        return None, prices.elasticity(move, factor.mean, block)
     even = impact.response(move, data["flow"], np.ones(len(mid)), new, block, dt)
     c = prices.elasticity(move - even.fitted, factor.mean, block)
     weight = np.exp(-c.value * factor.mean) if _strong("volatility_elasticity", c) else np.ones(len(mid))
-    free = impact.response(move, data["flow"], weight, new, block, dt)
-    if _strong("permanent_impact", free.permanent):
-        return free, c, None
-    sigma, volume = float(np.nanstd(move)) / dt**0.5 / price, float(data["volume"].mean()) / dt
-    gamma = base.rescaled(price, sigma, volume).permanent_impact
-    return impact.response(move, data["flow"], weight, new, block, dt, gamma), c, free.permanent
+    # Where γ turns out too weak the rest stays as it is beside the γ that is seen: beside the prior's it would take up
+    # what γ does, and be biased.
+    return impact.response(move, data["flow"], weight, new, block, dt), c
 
 
 def _strong(name: str, estimate: Estimate) -> bool:
@@ -210,7 +204,7 @@ def interval(name: str, estimate: Estimate) -> list[float]:
 
 
 def _parameters(
-    found: dict[str, tuple[Estimate, str]], price: float, base: Market, frame: Any, new: np.ndarray
+    found: dict[str, tuple[Estimate, str]], price: float, base: Market, slices: Slices
 ) -> dict[str, Parameter]:
     sigma, volume = found["volatility"][0].value, found["daily_volume"][0].value
     if not sigma > 0:
@@ -221,7 +215,7 @@ def _parameters(
         if name == "arrival_price":
             parameters[name] = Parameter(price, "data", how="mean of the mid")
         elif name == "volume_profile":
-            parameters[name] = _profile(frame, new, base)
+            parameters[name] = _profile(slices, base)
         elif name not in found:
             parameters[name] = Parameter(getattr(prior, name), "prior", how=_why(name))
         else:
@@ -248,6 +242,7 @@ def _why(name: str) -> str:
         "impact_noise": "there are no levels of a book",
         "decay_noise": "no data show it",
         "spread_noise": "the spread never differs",
+        "half_spread": "the spread is zero throughout",
     }
     return reasons.get(name, "liquidity does not show in the data")
 
@@ -258,25 +253,23 @@ def _weak(p: Parameter) -> str:
     return f"  (data: {p.seen:.3g} ± {p.standard_error:.2g})" if p.standard_error is not None else f"  ({p.seen:.3g})"
 
 
-def _volume_shape(frame: Any, new: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Volume of each thirteenth of a day over its mean, and standard errors; None with fewer than 5 days."""
-    days = int(new.sum())
-    if days < 5:
+def _volume_shape(slices: Slices) -> tuple[np.ndarray, np.ndarray] | None:
+    """Volume of each thirteenth of a day over its mean, and standard errors; None where days are too few."""
+    u, day = slices.time_of_day, slices.day
+    if u is None:
         return None
-    u = liquidity.time_of_day(new)
     bins = np.minimum((u * _BINS).astype(int), _BINS - 1)
-    volume = frame["volume"].to_numpy()
-    session = np.cumsum(new) - 1
+    volume = slices.frame["volume"].to_numpy()
     shape = []
     for b in range(_BINS):
         inside = (bins == b).astype(float)
         sums = np.stack([volume * inside, inside, volume, np.ones_like(volume)], 1)
-        shape.append(jackknife(sums, session, lambda s: s[0] / max(s[1], 1.0) / (s[2] / s[3])))
+        shape.append(jackknife(sums, day, lambda s: s[0] / max(s[1], 1.0) / (s[2] / s[3])))
     return np.array([e.value for e in shape]), np.array([e.error for e in shape])
 
 
-def _profile(frame: Any, new: np.ndarray, base: Market) -> Parameter:
-    shape = _volume_shape(frame, new)
+def _profile(slices: Slices, base: Market) -> Parameter:
+    shape = _volume_shape(slices)
     if shape is None:
         return Parameter(base.volume_profile, "prior", how="fewer than five days")
     curves = {name: Market(volume_profile=name).profile(_BINS) for name in ("flat", "u-shaped")}
@@ -288,6 +281,7 @@ def _sample(slices: Slices) -> dict[str, Any]:
     frame = slices.frame
     return {
         "slices": len(frame),
+        "days": int(slices.day[-1]) + 1,
         "stretches_without_gap": int(slices.new.sum()),
         "first": str(frame["time"].iloc[0]),
         "last": str(frame["time"].iloc[-1]),
@@ -301,7 +295,7 @@ def _reported(slices: Slices, delta: Estimate | None, response: impact.Response 
     found: dict[str, Any] = {}
     if delta is not None:
         found["impact_exponent"] = {"value": delta.value, "standard_error": delta.error}
-    shape = _volume_shape(slices.frame, slices.new)
+    shape = _volume_shape(slices)
     if shape is not None:
         found["volume_profile"] = {"mean": shape[0].round(4).tolist(), "standard_error": shape[1].round(4).tolist()}
     if response:
@@ -316,23 +310,5 @@ def _remarks(slices: Slices) -> list[str]:
     remarks = list(slices.cleaner.remarks)
     shown = remarks[:20] + ([f"and {len(remarks) - 20} more such remarks"] if len(remarks) > 20 else [])
     if slices.cleaner.dropped:
-        shown.insert(0, f"{sum(slices.cleaner.dropped.values())} bad rows were dropped")
-    return shown + _late(slices)
-
-
-def _late(slices: Slices) -> list[str]:
-    """A remark where the price moves before the flow that should have moved it, by three standard errors."""
-    frame, new = slices.frame, slices.new
-    if "flow" not in frame:
-        return []
-    inside = ~new[1:-1] & ~new[2:]
-    moves, flow = np.diff(frame["mid"].to_numpy()), frame["flow"].to_numpy()[1:-1][inside]
-    if inside.sum() < _FEW or np.ptp(flow) == 0:
-        return []
-    before, after = (float(np.corrcoef(flow, move[inside])[0, 1]) for move in (moves[:-1], moves[1:]))
-    if before - abs(after) < 3 * (2 / inside.sum()) ** 0.5:
-        return []
-    return [
-        f"flow goes with the price's move before its slice (correlation {before:.2f}), not after it ({after:.2f}): "
-        "if rows are stamped at the end of what they count, say so: --stamp end"
-    ]
+        shown.insert(0, f"bad rows dropped: {sum(slices.cleaner.dropped.values())}")
+    return shown

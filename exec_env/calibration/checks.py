@@ -1,14 +1,13 @@
 """What makes a row of market data impossible, for each kind of file."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from exec_env.calibration.files import Cleaner
+from exec_env.calibration.files import NO_TIME, Cleaner
 
-NO_TIME = np.iinfo(np.int64).min
-"""What a stamp that cannot be read becomes."""
 _POSITIVE = ("mid", "price", "size", "bid", "ask", "depth", "slope")
 _NON_NEGATIVE = ("spread", "volume")
 
@@ -47,6 +46,10 @@ def check(frame: pd.DataFrame, kind: str, file: Path, cleaner: Cleaner, last: in
         drop(~np.isin(frame["side"], (-1.0, 1.0)), "side", "must be buy or sell, or 1 or -1")
     if "bid" in frame:
         drop(frame["bid"] > frame["ask"], "bid", "is above the ask: a crossed quote")
+    for side, away in (("bid", -1), ("ask", 1)):
+        prices = [side, *(str(name) for name in frame if str(name).startswith(f"{side}_price_"))]
+        for nearer, name in itertools.pairwise(prices):
+            drop(away * (frame[name] - frame[nearer]) < 0, name, "is nearer to the mid than the level before")
     # A stamp is unsorted where it is earlier than any before it.
     time = frame["time"].to_numpy()
     before = np.maximum.accumulate(np.r_[last, time[:-1]]) if len(time) else time

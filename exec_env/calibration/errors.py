@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 
 Z95 = 1.959963984540054
-_FEW = 10  # with fewer stretches than this, blocks are cut from them
 _BLOCKS = 20
 
 
@@ -21,15 +20,15 @@ class Estimate(NamedTuple):
         return Estimate(self.value * by, self.error * abs(by))
 
 
-def blocks(session: np.ndarray) -> np.ndarray:
-    """Number of the block that each slice is in: a stretch without a gap, or a twentieth of the rows if these are few.
+def blocks(day: np.ndarray) -> np.ndarray:
+    """Number of the block that each slice is in: a day, or a twentieth of the rows if days are fewer than 20.
 
     >>> blocks(np.repeat([0, 1], 30))[[0, 2, 3, 59]].tolist()
     [0, 0, 1, 19]
     """
-    if session[-1] + 1 >= _FEW:
-        return session
-    return np.arange(len(session)) * min(_BLOCKS, len(session)) // len(session)
+    if day[-1] + 1 >= _BLOCKS:
+        return day
+    return np.arange(len(day)) * min(_BLOCKS, len(day)) // len(day)
 
 
 def jackknife(columns: np.ndarray, block: np.ndarray, statistic: Callable[[np.ndarray], float]) -> Estimate:

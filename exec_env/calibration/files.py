@@ -19,6 +19,8 @@ Kind = Literal["slices", "trades", "quotes", "book", "messages"]
 
 ROWS = 500_000
 """Rows in memory at once."""
+NO_TIME = np.iinfo(np.int64).min
+"""What a stamp that cannot be read becomes."""
 NEEDS: dict[str, tuple[str, ...]] = {
     "slices": ("time", "mid", "spread", "volume"),
     "trades": ("time", "price", "size"),
@@ -32,6 +34,7 @@ ALSO: dict[str, tuple[str, ...]] = {
     "book": ("volume", "flow"),
 }
 _UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
+_LATEST = pd.Timestamp("2200-01-01").value
 _LOBSTER = re.compile(r"(?P<stem>.*(?P<date>\d{4}-\d{2}-\d{2}).*)_(?P<what>message|orderbook)(?P<rest>_\d+\.csv)$")
 _SIDES = {"b": 1.0, "buy": 1.0, "bid": 1.0, "1": 1.0, "s": -1.0, "sell": -1.0, "ask": -1.0, "-1": -1.0}
 
@@ -58,10 +61,15 @@ class Cleaner:
         if not self.clean:
             first = int(bad.argmax())
             more = f" (and {bad.sum() - 1} more rows here)" if bad.sum() > 1 else ""
-            value = f"{frame[column].iloc[first]} " if column in frame else ""
-            raise ValueError(f"{file}: row {frame.index[first] + 1}, {column!r}: {value}{why}{more}")
+            value = frame[column].iloc[first] if column in frame else ""
+            value = pd.Timestamp(value) if column == "time" and isinstance(value, np.integer) else value
+            raise ValueError(f"{file}: row {frame.index[first] + 1}, {column!r}: {value} {why}{more}")
         self.dropped[f"{file.name}: {column!r} {why}"] += int(bad.sum())
         return frame[~bad]
+
+    def most(self, file: Path) -> str:
+        """The commonest reason to drop rows of ``file``."""
+        return max((count, why) for why, count in self.dropped.items() if why.startswith(file.name))[1]
 
 
 @dataclass(frozen=True)
@@ -74,7 +82,8 @@ class DataFile:
 
     path: Path
     columns: dict[str, str] = field(default_factory=dict)
-    """Where the file has other names: our name -> its column, or arithmetic of its columns."""
+    """Where the file has other names: our name -> its column, or arithmetic of its columns. One that the file has under
+    our name alone is read under that, because files of several kinds share these names."""
     time_unit: str | None = None
     """Unit of times that are plain numbers since 1970: s, ms, us or ns; None refuses them."""
 
@@ -86,6 +95,8 @@ class DataFile:
                 raise ValueError(f"{self.path}: {unknown('column', name, known)}")
         if self.time_unit is not None and self.time_unit not in _UNITS:
             raise ValueError(f"time_unit = {self.time_unit!r}: must be one of {', '.join(_UNITS)}, or None")
+        if self.path.is_dir():
+            raise ValueError(f"{self.path}: a folder; name the files in it")
         if not self.path.is_file():
             raise ValueError(f"{self.path}: no such file")
 
@@ -109,13 +120,36 @@ class DataFile:
         except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
             raise ValueError(f"{self.path}: not a CSV table: {' '.join(str(error).split())}") from None
 
+    @cached_property
+    def own(self) -> dict[str, str]:
+        """What of ``columns`` is this file's."""
+        return {
+            ours: text
+            for ours, text in self.columns.items()
+            if ours not in self.header
+            or text in self.header
+            or (columns.names(text) - {text} or {text}) <= set(self.header)
+        }
+
+    @cached_property
+    def zone(self) -> Literal["none", "local"] | None:
+        """Whether times, as the first row has them, have no zone, or one other than UTC; None: neither, or numbers."""
+        wanted = [] if self.lobster else [x for x in self.header if x in columns.names(self.own.get("time", "time"))]
+        first = next(self._parts(wanted), None) if len(wanted) == 1 else None
+        if first is None or first.empty or pd.api.types.is_numeric_dtype(first.iloc[:, 0]):
+            return None
+        stamp = pd.to_datetime(first.iloc[:1, 0], errors="coerce").iloc[0]
+        if not isinstance(stamp, pd.Timestamp):
+            return None
+        return "none" if stamp.tzinfo is None else "local" if stamp.utcoffset() else None
+
     def _has(self, name: str) -> bool:
-        return columns.needed(self.columns.get(name, name), self.header) <= set(self.header)
+        return columns.needed(self.own.get(name, name), self.header) <= set(self.header)
 
     @cached_property
     def levels(self) -> list[int]:
         """Numbers of the levels of the book that the file has."""
-        return columns.levels(self.header, self.columns)
+        return columns.levels(self.header, self.own)
 
     @cached_property
     def kind(self) -> Kind:
@@ -131,14 +165,15 @@ class DataFile:
             f"{self.path}: columns are missing; slices need {', '.join(NEEDS['slices'])}, trades "
             f"{', '.join(NEEDS['trades'])}, quotes {', '.join(NEEDS['quotes'])}, a book {', '.join(LEVEL)}. "
             f"Its columns: {', '.join(self.header[:12])}{' ...' if len(self.header) > 12 else ''}"
+            f"{'; columns are separated by commas' if len(self.header) == 1 else ''}"
         )
 
     def taken(self) -> dict[str, str]:
         """Our names, levels numbered from 1 -> the column or expression that each is read from."""
         kind = self.kind
-        names = {name: self.columns.get(name, name) for name in NEEDS[kind] if "#" not in name}
-        names |= {name: self.columns.get(name, name) for name in ALSO[kind] if self._has(name)}
-        return names | columns.at_levels(self.levels if kind == "book" else [], self.columns)
+        names = {name: self.own.get(name, name) for name in NEEDS[kind] if "#" not in name}
+        names |= {name: self.own.get(name, name) for name in ALSO[kind] if self._has(name)}
+        return names | columns.at_levels(self.levels if kind == "book" else [], self.own)
 
     def frames(self, cleaner: Cleaner) -> Iterator[pd.DataFrame]:
         """Parts of the file under our names, checked and in order of time; the index counts rows from 0.
@@ -152,20 +187,24 @@ class DataFile:
 
         taken = self.taken()
         needed = set().union(*(columns.names(text) for text in taken.values()))
-        last = np.iinfo(np.int64).min
-        rows = 0
+        last, rows, kept = NO_TIME, 0, 0
         for raw in self._parts([name for name in self.header if name in needed]):
             raw.index = pd.RangeIndex(rows, rows + len(raw))
             rows += len(raw)
-            frame = self._ours(raw, taken)
+            frame = self._ours(raw, taken, cleaner.clean)
             frame = check(frame, self.kind, self.path, cleaner, last)
+            kept += len(frame)
             if len(frame):
                 last = int(frame["time"].iloc[-1])
                 yield frame
         if rows == 0:
             raise ValueError(f"{self.path}: no rows")
+        if 2 * kept < rows:  # such as all after one stamp of the far future
+            raise ValueError(
+                f"{self.path}: {rows - kept} of {rows} rows are bad, too many to drop: {cleaner.most(self.path)}"
+            )
 
-    def _ours(self, raw: pd.DataFrame, taken: dict[str, str]) -> pd.DataFrame:
+    def _ours(self, raw: pd.DataFrame, taken: dict[str, str], clean: bool) -> pd.DataFrame:
         found: dict[str, Any] = {}
         for ours, text in taken.items():
             column = columns.evaluate(raw, ours, text, str(self.path), ", ".join(NEEDS[self.kind]))
@@ -176,7 +215,7 @@ class DataFile:
             else:
                 numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
                 words = np.flatnonzero(np.isnan(numbers) & column.notna().to_numpy())
-                if words.size:
+                if words.size and not clean:  # else they are dropped, as what is no number
                     row = words[0]
                     raise ValueError(
                         f"{self.path}: row {raw.index[row] + 1}, {ours!r}: {column.iloc[row]!r} is not a number"
@@ -192,7 +231,15 @@ class DataFile:
                     f"{self.path}: column 'time' holds plain numbers, whose unit is unknown; give time_unit, "
                     f"one of {', '.join(_UNITS)}"
                 )
-            return (column.to_numpy() * _UNITS[self.time_unit]).astype(np.int64)
+            numbers, unit = column.to_numpy(), _UNITS[self.time_unit]
+            late = np.flatnonzero(numbers > _LATEST / unit)
+            if late.size:
+                raise ValueError(
+                    f"{self.path}: row {column.index[late[0]] + 1}, 'time': {numbers[late[0]]} {self.time_unit} is "
+                    f"after the year 2200; is time_unit right?"
+                )
+            known = np.isfinite(numbers)
+            return np.where(known, np.where(known, numbers, 0) * unit, NO_TIME).astype(np.int64)
         stamps = pd.to_datetime(column, utc=True, format="ISO8601", errors="coerce")
         return stamps.dt.as_unit("ns").astype("int64").to_numpy()
 

@@ -1,7 +1,7 @@
 """Impact: what takers pay beyond the touch, and how the price answers to their flow at several lags."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from exec_env.calibration.slicing import Slices
 
 LAGS = (1, 2, 3, 5, 8, 12, 20)
 """Slices after which the response is shown."""
+_GRID = 41  # values of ρ
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Response:
     """The price's answer to signed flow."""
 
     permanent: Estimate
-    """γ. [$/share per share]"""
+    """γ; where what is seen is negative, all else is beside 0. [$/share per share]"""
     transient: Estimate
     """κ. [$/share per share]"""
     resilience: Estimate
@@ -43,14 +44,13 @@ def response(
     new: np.ndarray,
     block: np.ndarray,
     slice_length: float,
-    permanent: float | None = None,
 ) -> Response:
     """Least squares of the propagator γ + κ e^{−ρ k Δ}, in the mid's moves.
 
         S_{t+1} − S_t = γ q_t + I_{t+1} − I_t + noise,   I_{t+1} = e^{−ρΔ} (I_t + κ q_t)
 
     Bouchaud, Gefen, Potters & Wyart (2004), "Fluctuations and response in financial markets", with the exponential
-    kernel of Obizhaeva & Wang (2013); each move weighted by the inverse of its standard deviation.
+    kernel of Obizhaeva & Wang (2013); γ is not negative; each move weighted by the inverse of its standard deviation.
 
     Args:
         move: of the mid to the next slice; NaN before a gap. [$]
@@ -59,12 +59,10 @@ def response(
         new: whether a slice comes after a gap.
         block: for the standard errors.
         slice_length: Δ. [day]
-        permanent: γ where it is known from elsewhere; None: it is estimated.
     """
     known = np.isfinite(move)
     w = weight[known]
-    given = 0.0 if permanent is None else permanent
-    y = (move - given * flow)[known] * w
+    y = move[known] * w
     edges = [*np.flatnonzero(new), len(flow)]
 
     def pushes(rho: float) -> tuple[np.ndarray, np.ndarray]:
@@ -81,40 +79,83 @@ def response(
         return after - before
 
     def design(rho: float) -> np.ndarray:
-        columns = [pushed(rho)] if permanent is not None else [pushed(rho), flow]
-        return np.stack(columns, 1)[known] * w[:, None]
+        return np.stack([pushed(rho), flow], 1)[known] * w[:, None]
+
+    def solved(x: np.ndarray) -> np.ndarray:
+        fitted = np.linalg.lstsq(x, y, rcond=None)[0]
+        return fitted if fitted[1] >= 0 else np.r_[np.linalg.lstsq(x[:, :1], y, rcond=None)[0], 0.0]
 
     def loss(log_rho: float) -> float:
         x = design(np.exp(log_rho))
-        return float(((y - x @ np.linalg.lstsq(x, y, rcond=None)[0]) ** 2).sum())
+        return float(((y - x @ solved(x)) ** 2).sum())
 
     # From a time constant of eight times the longest stretch to half a slice.
     longest = max(np.diff(edges)) * slice_length
     low, high = np.log(0.125 / longest), np.log(2 / slice_length)
-    grid = np.linspace(low, high, 25)
-    best = int(np.argmin([loss(x) for x in grid]))
-    around = (grid[max(best - 1, 0)], grid[min(best + 1, 24)])
+    grid = np.linspace(low, high, _GRID)
+    designs = (design(np.exp(x)) for x in grid)
+    best, errors = _without_each(designs, y, grid, block[known])
+    around = (grid[max(best - 1, 0)], grid[min(best + 1, _GRID - 1)])
     rho = float(np.exp(minimize_scalar(loss, bounds=around, method="bounded").x))
     x = design(rho)
-    fitted = np.linalg.lstsq(x, y, rcond=None)[0]
-    kappa = float(fitted[0])
-    gamma = given if permanent is not None else float(fitted[1])
-    by_rho = kappa * (pushed(rho * 1.001) - pushed(rho / 1.001))[known] * w / (rho * 0.002)
-    jacobian = np.column_stack([by_rho, x])
+    fitted = solved(x)
+    kappa, gamma = map(float, fitted)
     residual = y - x @ fitted
-    scale = np.sqrt((jacobian**2).sum(0))
-    scale[scale == 0] = 1.0
-    covariance = sandwich(jacobian / scale, residual, block[known]) / np.outer(scale, scale)
-    errors = np.sqrt(np.diag(covariance))
+    seen = kappa > 0 and 0 < best < _GRID - 1
+    free = np.linalg.lstsq(x, y, rcond=None)[0]
     return Response(
-        permanent=Estimate(gamma, float(errors[2]) if permanent is None else 0.0),
+        permanent=Estimate(float(free[1]), float(errors[2])),
         transient=Estimate(kappa, float(errors[1])),
-        resilience=Estimate(rho, float(errors[0]) if kappa > 0 else float("inf")),
+        resilience=Estimate(rho, rho * float(errors[0]) if seen else float("inf")),
         curve=_curve(move, flow, new, block, lambda k: gamma + kappa * np.exp(-rho * slice_length * k)),
         explained=1 - float((residual**2).sum() / ((move[known] * w) ** 2).sum()),
         passing=kappa * pushes(rho)[0],
         fitted=gamma * flow + kappa * pushed(rho),
     )
+
+
+def _without_each(
+    designs: Iterable[np.ndarray], y: np.ndarray, grid: np.ndarray, block: np.ndarray
+) -> tuple[int, np.ndarray]:
+    """Where on the grid of log ρ least squares are least, and jackknife errors of log ρ and the coefficients.
+
+    The whole fit is done without each block in turn, since a line through the optimum would hide how ρ trades against
+    the rest, and with γ of either sign, since what is at a bound would seem to be known.
+
+    Args:
+        designs: of each ρ. Shape of each: (rows, k).
+        y: shape (rows,).
+        grid: log ρ. Shape: (n,).
+        block: of each row. Shape: (rows,).
+    """
+    blocks, block = np.unique(block, return_inverse=True)
+
+    def sums(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        by_block = np.bincount(block, a * b, len(blocks))
+        return np.r_[by_block.sum(), by_block.sum() - by_block]
+
+    losses, found = [], []
+    for x in designs:
+        xx = np.stack([np.stack([sums(a, b) for a in x.T], -1) for b in x.T], -1)
+        xy = np.stack([sums(a, y) for a in x.T], -1)
+        coefficients = (np.linalg.pinv(xx, hermitian=True) @ xy[..., None])[..., 0]
+        losses.append(sums(y, y) - (coefficients * xy).sum(-1))
+        found.append(np.column_stack([np.full(len(xy), 0.0), coefficients]))
+    loss, at = np.stack(losses), np.stack(found)
+    at[..., 0] = grid[:, None]
+    # A parabola through the least and its neighbours, and each coefficient on it.
+    every = np.arange(loss.shape[1])
+    best = loss.argmin(0)
+    # One parabola for all where it can be: from one to the next there is a step.
+    i = np.clip(np.where(np.abs(best - best[0]) <= 1, best[0], best), 1, len(grid) - 2)
+    left, mid, right = (loss[i + j, every] for j in (-1, 0, 1))
+    bend = np.maximum(left - 2 * mid + right, 1e-300)
+    p = np.clip((left - right) / (2 * bend), -1.5, 1.5)[:, None]
+    weights = (p * (p - 1) / 2, 1 - p * p, p * (p + 1) / 2)
+    replicates = sum(weight * at[i + j, every] for weight, j in zip(weights, (-1, 0, 1), strict=True))
+    without = replicates[1:]
+    n = len(without)
+    return int(best[0]), np.sqrt((n - 1) / n * ((without - without.mean(0)) ** 2).sum(0))
 
 
 def _curve(

@@ -15,8 +15,7 @@ from scipy.optimize import minimize
 
 from exec_env.calibration.errors import Estimate
 
-_PROFILE_DAYS = 5  # stretches, at least, before a time of day is told apart from luck
-_DEGREE = 4
+_DEGREE = 4  # of the polynomial in the time of day
 
 
 @dataclass(frozen=True)
@@ -46,24 +45,24 @@ class Factor:
         return np.exp(-self.mean + self.variance / 2 - self.volatility.value**2 / 2)
 
 
-def time_of_day(new: np.ndarray) -> np.ndarray:
-    """Place of each slice in its stretch, from 0 to 1 over the longest one. Shape: (rows,)."""
-    starts = np.flatnonzero(new)
-    place = np.arange(len(new)) - starts[np.cumsum(new) - 1]
-    return (place + 0.5) / (place.max() + 1)
-
-
-def without_profile(column: np.ndarray, new: np.ndarray) -> np.ndarray:
-    """A column less its mean at that time of day, a polynomial, if there are days enough; else less its mean."""
+def without_profile(column: np.ndarray, time_of_day: np.ndarray | None) -> np.ndarray:
+    """A column less its mean at that time of day, a polynomial; less its mean where the time of day is None."""
+    if time_of_day is None:
+        return column - np.nanmean(column)
     known = np.isfinite(column)
-    u = 2 * time_of_day(new) - 1
-    degree = _DEGREE if new.sum() >= _PROFILE_DAYS else 0
+    u = 2 * time_of_day - 1
+    degree = min(_DEGREE, len(np.unique(u)) - 1)
     fitted = np.polynomial.legendre.legfit(u[known], column[known], degree)
     return column - np.polynomial.legendre.legval(u, fitted)
 
 
 def fit(
-    volume: np.ndarray, spread: np.ndarray, depth: np.ndarray | None, new: np.ndarray, slice_length: float
+    volume: np.ndarray,
+    spread: np.ndarray,
+    depth: np.ndarray | None,
+    new: np.ndarray,
+    slice_length: float,
+    time_of_day: np.ndarray | None = None,
 ) -> Factor:
     """Maximum likelihood.
 
@@ -73,15 +72,16 @@ def fit(
         depth: the same, where there is any. [any unit]
         new: whether a slice comes after a gap.
         slice_length: Δ. [day]
+        time_of_day: of each slice, from 0 to 1, over which means differ; None: they do not.
     """
     from statsmodels.tools.numdiff import approx_fprime, approx_hess3
     from statsmodels.tsa.statespace.kalman_smoother import KalmanSmoother
 
-    found: dict[str, np.ndarray] = {"volume": without_profile(_log(volume), new)}
+    found: dict[str, np.ndarray] = {"volume": without_profile(_log(volume), time_of_day)}
     for name, raw in (("spread", spread), ("depth", depth)):
         # What hardly ever differs, such as a spread of always one tick, says nothing about liquidity.
-        if raw is not None and np.nanstd(_log(raw)) > 1e-3:
-            found[name] = without_profile(_log(raw), new)
+        if raw is not None and np.any(raw > 0) and np.nanstd(_log(raw)) > 1e-3:
+            found[name] = without_profile(_log(raw), time_of_day)
     names = list(found)
     y = np.stack(list(found.values()), -1)
     kalman = KalmanSmoother(k_endog=len(names), k_states=1, loglikelihood_burn=0)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from exec_env.calibration.checks import check
-from exec_env.calibration.files import ROWS, Cleaner, DataFile
+from exec_env.calibration.files import NO_TIME, ROWS, Cleaner, DataFile
 
 _UNIT = 1e-4  # of prices [$]
 _EXECUTED = (4, 5)  # a visible or a hidden order
@@ -30,13 +30,14 @@ def frames(messages: DataFile, book: DataFile, cleaner: Cleaner) -> Iterator[tup
     name = messages.lobster
     assert name is not None
     midnight = pd.Timestamp(name["date"]).value
-    row, last = 0, np.iinfo(np.int64).min
+    row, last = 0, NO_TIME
     books = pd.read_csv(book.path, header=None, chunksize=ROWS)
     try:
         with pd.read_csv(messages.path, header=None, usecols=range(6), chunksize=ROWS) as parts:
             for part in parts:
                 part.columns = ["time", "type", "order", "size", "price", "direction"]
-                after = next(books, pd.DataFrame())
+                part = part.apply(pd.to_numeric, errors="coerce")
+                after = next(books, pd.DataFrame()).apply(pd.to_numeric, errors="coerce")
                 if len(after) != len(part):
                     raise ValueError(
                         f"{book.path}: {row + len(after)} rows, but {messages.path.name} has at least {row + len(part)}"
@@ -54,12 +55,11 @@ def frames(messages: DataFile, book: DataFile, cleaner: Cleaner) -> Iterator[tup
                 quoted = _levels(after.loc[part.index]).assign(time=stamps)
                 quoted = quoted[~part["type"].isin((_CROSS, _HALT))]
                 # While a side is empty there is no mid.
-                quoted = quoted[(quoted["bid_size_1"] > 0) & (quoted["ask_size_1"] > 0)]
+                quoted = quoted[(quoted["bid_size_1"] != 0) & (quoted["ask_size_1"] != 0)]
                 quoted = quoted[~quoted["time"].duplicated(keep="last")]
                 trades = check(trades, "trades", messages.path, cleaner, last)
-                quoted = check(quoted, "quotes", book.path, cleaner, last)
                 quoted = quoted.rename(columns={"bid_price_1": "bid", "ask_price_1": "ask"})
-                quoted = cleaner.keep(quoted, quoted["bid"] > quoted["ask"], book.path, "bid", "is above the ask")
+                quoted = check(quoted, "quotes", book.path, cleaner, last)
                 if len(part):
                     last = int(stamps.iloc[-1])
                 yield quoted, trades

@@ -1,8 +1,9 @@
 """Volatility, and how it follows liquidity."""
 
 import numpy as np
+from scipy.optimize import minimize_scalar
 
-from exec_env.calibration.errors import Estimate, jackknife
+from exec_env.calibration.errors import Estimate, jackknife, sandwich
 
 _SCALE = 12  # slices of the slow scale
 
@@ -50,13 +51,17 @@ def elasticity(move: np.ndarray, liquidity: np.ndarray, block: np.ndarray) -> Es
         liquidity: E[ℓ | data].
         block: for the standard error.
     """
-    import statsmodels.api as sm
-
     same = np.isfinite(move)
     squares, x = move[same] ** 2, liquidity[same]
     if not np.any(squares) or np.std(x) < 1e-6:
         return Estimate(0.0, float("inf"))
-    scaled = np.maximum(squares / squares.mean(), 1e-12)
-    model = sm.GLM(scaled, sm.add_constant(x), family=sm.families.Gamma(link=sm.families.links.Log()))
-    fitted = model.fit(cov_type="cluster", cov_kwds={"groups": block[same]})
-    return Estimate(float(fitted.params[1]), float(fitted.bse[1])).scaled(0.5)
+    x = x - x.mean()
+
+    def level(b: float) -> float:
+        return float((squares * np.exp(-b * x)).mean())
+
+    # Minus the log quasi-likelihood with the level maximised out, convex in b = 2 c.
+    b = float(minimize_scalar(lambda b: np.log(level(b)), bounds=(-20.0, 20.0), method="bounded").x)
+    residual = squares * np.exp(-b * x) / level(b) - 1
+    covariance = sandwich(np.column_stack([x, np.ones_like(x)]), residual, block[same])
+    return Estimate(b, float(covariance[0, 0] ** 0.5)).scaled(0.5)

@@ -19,6 +19,7 @@ from exec_env.market import BPS
 from exec_env.market_file import UNITS
 from exec_env.order import Order
 from exec_env.presets import with_overrides
+from exec_env.problem import make_problem
 from exec_env.tape import Tape
 
 _DATA, _MODEL = "#56B4E9", "#D55E00"
@@ -37,7 +38,7 @@ def write_report(calibration: Calibration, out: str | Path) -> None:
 def render(calibration: Calibration) -> str:
     """The page; the same calibration gives the same bytes."""
     file, market = calibration.file, calibration.market
-    order = Order(shares=0.04 * market.daily_volume, slice_length=file.slice_length)
+    order = make_problem(market=file).order
     loader = ChoiceLoader([PackageLoader("exec_env", "calibration"), PackageLoader("exec_env", "harness")])
     page = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -77,15 +78,20 @@ def _rows(calibration: Calibration) -> list[dict[str, str]]:
         rows.append(
             {
                 "name": name,
-                "value": p.value if isinstance(p.value, str) else f"{p.value:,.4g}",
+                "value": p.value if isinstance(p.value, str) else _number(p.value),
                 "error": f"{p.standard_error:.2g}" if known else "–",
-                "interval": f"{p.interval[0]:,.3g} … {p.interval[1]:,.3g}" if p.interval else "–",
+                "interval": f"{_number(p.interval[0])} … {_number(p.interval[1])}" if p.interval else "–",
                 "unit": UNITS[name],
                 "source": p.source,
                 "how": how,
             }
         )
     return rows
+
+
+def _number(value: float) -> str:
+    """Four digits; all of those before the point."""
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e12 else f"{value:.4g}"
 
 
 def _simulated(calibration: Calibration) -> Tape:
@@ -143,7 +149,7 @@ def _autocorrelation(calibration: Calibration) -> Figure:
         views["spread"] = (factor.elasticity.value, factor.spread_noise)
     for (name, (loading, noise)), colour in zip(views.items(), (_DATA, _MODEL), strict=False):
         column = slices.frame[name].to_numpy()
-        column = without_profile(np.log(np.where(column > 0, column, np.nan)), slices.new)
+        column = without_profile(np.log(np.where(column > 0, column, np.nan)), slices.time_of_day)
         lags = np.arange(1, min(_LAGS, int(np.bincount(slices.session).max()) - 1) + 1)
         seen = [_correlation(column, slices.session, int(lag)) for lag in lags]
         common = (loading * factor.volatility.value) ** 2
@@ -169,7 +175,7 @@ def _residuals(calibration: Calibration) -> Figure:
     move = move * np.exp(-calibration.market.volatility_elasticity * factor.mean[:-1])
     move = move[~slices.new[1:]]
     volume = slices.frame["volume"].to_numpy()
-    log = without_profile(np.log(np.where(volume > 0, volume, np.nan)), slices.new) - factor.mean
+    log = without_profile(np.log(np.where(volume > 0, volume, np.nan)), slices.time_of_day) - factor.mean
     figure = Figure(figsize=(5.6, 3.4), layout="constrained")
     axis = figure.subplots()
     for label, x, colour in (("moves of the mid", move, _DATA), ("log volume", log[np.isfinite(log)], _MODEL)):

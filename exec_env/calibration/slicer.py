@@ -3,25 +3,28 @@
 import numpy as np
 import pandas as pd
 
-from exec_env.slices import Stamp
+from exec_env.calibration.files import NO_TIME
+
+_QUIET = 15 * 60 * 10**9  # [ns] without quote or trade the market was quiet; for longer, there are no data
 
 
 class Slicer:
     """Adds up quotes and trades by slice.
 
-    A quote holds until the next one, or the end of its slice: the mean spread is over time. A trade is compared with
-    the quote before it; where its side is not given it is a buy above the mid and a sell below, and at the mid what the
-    trade before was (Lee & Ready 1991, "Inferring trade direction from intraday data").
+    A quote holds until the next one, or the end of its slice: the mean spread is over time. A slice without quote or
+    trade has the quote before it and no volume, unless the silence is longer than a quarter of an hour. A trade is
+    compared with the quote before it; where its side is not given it is a buy above the mid and a sell below, and at
+    the mid what the trade before was (Lee & Ready 1991, "Inferring trade direction from intraday data").
     """
 
-    def __init__(self, step: int, stamp: Stamp = "start") -> None:
+    def __init__(self, step: int, night: int = 2 * 3600 * 10**9, ends: bool = False) -> None:
         self.step = step  # [ns]
-        self.stamp = stamp
+        self.ends = ends  # whether volume and flow of quotes are of the time before them
+        self.night = night  # [ns] no quote is so old
         self.too_early = 0
         self._sums: list[pd.DataFrame] = []
         self._held = pd.DataFrame()  # the last quote, which holds until the next
         self._sign = 1.0
-        self._last: int | None = None  # time of the last row with a count of its own [ns]
 
     def add(self, quotes: pd.DataFrame, trades: pd.DataFrame) -> None:
         """Ticks of one stretch of time, not before those added already."""
@@ -44,6 +47,8 @@ class Slicer:
             end = self._held.assign(time=(self._held["time"] // self.step + 1) * self.step)
             self._spreads(pd.concat([self._held, end], ignore_index=True))
         sums = self._joined()
+        if "cash" in sums:  # without trades a quiet slice would have a row
+            sums = sums.reindex(_with_quiet(sums.index.to_numpy(), self.step))
         frame = pd.DataFrame({"time": pd.to_datetime(sums.index.to_numpy() * self.step, utc=True)})
         frame["mid"] = sums["mid"].ffill().to_numpy()
         held = sums["held"].to_numpy()
@@ -51,13 +56,17 @@ class Slicer:
         for name in ("volume", "flow", "walk_xx", "walk_xy"):
             if name in sums:
                 frame[name] = sums[name].fillna(0.0).to_numpy()
-        counted = sums["volume"].notna().to_numpy() if self._last is not None else True
         for name in ("depth", "slope", "walk_size"):
             if name in sums:
                 frame[name] = (sums[name] / sums["books"]).to_numpy()
         if "cash" in sums:
             frame["cost"] = (sums["cash"] - sums["touch"]).fillna(0.0).to_numpy() - frame["flow"] * frame["mid"]
-        return frame[frame["mid"].notna() & counted].reset_index(drop=True)
+        slices = sums.index.to_numpy()
+        quoted = pd.Series(np.where(sums["mid"].notna(), slices, np.nan)).ffill().to_numpy()
+        known = (slices - quoted) * self.step < self.night
+        if "volume" in sums and "cash" not in sums:  # a row's volume is not known to be zero
+            known &= sums["volume"].notna().to_numpy()
+        return frame[known].reset_index(drop=True)
 
     def _joined(self) -> pd.DataFrame:
         every = pd.concat(self._sums)
@@ -66,18 +75,15 @@ class Slicer:
         return sums if firsts is None else sums.assign(mid=firsts)
 
     def _quotes(self, quotes: pd.DataFrame) -> None:
-        counts = {name: quotes[name].to_numpy() for name in ("volume", "flow") if name in quotes}
         columns = walk(quotes) if "bid_size_1" in quotes else {}
-        time = quotes["time"].to_numpy()
-        at = time // self.step
-        if counts and self.stamp == "end":
-            # Since the row before, but after a gap for no longer than a slice.
-            before = np.r_[time[0] - self.step if self._last is None else self._last, time[:-1]]
-            counted = pd.DataFrame(counts, index=np.maximum(before, time - self.step) // self.step)
-            self._sums.append(counted.groupby(level=0).sum())
-            self._last = int(time[-1])
-        else:
-            columns |= counts
+        at = quotes["time"].to_numpy() // self.step
+        traded = quotes[[name for name in ("volume", "flow") if name in quotes]]
+        if len(traded.columns):
+            time = since = quotes["time"].to_numpy()
+            if self.ends:  # they are of the time from the row before on, unless there is a gap
+                since = np.r_[self._held["time"].iloc[-1] if len(self._held) else NO_TIME, time[:-1]]
+            known = (since != NO_TIME) & (since >= time - 1.5 * self.step)
+            self._sums.append(traded.set_axis(since // self.step)[known].groupby(level=0).sum())
         part = pd.DataFrame(columns, index=at).groupby(level=0).sum() if columns else pd.DataFrame(index=np.unique(at))
         first = np.flatnonzero(np.r_[True, at[1:] != at[:-1]])
         mid = (quotes["bid"].to_numpy() + quotes["ask"].to_numpy()) / 2
@@ -97,8 +103,9 @@ class Slicer:
         if quoted is None:
             self.too_early += len(trades)
             return
-        before = np.searchsorted(quoted["time"].to_numpy(), time, side="right") - 1
-        known = before >= 0
+        at = quoted["time"].to_numpy()
+        before = np.searchsorted(at, time, side="right") - 1
+        known = (before >= 0) & (time - at[np.maximum(before, 0)] < self.night)
         self.too_early += int((~known).sum())
         time, before = time[known], before[known]
         price, size = trades["price"].to_numpy()[known], trades["size"].to_numpy()[known]
@@ -117,6 +124,20 @@ class Slicer:
             index=time // self.step,
         )
         self._sums.append(part.groupby(level=0).sum())
+
+
+def _with_quiet(slices: np.ndarray, step: int) -> np.ndarray:
+    """Numbers of the slices with ticks, and of those in between where the market was quiet.
+
+    >>> _with_quiet(np.array([3, 5, 6, 10]), 300 * 10**9).tolist()
+    [3, 4, 5, 6, 7, 8, 9, 10]
+    >>> _with_quiet(np.array([3, 8]), 300 * 10**9).tolist()
+    [3, 8]
+    """
+    steps = np.diff(slices)
+    repeats = np.r_[1, np.where((steps - 1) * step <= _QUIET, steps, 1)]
+    last = np.repeat(slices, repeats)
+    return last - (np.repeat(np.cumsum(repeats), repeats) - 1 - np.arange(len(last)))
 
 
 def walk(books: pd.DataFrame) -> dict[str, np.ndarray]:

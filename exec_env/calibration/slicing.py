@@ -1,12 +1,14 @@
 """Slices from ticks: files larger than memory become one row for each slice of time."""
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from exec_env.calibration import lobster
 from exec_env.calibration.files import Cleaner, DataFile
@@ -15,6 +17,8 @@ from exec_env.slices import Stamp
 from exec_env.validation import is_finite
 
 _NIGHT = 2 * 3600.0  # [s] a longer gap is the end of a trading day, which need not be named
+_DAY = 24 * 3600.0
+_PROFILE_DAYS = 5  # at least, before a time of day is told apart from luck
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,26 @@ class Slices:
         """Number of the stretch without a gap that each row is in. Shape: (rows,)."""
         return np.cumsum(self.new) - 1
 
+    @property
+    def day(self) -> np.ndarray:
+        """Number of each row's day, which a gap of two hours ends, or 24 hours where there is none. Shape: (rows,)."""
+        return np.cumsum(np.r_[True, np.diff(self._place) < 0]) - 1
+
+    @property
+    def time_of_day(self) -> np.ndarray | None:
+        """Place of each row in its day, from 0 to 1; None where days are too few to tell. Shape: (rows,)."""
+        place = self._place
+        step = self.slice_length * self.hours_per_day * 3600
+        return (place + step / 2) / (place.max() + step) if self.day[-1] + 1 >= _PROFILE_DAYS else None
+
+    @property
+    def _place(self) -> np.ndarray:
+        """Time since the day began. Shape: (rows,). [s]"""
+        steps = _steps(self.frame)
+        since = np.r_[0.0, np.cumsum(steps)]
+        begun = np.maximum.accumulate(np.where(np.r_[True, steps > _NIGHT], since, 0.0))
+        return (since - begun) % _DAY
+
 
 def read(
     paths: Sequence[str | Path],
@@ -54,6 +78,7 @@ def read(
     columns: dict[str, str] | None = None,
     time_unit: str | None = None,
     clean: bool = False,
+    progress: bool = False,
     stamp: Stamp = "start",
 ) -> Slices:
     """Slices of the files: recorded slices; quotes and trades; books, with trades or their own volume; or LOBSTER's.
@@ -65,7 +90,9 @@ def read(
         columns: as of ``DataFile``.
         time_unit: as of ``DataFile``.
         clean: drop bad rows and count them, rather than refuse the first.
-        stamp: whether volume and flow in a row of slices, quotes or books are those from its time on, or up to it.
+        progress: whether to show a progress bar.
+        stamp: whether the volume and flow that slices, or books, have themselves are of the time from their stamp on,
+            or before it. What else they have is always of the stamp.
 
     Raises:
         ValueError: naming file and row, for data that cannot be right or do not suffice.
@@ -73,9 +100,12 @@ def read(
     for name, value, high in (("minutes", minutes, 1440.0), ("hours_per_day", hours_per_day, 24.0)):
         if not is_finite(value) or not 0 < value <= high:
             raise ValueError(f"{name} = {value!r}: must be in (0, {high:g}]")
+    if stamp not in get_args(Stamp):
+        raise ValueError(f"stamp = {stamp!r}: must be 'start' or 'end'")
     if not paths:
         raise ValueError("name the files with the data")
     files = [DataFile(Path(path), dict(columns or {}), time_unit) for path in paths]
+    _belong(files)
     kinds: dict[str, list[DataFile]] = {
         kind: [f for f in files if f.kind == kind] for kind in dict.fromkeys(f.kind for f in files)
     }
@@ -84,37 +114,65 @@ def read(
         if len(kinds) > 1:
             other = next(f for f in files if f.kind != "slices")
             raise ValueError(f"{other.path}: recorded slices and {other.kind} cannot be calibrated together")
-        return _recorded(files, hours_per_day, cleaner, stamp)
-    counts: dict[Path, int] = dict.fromkeys((f.path for f in files), 0)
-    stream = _stream(kinds, cleaner, counts)
+        return _recorded(files, hours_per_day, cleaner, stamp == "end")
+    if stamp == "end" and not any("volume" in f.taken() for f in files if not f.lobster):
+        raise ValueError("stamp = 'end': no file has volumes of its own but trades")
+    used: Used = {f.path: _Used() for f in files}
+    stream = _stream(kinds, cleaner, used)
     step = round(minutes * 60 * 1e9)
-    slicer = Slicer(step, stamp)
-    for quotes, trades in stream:
-        slicer.add(quotes, trades)
+    slicer = Slicer(step, round(_NIGHT * 1e9), stamp == "end")
+    with tqdm(unit=" rows", unit_scale=True, disable=not progress, desc="read") as bar:
+        for quotes, trades in stream:
+            slicer.add(quotes, trades)
+            bar.update(len(quotes) + len(trades))
     if slicer.too_early:
-        cleaner.remarks.append(f"{slicer.too_early} trades before the first quote were left out")
+        cleaner.remarks.append(f"{slicer.too_early} trades before a day's first quote were left out")
     frame = slicer.finished()
     if len(frame) < 2:
         raise ValueError(f"{files[0].path}: {len(frame)} slices of {minutes:g} minutes; at least two are needed")
-    sources = [{"file": f.path.name, "holds": f.kind, "rows": counts[f.path]} for f in files]
+    sources = [{"file": f.path.name, "holds": f.kind, "rows": used[f.path].rows} for f in files]
     slices = Slices(frame, minutes / (60 * hours_per_day), hours_per_day, sources, cleaner)
-    return _remarked(slices, files[0].path)
+    return _remarked(slices, used)
 
 
-def _recorded(files: list[DataFile], hours_per_day: float, cleaner: Cleaner, stamp: Stamp) -> Slices:
-    counts: dict[Path, int] = dict.fromkeys((f.path for f in files), 0)
-    frame = pd.concat(list(_chained(files, cleaner, counts)), ignore_index=True)
+def _belong(files: list[DataFile]) -> None:
+    """Check that files can be read together.
+
+    Raises:
+        ValueError: naming the file that cannot, or the column that none has.
+    """
+    for i, file in enumerate(files):
+        if any(file.path.resolve() == other.path.resolve() for other in files[:i]):
+            raise ValueError(f"{file.path}: named twice")
+    pairs = [f for f in files if f.lobster]
+    other = next((f for f in files if not f.lobster), None)
+    if pairs and other:
+        raise ValueError(f"{other.path}: LOBSTER's files and {other.kind} cannot be calibrated together")
+    zones = {f.zone: f.path for f in files}
+    if "none" in zones and "local" in zones:
+        raise ValueError(f"{zones['none']}: times have no zone, but those of {zones['local']} have")
+    for name, text in files[0].columns.items() if files else ():
+        if not any(name in f.own and (("#" in name and f.kind == "book") or name in f.taken()) for f in files):
+            raise ValueError(
+                f"{files[0].path}: column {name!r} as {text!r}: "
+                f"{'no file has, or needs,' if len(files) > 1 else f'a file of {files[0].kind} has or needs no'} it"
+            )
+
+
+def _recorded(files: list[DataFile], hours_per_day: float, cleaner: Cleaner, ends: bool) -> Slices:
+    used: Used = {f.path: _Used() for f in files}
+    frame = pd.concat(list(_chained(files, cleaner, used)), ignore_index=True)
     frame["time"] = pd.to_datetime(frame["time"], utc=True)
     if len(frame) < 2:
         raise ValueError(f"{files[0].path}: {len(frame)} rows; at least two are needed")
     seconds = float(np.median(_steps(frame)))
-    sources = [{"file": f.path.name, "holds": f.kind, "rows": counts[f.path]} for f in files]
+    sources = [{"file": f.path.name, "holds": f.kind, "rows": used[f.path].rows} for f in files]
     slices = Slices(frame, seconds / (3600 * hours_per_day), hours_per_day, sources, cleaner)
-    if stamp == "end":
-        counted = [name for name in ("volume", "flow", "cost") if name in frame]
-        frame[counted] = frame[counted].shift(-1)
-        slices = replace(slices, frame=frame[~np.r_[slices.new[1:], True]].reset_index(drop=True))
-    return _remarked(slices, files[0].path)
+    if ends:  # what a row says of the time before it belongs to the row before, but after a gap to none
+        traded = [name for name in ("volume", "flow", "cost") if name in frame]
+        moved = frame.assign(**{name: frame[name].shift(-1) for name in traded})
+        slices = replace(slices, frame=moved[~np.r_[slices.new[1:], True]].reset_index(drop=True))
+    return _remarked(slices, used)
 
 
 def _steps(frame: pd.DataFrame) -> np.ndarray:
@@ -122,13 +180,39 @@ def _steps(frame: pd.DataFrame) -> np.ndarray:
     return np.diff(frame["time"].dt.as_unit("ns").astype("int64").to_numpy()) / 1e9
 
 
-def _remarked(slices: Slices, file: Path) -> Slices:
+@dataclass
+class _Used:
+    """What was read of a file."""
+
+    rows: int = 0
+    first: int | None = None
+    """First stamp of what says where the price is. [ns]"""
+
+    def add(self, frame: pd.DataFrame) -> None:
+        """Rows that say where the price is."""
+        self.rows += len(frame)
+        if self.first is None and len(frame):
+            self.first = int(frame["time"].iloc[0])
+
+
+Used = dict[Path, _Used]
+
+
+def _remarked(slices: Slices, used: Used) -> Slices:
     """The slices, with gaps and halts named in the remarks.
 
     Raises:
         ValueError: when the price or the volume never differs, so that nothing has a scale.
     """
-    frame, remarks = slices.frame, slices.cleaner.remarks
+    frame, remarks, file = slices.frame, slices.cleaner.remarks, next(iter(used))
+    begun = sorted((u.first, path.name) for path, u in used.items() if u.first is not None)
+    rows_begun = np.searchsorted(frame["time"].dt.as_unit("ns").astype("int64"), [first for first, _ in begun])
+
+    def place(row: int) -> str:
+        """File that a slice is in, and its number there."""
+        i = max(int(np.searchsorted(rows_begun, row, side="right")) - 1, 0)
+        return f"{begun[i][1]}: slice {row - (rows_begun[i] if i else 0) + 1}"
+
     if np.ptp(frame["mid"]) == 0:
         raise ValueError(f"{file}: 'mid' is {frame['mid'].iloc[0]:g} throughout, so that there is no volatility")
     if "volume" not in frame or not frame["volume"].sum() > 0:
@@ -137,54 +221,85 @@ def _remarked(slices: Slices, file: Path) -> Slices:
     for row in np.flatnonzero(slices.new)[1:]:
         if steps[row - 1] < _NIGHT:
             minutes = steps[row - 1] / 60
-            remarks.append(f"{file.name}: slice {row + 1}: gap of {minutes:.3g} minutes before {time[row]}")
+            remarks.append(f"{place(int(row))}: gap of {minutes:.3g} minutes before {time[row]}")
+    if "flow" in frame:
+        move, flow = np.diff(np.log(frame["mid"])), frame["flow"].to_numpy()
+        inside, before = (_correlation(flow[i : i + len(move)], move, ~slices.new[1:]) for i in (0, 1))
+        if before > inside + 4 / len(move) ** 0.5:
+            remarks.append(
+                f"flow goes with the price move before its slice, not in it (correlation {before:.2f} against "
+                f"{inside:.2f}): if stamps are those of a slice's end, say --stamp end"
+            )
     still = frame["volume"].to_numpy() == 0
     if still.any():
         first = int(still.argmax())
-        remarks.append(f"{file.name}: slice {first + 1}: no trade from {time[first]} on, one of {still.sum()} slices")
+        remarks.append(f"{place(first)}: no trade from {time[first]} on, one of {still.sum()} slices")
     return slices
 
 
+def _correlation(x: np.ndarray, y: np.ndarray, known: np.ndarray) -> float:
+    x, y = x[known], y[known]
+    return float(np.corrcoef(x, y)[0, 1]) if known.sum() > 2 and np.ptp(x) > 0 and np.ptp(y) > 0 else 0.0
+
+
 def _stream(
-    kinds: dict[str, list[DataFile]], cleaner: Cleaner, counts: dict[Path, int]
+    kinds: dict[str, list[DataFile]], cleaner: Cleaner, used: Used
 ) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
     """Quotes and trades of the same stretch of time, a part at a time."""
-    if "messages" in kinds:
-        return _lobster(kinds, cleaner, counts)
+    if any(file.lobster for file in itertools.chain(*kinds.values())):
+        return _lobster(kinds, cleaner, used)
     quoted = kinds.get("quotes", []) + kinds.get("book", [])
     traded = kinds.get("trades", [])
     if not quoted:
         raise ValueError(f"{traded[0].path}: trades need quotes, or a book, beside them")
     if not traded:
-        return ((frame, pd.DataFrame()) for frame in _chained(quoted, cleaner, counts))
-    return _side_by_side(_chained(quoted, cleaner, counts), _chained(traded, cleaner, counts))
+        return ((frame, pd.DataFrame()) for frame in _chained(quoted, cleaner, used))
+    return _side_by_side(_chained(quoted, cleaner, used), _chained(traded, cleaner, used))
 
 
 def _lobster(
-    kinds: dict[str, list[DataFile]], cleaner: Cleaner, counts: dict[Path, int]
+    kinds: dict[str, list[DataFile]], cleaner: Cleaner, used: Used
 ) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
-    books = {(b.lobster["stem"], b.lobster["rest"]): b for b in kinds.get("book", []) if b.lobster}
-    for messages in kinds["messages"]:
-        name = messages.lobster
+    """Pairs of messages and books, day by day."""
+    pairs: dict[tuple[str, ...], dict[str, DataFile]] = {}
+    for file in [*kinds.get("messages", []), *kinds.get("book", [])]:
+        name = file.lobster
         assert name is not None
-        book = books.get((name["stem"], name["rest"]))
-        if book is None:
-            raise ValueError(f"{messages.path}: its order book, {name['stem']}_orderbook{name['rest']}, is not named")
+        pairs.setdefault((name["date"], name["stem"], name["rest"]), {})[name["what"]] = file
+    for (date, stem, rest), pair in pairs.items():
+        for what, other, words in (
+            ("message", "orderbook", "its order book"),
+            ("orderbook", "message", "its file of messages"),
+        ):
+            if other not in pair:
+                raise ValueError(f"{pair[what].path}: {words}, {stem}_{other}{rest}, is not named")
+        if sum(date == key[0] for key in pairs) > 1:
+            raise ValueError(
+                f"{pair['message'].path}: there are more messages of {date}; calibrate one stock at a time"
+            )
+    for _, pair in sorted(pairs.items(), key=lambda item: item[0]):
+        messages, book = pair["message"], pair["orderbook"]
         for quotes, trades in lobster.frames(messages, book, cleaner):
-            counts[book.path] += len(quotes)
-            counts[messages.path] += len(trades)
+            used[book.path].add(quotes)
+            used[messages.path].rows += len(trades)
             yield quotes, trades
 
 
-def _chained(files: Iterable[DataFile], cleaner: Cleaner, counts: dict[Path, int]) -> Iterator[pd.DataFrame]:
+def _chained(files: Iterable[DataFile], cleaner: Cleaner, used: Used) -> Iterator[pd.DataFrame]:
     """Parts of all files, one file after the other."""
     last, before = None, None
     for file in files:
         for frame in file.frames(cleaner):
-            if last is not None and frame["time"].iloc[0] < last and before != file.path:
+            # In slices and books a time stands once, over all files.
+            first = int(frame["time"].iloc[0])
+            again = last == first and file.kind in ("slices", "book")
+            if last is not None and (first < last or again) and before != file.path:
                 raise ValueError(f"{file.path}: row 1: begins before {before} ends; name files in order of time")
             last, before = int(frame["time"].iloc[-1]), file.path
-            counts[file.path] += len(frame)
+            if file.kind == "trades":
+                used[file.path].rows += len(frame)
+            else:
+                used[file.path].add(frame)
             yield frame
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from exec_env.calibration import simulate
 from exec_env.calibration.calibrate import interval, of
@@ -51,7 +52,7 @@ def slices_of(market: Market, days: int, seed: int, **options: Any) -> Slices:
     return Slices(slicer.finished(), 1 / 78, 6.5, [{"file": "simulated", "holds": "trades and quotes"}])
 
 
-def study(n: int = 50, days: int = 60, seed: int = 0, exponent: float = 1.0) -> pd.DataFrame:
+def study(n: int = 50, days: int = 60, seed: int = 0, exponent: float = 1.0, progress: bool = False) -> pd.DataFrame:
     """Calibrate ``n`` markets.
 
     Args:
@@ -59,6 +60,7 @@ def study(n: int = 50, days: int = 60, seed: int = 0, exponent: float = 1.0) -> 
         days: of trades and quotes of each.
         seed: of everything.
         exponent: δ of all; where it is not 1, it is estimated too.
+        progress: whether to show a bar.
 
     Returns:
         One row per market and parameter: truth, estimate, error, low, high, covered; of what the data say, before any
@@ -66,7 +68,7 @@ def study(n: int = 50, days: int = 60, seed: int = 0, exponent: float = 1.0) -> 
     """
     require_count(n=n, days=days)
     rows = []
-    for i, market in enumerate(markets(n, seed)):
+    for i, market in enumerate(tqdm(markets(n, seed), total=n, unit=" markets", disable=not progress)):
         market = replace(market, impact_exponent=exponent)
         slices = slices_of(market, days, seed=seed + 1000 * (i + 1))
         found = of(slices, exponent=1.0 if exponent == 1 else "fit")

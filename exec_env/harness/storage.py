@@ -101,9 +101,16 @@ def new_file(path: str | Path) -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, and the folders it is in."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _replace(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+    """Write a text file, and the folders it is in.
+
+    Raises:
+        ValueError: when it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def _replace(path: Path, write: Any) -> None:

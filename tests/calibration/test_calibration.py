@@ -17,6 +17,7 @@ from exec_env.market_file import MarketFile, Parameter
 
 DT = 1 / 78
 SECOND = 10**9
+DAYS = pd.date_range("2024-01-02", periods=6)
 STRONG = Market(permanent_impact=3e-6, transient_impact=6e-6, temporary_impact=1e-6)
 
 
@@ -40,26 +41,6 @@ def test_a_slice_by_hand() -> None:
     assert frame["cost"].tolist() == pytest.approx([1.0, 0.0 - 2.0])
 
 
-def test_counts_stamped_at_their_end_are_those_of_the_slice_before() -> None:
-    rows = [(1, 99, 101, 7, 1), (11, 100, 102, 5, 2), (21, 101, 103, 3, -3), (51, 100, 102, 8, 4), (61, 99, 101, 2, 0)]
-    quotes = ticks(rows, "time bid ask volume flow").astype({"volume": float, "flow": float})
-    slicer = Slicer(10 * SECOND, "end")
-    for parts in (quotes[:2], quotes[2:]):
-        slicer.add(parts, pd.DataFrame())
-    frame = slicer.finished()
-    # The first count is of time that has no price; after the gap it is of the slice before; the last slice has none.
-    assert frame["time"].dt.second.tolist() == [0, 10, 40, 50]
-    assert frame["volume"].tolist() == [5.0, 3.0, 8.0, 2.0]
-    assert frame["flow"].tolist() == [2.0, -3.0, 4.0, 0.0]
-
-
-def test_flow_that_comes_after_the_price_has_moved_is_remarked() -> None:
-    good = truth.slices_of(STRONG, 20, 3)
-    assert not [remark for remark in of(good).file.remarks if "--stamp end" in remark]
-    frame = good.frame.assign(flow=good.frame["flow"].shift(1, fill_value=0.0))
-    assert [remark for remark in of(replace(good, frame=frame)).file.remarks if "--stamp end" in remark]
-
-
 def test_ticks_may_come_in_any_parts() -> None:
     quotes, trades = next(simulate.sessions(Market(), 1, 0, n_steps=6))
     once, often = Slicer(300 * SECOND), Slicer(300 * SECOND)
@@ -68,6 +49,46 @@ def test_ticks_may_come_in_any_parts() -> None:
     for low, high in zip([0, *ends[:-1]], ends, strict=True):
         often.add(*(f[(f["time"] >= low) & (f["time"] < high)] for f in (quotes, trades)))
     pd.testing.assert_frame_equal(once.finished(), often.finished(), check_exact=False, atol=1e-6)
+
+
+def test_a_slice_without_ticks_is_quiet_and_a_long_silence_a_gap() -> None:
+    slicer = Slicer(300 * SECOND)
+    slicer.add(
+        ticks([(0, 99, 101), (620, 100, 102), (2100, 100, 102)], "time bid ask"),
+        ticks([(1, 101, 5)], "time price size"),
+    )
+    frame = slicer.finished()
+    assert [t.timestamp() for t in frame["time"]] == [0, 300, 600, 2100]
+    assert frame["volume"].tolist() == [5, 0, 0, 0]
+    assert frame["mid"].tolist() == [100, 100, 101, 101]
+    assert frame["spread"].tolist() == [2, 2, 2, 2]
+
+
+def test_no_trade_is_held_against_the_quote_of_the_day_before() -> None:
+    slicer = Slicer(300 * SECOND)
+    slicer.add(ticks([(0, 99, 101), (90_060, 109, 111)], "time bid ask"), ticks([(90_010, 111, 5)], "time price size"))
+    assert slicer.too_early == 1
+    assert slicer.finished()["mid"].tolist() == [100, 110]
+
+
+def test_days_are_by_the_clock_so_a_halt_begins_none_and_markets_that_never_stop_have_some() -> None:
+    def days_of(times: pd.DatetimeIndex, hours: float) -> Slices:
+        return Slices(pd.DataFrame({"time": times}), 1 / (2 * hours), hours)
+
+    nine = pd.DatetimeIndex(
+        [d + pd.Timedelta(minutes=570 + 30 * i) for d in DAYS for i in range(13) if i != 5], tz="UTC"
+    )
+    slices = days_of(nine, 6.5)
+    assert slices.new.sum() == 12  # a gap in each of the six days
+    assert slices.day.tolist() == [d for d in range(6) for _ in range(12)]
+    assert slices.time_of_day is not None
+    np.testing.assert_allclose(slices.time_of_day[:7], (np.array([0, 1, 2, 3, 4, 6, 7]) + 0.5) / 13)
+    always = days_of(pd.date_range("2024-01-02", periods=6 * 48, freq="30min", tz="UTC"), 24.0)
+    assert always.new.sum() == 1
+    assert always.day[[0, 47, 48, -1]].tolist() == [0, 0, 1, 5]
+    assert always.time_of_day is not None
+    np.testing.assert_allclose(always.time_of_day[:96:48], 0.5 / 48)
+    assert days_of(nine[:36], 6.5).time_of_day is None  # three days
 
 
 def test_walking_a_book_of_even_levels_costs_in_proportion_to_the_shares() -> None:
@@ -107,9 +128,46 @@ def test_response_recovers_a_propagator_without_noise() -> None:
     assert found.transient.value == pytest.approx(kappa, rel=1e-3)
     assert found.resilience.value == pytest.approx(rho, rel=1e-3)
     assert found.explained == pytest.approx(1.0, abs=1e-6)
-    beside = impact.response(moves, flow, np.ones(n), new, np.arange(n) // 20, DT, permanent=gamma)
-    assert beside.transient.value == pytest.approx(kappa, rel=1e-3)
-    assert beside.permanent == errors.Estimate(gamma, 0.0)
+
+
+def test_a_push_that_overshoots_back_has_no_negative_lasting_part() -> None:
+    rng = np.random.default_rng(0)
+    flow = rng.standard_normal(400)
+    moves = np.r_[np.convolve(flow, [1.0, -0.7, -0.6])[:399], np.nan]
+    found = impact.response(moves, flow, np.ones(400), np.arange(400) == 0, np.arange(400) // 20, DT)
+    assert found.permanent.value < 0
+    assert found.transient.value > 0
+    assert found.curve[-1][2] >= 0  # what is fitted has none
+
+
+def test_errors_of_the_response_are_those_seen_over_many_samples() -> None:
+    rng = np.random.default_rng(1)
+    n, gamma, kappa, rho = 3900, 2e-6, 5e-6, 20.0
+    new, block, found = np.arange(n) % 78 == 0, np.arange(n) // 78, []
+    for _ in range(14):
+        flow, passing, moves = rng.standard_normal(n) * 1e4, 0.0, np.empty(n)
+        for t in range(n):
+            after = np.exp(-rho * DT) * ((0.0 if new[t] else passing) + kappa * flow[t])
+            moves[t] = gamma * flow[t] + after - (0.0 if new[t] else passing) + 0.02 * rng.standard_normal()
+            passing = after
+        moves[77::78] = np.nan
+        found.append(impact.response(moves, flow, np.ones(n), new, block, DT))
+    for name, true in (("permanent", gamma), ("transient", kappa), ("resilience", rho)):
+        estimates = [getattr(r, name) for r in found]
+        spread, typical = np.std([e.value for e in estimates], ddof=1), np.mean([e.error for e in estimates])
+        assert 0.5 < typical / spread < 2.0, name
+        assert np.mean([abs(e.value - true) < 3 * e.error for e in estimates]) > 0.8, name
+
+
+def test_the_elasticity_of_volatility_stands_moves_of_zero() -> None:
+    rng = np.random.default_rng(0)
+    x = 0.6 * rng.standard_normal(8000)
+    move = 0.1 * np.exp(-0.4 * x) * rng.standard_normal(8000)
+    move[::50] = np.nan
+    found = prices.elasticity(move, x, np.arange(8000) // 80)
+    assert abs(found.value + 0.4) < 3 * found.error < 0.1
+    coarse = prices.elasticity(np.round(move, 1), x, np.arange(8000) // 80)  # two thirds of them zero
+    assert -0.8 < coarse.value < -0.2
 
 
 def test_the_liquidity_factor_is_seen_through_volume_spread_and_depth() -> None:

@@ -105,6 +105,72 @@ def test_words_where_numbers_belong_are_refused_by_row(tmp_path: Path) -> None:
         read(written(tmp_path, {"slices": frame}))
 
 
+def test_words_are_dropped_and_counted_when_asked_but_not_most_of_a_file(tmp_path: Path) -> None:
+    frame = slices().astype({"mid": object})
+    frame.loc[5, "mid"] = "cheap"
+    paths = written(tmp_path, {"slices": frame})
+    assert read(paths, clean=True).cleaner.dropped == {"slices.csv: 'mid' is not a finite number": 1}
+    frame.loc[2, "time"] = pd.Timestamp("2034-01-01")  # so that all others are before it
+    written(tmp_path, {"slices": frame})
+    with pytest.raises(ValueError, match=r"slices\.csv: 57 of 60 rows are bad, too many to drop: .*earlier than a row"):
+        read(paths, clean=True)
+
+
+def test_files_that_do_not_belong_together_are_refused_by_name(tmp_path: Path) -> None:
+    quotes, trades = written(tmp_path, ticks())
+    with pytest.raises(ValueError, match=r"trades\.csv: named twice"):
+        read([quotes, trades, trades])
+    with pytest.raises(ValueError, match=r"quotes\.csv: LOBSTER's files and quotes cannot be calibrated together"):
+        read([*lobster(tmp_path), quotes])
+    local = ticks()["trades"]
+    local["time"] = local["time"].dt.tz_localize("America/New_York")
+    (zoned,) = written(tmp_path, {"zoned": local}, "parquet")
+    with pytest.raises(ValueError, match=r"quotes\.csv: times have no zone, but those of .*zoned\.parquet have"):
+        read([quotes, zoned])
+    with pytest.raises(ValueError, match="a folder; name the files in it"):
+        read([tmp_path])
+
+
+def test_names_of_columns_hold_for_the_files_that_have_them_and_for_one_at_least(tmp_path: Path) -> None:
+    frames = ticks()
+    whole = read(written(tmp_path, frames)).frame
+    frames["quotes"] = frames["quotes"].rename(columns={"time": "exchange time"})
+    paths = written(tmp_path, frames)
+    pd.testing.assert_frame_equal(read(paths, columns={"time": "exchange time"}).frame, whole)
+    with pytest.raises(ValueError, match="column 'size' as 'shares': no file has, or needs, it"):
+        read(paths, columns={"time": "exchange time", "size": "shares"})
+
+
+def test_levels_of_a_book_go_away_from_the_touch(tmp_path: Path) -> None:
+    book = slices().drop(columns=["mid", "spread"])
+    for i in (1, 2):
+        book = book.assign(**{f"bid_price_{i}": 50.0 - i, f"ask_price_{i}": 50.0 + i})
+        book = book.assign(**{f"bid_size_{i}": 9.0, f"ask_size_{i}": 9.0})
+    book.loc[6, "ask_price_2"] = 50.5
+    with pytest.raises(ValueError, match=r"row 7, 'ask_price_2': 50.5 is nearer to the mid than the level before"):
+        read(written(tmp_path, {"book": book}))
+
+
+@pytest.mark.parametrize("kind", ["slices", "book"])
+def test_rows_stamped_at_their_end_say_so_and_are_moved_when_asked(kind: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    frame = slices(400)
+    frame["flow"] = np.r_[0.0, 1e5 * np.diff(frame["mid"])] + rng.standard_normal(400) * 1e3
+    if kind == "book":
+        half = frame["spread"] / 2
+        sides = {"bid_price_1": frame["mid"] - half, "ask_price_1": frame["mid"] + half}
+        frame = frame.assign(**sides, bid_size_1=9.0, ask_size_1=9.0).drop(columns=["mid", "spread"])
+    paths = written(tmp_path, {kind: frame})
+    (remark,) = [r for r in read(paths).cleaner.remarks if "flow" in r]
+    assert "if stamps are those of a slice's end, say --stamp end" in remark
+    moved = read(paths, stamp="end")
+    assert not moved.cleaner.remarks
+    assert len(moved.frame) == 399
+    np.testing.assert_allclose(moved.frame["volume"], frame["volume"][1:])
+    with pytest.raises(ValueError, match="stamp = 'end': no file has volumes of its own"):
+        read(written(tmp_path, ticks()), stamp="end")
+
+
 def test_what_cannot_be_read_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"none\.csv: no such file"):
         read([tmp_path / "none.csv"])
@@ -141,6 +207,9 @@ def test_plain_numbers_as_times_need_a_unit(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="whose unit is unknown"):
         read(paths)
     assert read(paths, time_unit="s").frame["time"].iloc[0] == pd.Timestamp("2024-01-02 09:30", tz="UTC")
+    paths = written(tmp_path, {"slices": frame.assign(time=1000 * frame["time"])})
+    with pytest.raises(ValueError, match="row 1, 'time': 1704187800000 s is after the year 2200; is time_unit right"):
+        read(paths, time_unit="s")
 
 
 def lobster(tmp_path: Path, rows: int = 4) -> list[Path]:
@@ -185,3 +254,9 @@ def test_lobster_files_belong_in_pairs_of_one_length(tmp_path: Path) -> None:
         read(lobster(tmp_path)[:1])
     with pytest.raises(ValueError, match=r"orderbook_2\.csv: 3 rows, but .* has at least 4"):
         read(lobster(tmp_path, rows=3))
+    with pytest.raises(ValueError, match=r"orderbook_2\.csv: its file of messages, .*message_2\.csv, is not named"):
+        read(lobster(tmp_path)[1:])
+    messages, book = lobster(tmp_path)
+    messages.write_text(messages.read_text().replace(",30,", ",many,"))
+    with pytest.raises(ValueError, match=r"message_2\.csv: row 2, 'size': nan is not a number"):
+        read([messages, book])

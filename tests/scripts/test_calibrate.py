@@ -78,6 +78,7 @@ def test_from_trades_and_quotes_to_a_market_that_every_script_plays_on(data: Pat
         (["none.csv", "--minutes", "0"], "error: minutes = 0.0: must be in (0, 1440]"),
         (["none.csv", "--prior", "clasic"], "error: unknown preset 'clasic'; did you mean 'classic'"),
         (["--exponent", "fit", "--simulated-truth", "1"], "error: --exponent fit: --simulated-truth takes the number"),
+        (["none.csv", "--out", "a.yaml", "--report", "a.yaml"], "error: a.yaml: named for two results"),
         (["none.csv", "--simulated-truth", "1"], "error: --simulated-truth goes without files of data"),
     ],
 )
