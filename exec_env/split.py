@@ -35,11 +35,11 @@ class Split:
         """
         if not is_finite(share) or not 0 < share < 1:
             raise ValueError(
-                f"tape_split = {share!r}: must be between 0 and 1, the part of the rows that is for training"
+                f"split = {share!r}: must be between 0 and 1, the part of the rows that is for training"
             )
         training = int(share * length + 1e-9)
         if training < 2:
-            raise ValueError(f"tape_split = {share:g}: leaves {training} of {length} rows for training; choose more")
+            raise ValueError(f"split = {share:g}: leaves {training} of {length} rows for training; choose more")
         return cls(training, length)
 
     def purged(self, purge: int) -> "Split":

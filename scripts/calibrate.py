@@ -58,6 +58,8 @@ class Options:
     """Unit of times that are plain numbers since 1970."""
     stamp: Stamp = "start"
     """Whether volume and flow of recorded slices, or books, are of the time from their stamp on, or before it."""
+    split: float | None = None
+    """Calibrate on this part of the slices alone, from the first on, so that the rest can judge; as --tape-split."""
     clean: bool = False
     """Drop bad rows, and count them, rather than refuse the first."""
     prior: str = "default"
@@ -117,6 +119,7 @@ def main(argv: Sequence[str]) -> None:
         options.exponent,
         progress=not options.quiet,
         stamp=options.stamp,
+        split=options.split,
     )
     print(calibration.table())
     for reason, count in calibration.slices.cleaner.dropped.items():

@@ -93,9 +93,9 @@ def test_environments_play_the_training_rows_and_evaluation_the_others_unless_to
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        ({"tape_split": 1.0}, r"tape_split = 1\.0: must be between 0 and 1"),
-        ({"tape_split": "half"}, "tape_split = 'half': must be between 0 and 1"),
-        ({"tape_split": 0.01}, "tape_split = 0.01: leaves 1 of 100 rows for training; choose more"),
+        ({"tape_split": 1.0}, r"split = 1\.0: must be between 0 and 1"),
+        ({"tape_split": "half"}, "split = 'half': must be between 0 and 1"),
+        ({"tape_split": 0.01}, "split = 0.01: leaves 1 of 100 rows for training; choose more"),
         (
             {"tape_split": 0.04},
             "no 5 rows without a gap among its 4 training rows; n_steps must be at most 4; 4 of 100",
