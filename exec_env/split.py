@@ -34,9 +34,7 @@ class Split:
             ValueError: for what is no share, or leaves fewer than two rows for training.
         """
         if not is_finite(share) or not 0 < share < 1:
-            raise ValueError(
-                f"split = {share!r}: must be between 0 and 1, the part of the rows that is for training"
-            )
+            raise ValueError(f"split = {share!r}: must be between 0 and 1, the part of the rows that is for training")
         training = int(share * length + 1e-9)
         if training < 2:
             raise ValueError(f"split = {share:g}: leaves {training} of {length} rows for training; choose more")

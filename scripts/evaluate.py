@@ -9,6 +9,8 @@ Examples:
   python scripts/evaluate.py adaptive optimal --optimum
   python scripts/evaluate.py twap almgren-chriss --env AlmgrenChrissClassic-v0
   python scripts/evaluate.py twap pov --tape market.csv --tape-columns mid=price volume="buys + sells" --shares 5000
+  python scripts/evaluate.py twap runs/dqn-1 --tape book.csv --tape-split 0.6 --fills book --shares 5000
+                                                               on rows after those for training, walking its book
 """
 
 from collections.abc import Sequence

@@ -22,6 +22,7 @@ Examples:
                                                                any field of Market and Order
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,8 +30,11 @@ from typing import Any, Literal
 
 import tyro
 
+from exec_env.harness.agent import resolve
 from exec_env.harness.storage import free_folder, new_folder
 from exec_env.harness.stresses import NAMES, scenarios, stress
+from exec_env.problem import for_evaluation, make_problem
+from exec_env.registry import get_spec
 from scripts.cli import ProblemOptions, TapeOptions, parse, refuse_existing, run
 
 _SWEPT = {
@@ -96,18 +100,19 @@ def main(argv: Sequence[str]) -> None:
             raise ValueError(f"--{name.replace('_', '-')}: is what this command line varies; use {instead}")
     if options.severity and not any(a.partition("=")[0] == "--regimes" for a in argv):
         raise ValueError("--severity: needs --regimes, because what is severe for one is calm for another")
+    agents, told = _that_can_be(options, overrides, argv)
     among = scenarios(options.regimes, options.severity, options.onset, options.onset_end)
     refuse_existing(options.out)
     if options.out is not None:  # whether it can be created is also known before the work
         new_folder(options.out).rmdir()
     found = stress(
-        options.agents,
+        agents,
         among,
         options.env,
         episodes=options.episodes,
         seed=options.seed,
         starts=options.starts,
-        told=options.told,
+        told=told,
         optimum=options.optimum,
         progress=not options.quiet,
         **overrides,
@@ -115,6 +120,24 @@ def main(argv: Sequence[str]) -> None:
     print(found.text())
     folder = found.save(options.out or free_folder(Path("runs") / "stress"))
     print(f"tables and pictures: {folder}")
+
+
+def _that_can_be(
+    options: Options, overrides: dict[str, Any], argv: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Agents and those of --told; of the ones that nobody named, only those that this market has."""
+    problem = make_problem(**{"preset": get_spec(options.env).preset} | for_evaluation(overrides))
+    named = {"agents": options.agents != Options.agents, "told": any(a.partition("=")[0] == "--told" for a in argv)}
+    kept, refused = {part: tuple(getattr(options, part)) for part in named}, dict[str, str]()
+    for name in dict.fromkeys(name for part, own in named.items() if not own for name in kept[part]):
+        try:
+            resolve(name, problem.market, problem.order)
+        except ValueError as error:
+            refused[name] = str(error)
+            print(f"{name} left out: {error}", file=sys.stderr)
+    for part, own in named.items():
+        kept[part] = kept[part] if own else tuple(name for name in kept[part] if name not in refused)
+    return kept["agents"], kept["told"]
 
 
 if __name__ == "__main__":

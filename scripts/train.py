@@ -4,7 +4,8 @@ Examples:
   python scripts/train.py dqn                                  default problem, about two minutes
   python scripts/train.py dqn --run runs/fast --steps 1000000  a shorter run, in a folder of your choice
   python scripts/train.py dqn --side buy --shares 400000       any field of Market and Order is an option
-  python scripts/train.py dqn --tape market.csv --shares 5000  on a recorded market
+  python scripts/train.py dqn --tape market.csv --tape-split 0.6 --shares 5000
+                                                               on a recorded market, its first 60 % of rows
   python scripts/train.py ppo --env AlmgrenChrissContinuous-v0 an agent of Stable-Baselines3, on a continuous action
   python scripts/train.py dqn --randomise stress               every path under a stress of its own, or none
   python scripts/train.py ppo --randomise parameters volatility=0.01:0.06

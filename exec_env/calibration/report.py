@@ -9,7 +9,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 from scipy.special import ndtri
 
-from exec_env import lq
+from exec_env import lq, relaxation
 from exec_env.calibration.calibrate import Calibration
 from exec_env.calibration.errors import Z95
 from exec_env.calibration.liquidity import without_profile
@@ -221,11 +221,12 @@ def _impact(calibration: Calibration) -> Figure:
 def _sensitivity(calibration: Calibration, order: Order) -> tuple[dict[str, tuple[float, float, bool]], float, str]:
     """Cost at both ends of each parameter's interval, and whether it is from the data; the cost itself. [bps]
 
-    Power-law impact is linearised.
+    Power-law impact is linearised; where costs are charged in part, it is the same part at all ends.
     """
     market = calibration.market
     costs: dict[str, tuple[float, float, bool]] = {}
-    cost = float(lq.solve(market.linearised(order), order).cost_bps)
+    middle = relaxation.solve(market.linearised(order), order)
+    cost = float(middle.cost_bps)
     for name, p in calibration.file.parameters.items():
         if name in ("arrival_price", "volume_profile") or p.source == "given":
             continue
@@ -234,7 +235,7 @@ def _sensitivity(calibration: Calibration, order: Order) -> tuple[dict[str, tupl
         for end in ends:
             try:
                 changed, _ = with_overrides(market, order, {name: end})
-                found.append(float(lq.solve(changed.linearised(order), order).cost_bps))
+                found.append(float(lq.solve(changed.linearised(order), order, charged=middle.charged).cost_bps))
             except ValueError:  # there no optimum exists
                 found.append(float("nan"))
         costs[name] = (found[0], found[1], p.source == "data")

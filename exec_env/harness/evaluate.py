@@ -17,10 +17,11 @@ from tqdm import tqdm
 from exec_env import dynamic_programming, relaxation
 from exec_env.actions import get_action_mode
 from exec_env.execution import COMPONENTS, Slice, bps
-from exec_env.harness.agent import Agent, resolve_all, run_of
+from exec_env.harness.agent import Agent, resolve_all
 from exec_env.harness.errors import FEW_BLOCKS, Blocks, Errors, Independent
 from exec_env.harness.metrics import REFERENCE, summarise
-from exec_env.harness.storage import new_folder, read_yaml, write_yaml
+from exec_env.harness.provenance import about_training
+from exec_env.harness.storage import new_folder, write_yaml
 from exec_env.problem import Problem, for_evaluation, make_problem
 from exec_env.registry import get_spec
 from exec_env.replay import RecordedSource
@@ -232,7 +233,7 @@ def evaluate(
     per_path = per_path.sort_values(["agent", "path"], kind="stable", ignore_index=True)
     settings: dict[str, Any] = {"env": env_id, "episodes": first, "seed": int(seed), "agents": list(resolved)}
     settings |= {"overrides": {k: _plain(v) for k, v in overrides.items()}}
-    notes = tuple(note for agent in agents for note in _about_training(agent, problem, env_id, settings["overrides"]))
+    notes = tuple(note for agent in agents for note in about_training(agent, problem, env_id, settings["overrides"]))
     examples_frame = pd.concat(examples, ignore_index=True)
     return Evaluation(per_path, examples_frame, problem, bound, why, (*notes, *why_not), best, settings)
 
@@ -279,43 +280,6 @@ def find_optimum(problem: Problem) -> tuple[dynamic_programming.Solution | None,
         return dynamic_programming.solve(problem.market, problem.order), ()
     except ValueError as error:
         return None, (f"no best achievable value: {error}",)
-
-
-def _about_training(agent: Any, problem: Problem, env_id: str, overrides: dict[str, Any]) -> list[str]:
-    """Notes where a run folder's agent was trained on another problem than it is evaluated on, or on the same rows."""
-    if not isinstance(agent, str | Path):
-        return []
-    run = run_of(agent)
-    config = run / "config.yaml"
-    if not config.is_file():
-        return []
-    described = read_yaml(config)
-    trained = (described.get("train") or {}).get("env"), described.get("options") or {}
-    shaping = ("reward", "violation_penalty", "smoothness_penalty", "action", "levels")
-    options = {k: v for k, v in trained[1].items() if k not in (*shaping, "tape_part")}
-    notes = seen(agent, problem)
-    if (trained[0], options) == (env_id, {k: v for k, v in overrides.items() if k != "tape_part"}):
-        return notes
-    given = ", ".join(f"{k}={v}" for k, v in options.items() if k != "tape_columns")
-    return [*notes, f"{run.name} was trained on {trained[0]}{' with ' + given if given else ''}"]
-
-
-def seen(agent: Any, problem: Problem) -> list[str]:
-    """A note where a run folder's agent was trained on rows of the recording that it is evaluated on."""
-    if not isinstance(agent, str | Path) or problem.recording is None:
-        return []
-    config = run_of(agent) / "config.yaml"
-    tape = read_yaml(config).get("tape") if config.is_file() else None
-    if not isinstance(tape, dict) or tape.get("prices_sha256") != problem.recording.prices_sha256:
-        return []
-    (begin, end), (first, after) = tape["rows"], problem.recording.rows
-    both = max(begin, first), min(end, after)
-    if both[0] >= both[1]:
-        return []
-    return [
-        f"{run_of(agent).name} was trained on rows {begin + 1} to {end} of this recording, of which {both[0] + 1} to "
-        f"{both[1]} are evaluated here: it has seen them, and may do worse on new ones"
-    ]
 
 
 def _rows(problem: Problem, episodes: int, starts: str) -> np.ndarray | None:

@@ -189,8 +189,7 @@ def _behaviour(agents: list[str | Path | Agent], evaluation: Evaluation) -> tupl
 def _price_error(evaluation: Evaluation) -> float:
     """Largest half width of a 95 % interval of the price component, which is luck but for a signal. [bps]"""
     prices = evaluation.per_path.groupby("agent", observed=True)["price"]
-    errors = np.array([evaluation.errors.standard_error(of.to_numpy()) for _, of in prices])
-    return float(Z95 * np.max(errors[np.isfinite(errors)], initial=0.0)) or np.nan
+    return float(Z95 * prices.agg(lambda of: evaluation.errors.standard_error(of.to_numpy())).max())
 
 
 def _fields(evaluation: Evaluation) -> dict[str, list[tuple[str, Any, Any]]]:

@@ -12,7 +12,8 @@ from tqdm import tqdm
 from exec_env.actions import ActionMode
 from exec_env.harness.agent import Agent, resolve_all
 from exec_env.harness.errors import Errors
-from exec_env.harness.evaluate import Evaluation, evaluate, seen
+from exec_env.harness.evaluate import Evaluation, evaluate
+from exec_env.harness.provenance import seen
 from exec_env.harness.storage import new_folder, write_yaml
 from exec_env.market import Market
 from exec_env.presets import get_preset

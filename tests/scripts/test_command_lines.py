@@ -155,6 +155,38 @@ def test_a_report_of_a_tape_is_one_page_and_the_table_is_printed(tmp_path: Path,
     assert '<table id="summary">' in out.read_text()
 
 
+def test_training_plays_the_first_rows_of_a_tape_and_the_others_are_evaluated(
+    tmp_path: Path, tape_csv: Path, call: Callable[..., Any]
+) -> None:
+    tape = ["--tape", tape_csv, *COLUMNS, *TINY, "--tape-split", 0.5, "--tape-purge", 7, "--quiet"]
+    small = ["--steps", 640, "--intervals", 1, "--num-envs", 8, "--check-episodes", 20, "--paths", 16]
+    status, _, err = call(train, "pathwise", *tape, *small, "--run", tmp_path / "run")
+    assert status == 0, err
+    kept = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert (kept["options"]["tape_split"], kept["options"]["tape_purge"], kept["tape"]["rows"]) == (0.5, 7, [0, 30])
+    status, out, err = call(evaluate, tmp_path / "run", *tape, "--episodes", 9, "--out", tmp_path / "later")
+    assert status == 0, err
+    assert "rows 38 to 60" in out
+    assert "it has seen them" not in out
+    assert pd.read_csv(tmp_path / "later" / "per_path.csv")["row"].min() >= 37
+    again = ["--tape-part", "training", "--episodes", 9, "--out", tmp_path / "seen"]
+    assert "run was trained on rows 1 to 30 of this recording" in call(evaluate, tmp_path / "run", *tape, *again)[1]
+
+
+def test_under_stress_agents_that_nobody_named_and_that_cannot_be_are_left_out(
+    tmp_path: Path, call: Callable[..., Any]
+) -> None:
+    steep = ["--permanent-impact", 1e-4, "--episodes", 5, "--regimes", "normal", *TINY, "--quiet"]
+    status, out, err = call(stress, *steep, "--out", tmp_path / "out")
+    assert status == 0, err
+    assert "adaptive left out: " in err
+    assert "adaptive" not in out
+    assert "twap" in out
+    status, _, err = call(stress, "twap", "adaptive", *steep, "--told")
+    assert status == 2
+    assert err.startswith("error: ")
+
+
 def test_agents_are_put_under_stress_on_a_tape(tmp_path: Path, tape_csv: Path) -> None:
     out = tmp_path / "out"
     regimes = [
@@ -258,6 +290,9 @@ def test_help_shows_the_values_of_the_preset_that_was_named(call: Callable[..., 
         ),
         (evaluate, ["twap", "--tape", "{tape}", "--tape-columns", "mid"], "error: --tape-columns 'mid': must read"),
         (evaluate, ["twap", "--tape-columns", "mid=price"], "error: --tape-columns: there is no --tape"),
+        (evaluate, ["twap", "--tape-split", "0.5"], "error: --tape-split: there is no --tape"),
+        (evaluate, ["twap", "--fills", "book"], "error: --fills: there is no --tape"),
+        (evaluate, ["twap", "--tape", "{tape}", *COLUMNS, "--fills", "book"], "error: {tape}: fills = 'book': needs"),
         (evaluate, ["twap", "--tape", "{tape}", *COLUMNS, "--shares", "1e9"], "error: Order.shares = 1e+09"),
         (train, [], "error: name an agent to train: bc, bcq, ddqn, dqn, pathwise, ppo, td3-bc; or --resume a run"),
         (report, [], "error: no agents to evaluate: name at least one"),

@@ -1,0 +1,45 @@
+"""What run folders say of how their agents were trained, beside what they are evaluated on."""
+
+from pathlib import Path
+from typing import Any
+
+from exec_env.harness.agent import run_of
+from exec_env.harness.storage import read_yaml
+from exec_env.problem import Problem
+
+
+def about_training(agent: Any, problem: Problem, env_id: str, overrides: dict[str, Any]) -> list[str]:
+    """Notes where a run folder's agent was trained on another problem than it is evaluated on, or on the same rows."""
+    if not isinstance(agent, str | Path):
+        return []
+    run = run_of(agent)
+    config = run / "config.yaml"
+    if not config.is_file():
+        return []
+    described = read_yaml(config)
+    trained = (described.get("train") or {}).get("env"), described.get("options") or {}
+    shaping = ("reward", "violation_penalty", "smoothness_penalty", "action", "levels")
+    options = {k: v for k, v in trained[1].items() if k not in (*shaping, "tape_part")}
+    notes = seen(agent, problem)
+    if (trained[0], options) == (env_id, {k: v for k, v in overrides.items() if k != "tape_part"}):
+        return notes
+    given = ", ".join(f"{k}={v}" for k, v in options.items() if k != "tape_columns")
+    return [*notes, f"{run.name} was trained on {trained[0]}{' with ' + given if given else ''}"]
+
+
+def seen(agent: Any, problem: Problem) -> list[str]:
+    """A note where a run folder's agent was trained on rows of the recording that it is evaluated on."""
+    if not isinstance(agent, str | Path) or problem.recording is None:
+        return []
+    config = run_of(agent) / "config.yaml"
+    tape = read_yaml(config).get("tape") if config.is_file() else None
+    if not isinstance(tape, dict) or tape.get("prices_sha256") != problem.recording.prices_sha256:
+        return []
+    (begin, end), (first, after) = tape["rows"], problem.recording.rows
+    both = max(begin, first), min(end, after)
+    if both[0] >= both[1]:
+        return []
+    return [
+        f"{run_of(agent).name} was trained on rows {begin + 1} to {end} of this recording, of which {both[0] + 1} to "
+        f"{both[1]} are evaluated here: it has seen them, and may do worse on new ones"
+    ]
