@@ -31,7 +31,7 @@ def test_the_page_shows_every_parameter_loads_nothing_and_overwrites_nothing(tmp
 def test_without_flow_and_without_an_optimum_the_page_says_so() -> None:
     slices = truth.slices_of(STRONG, 5, 2)
     bare = type(slices)(slices.frame[["time", "mid", "spread", "volume"]], 1 / 78, 6.5, slices.sources)
-    # A temporary impact far below the transient one: the linear-quadratic problem has no minimum.
-    page = render(of(bare, Market(temporary_impact=1e-9)))
+    # Without temporary impact the linear-quadratic problem has no minimum, whatever part of costs is charged.
+    page = render(of(bare, Market(temporary_impact=0.0)))
     assert "The data have no signed flow" in page
     assert "There is no linear-quadratic optimum" in page

@@ -179,10 +179,10 @@ def test_under_stress_agents_that_nobody_named_and_that_cannot_be_are_left_out(
     steep = ["--permanent-impact", 1e-4, "--episodes", 5, "--regimes", "normal", *TINY, "--quiet"]
     status, out, err = call(stress, *steep, "--out", tmp_path / "out")
     assert status == 0, err
-    assert "adaptive left out: " in err
-    assert "adaptive" not in out
+    assert "almgren-chriss left out: " in err
+    assert "almgren-chriss" not in out
     assert "twap" in out
-    status, _, err = call(stress, "twap", "adaptive", *steep, "--told")
+    status, _, err = call(stress, "twap", "almgren-chriss", *steep, "--told")
     assert status == 2
     assert err.startswith("error: ")
 
