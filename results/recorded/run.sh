@@ -19,7 +19,7 @@ volume="volume=(buys + sells) / midpoint"
   --out "$out/market.yaml" --report "$out/market.html" > "$out/calibration.txt"
 
 order=(--market "$out/market.yaml" --n-steps 30 --quiet)
-tape=(--tape "$book" --hours-per-day 24 --tape-stamp end --tape-split 0.6 --starts rolling
+tape=(--tape "$book" --hours-per-day 24 --tape-stamp end --tape-split 0.6
   --tape-columns mid=midpoint "$volume" "${levels[@]}")
 for shares in 5 20; do
   for seed in 0 1 2; do
@@ -27,15 +27,18 @@ for shares in 5 20; do
       run=$out/$agent-$shares-$seed
       [ -e "$run" ] || python scripts/train.py $agent "${order[@]}" --shares $shares --seed $seed --run "$run"
     done
+    run=$out/recorded-pathwise-$shares-$seed # trained on the recorded rows themselves, walking their book
+    [ -e "$run" ] || python scripts/train.py pathwise "${order[@]}" "${tape[@]}" --fills book --shares $shares \
+      --seed $seed --run "$run"
   done
-  agents=(twap pov almgren-chriss adaptive "$out"/pathwise-$shares-? "$out"/dqn-$shares-?)
+  agents=(twap pov almgren-chriss adaptive "$out"/{pathwise,dqn,recorded-pathwise}-$shares-?)
   [ -e "$out/simulated-$shares" ] || python scripts/evaluate.py "${agents[@]}" "${order[@]}" --shares $shares \
     --episodes 20000 --out "$out/simulated-$shares"
   for side in sell buy; do
     for fills in impact book; do
       case=$out/$fills-$side-$shares
       [ -e "$case" ] || python scripts/evaluate.py "${agents[@]}" "${order[@]}" --shares $shares --side $side \
-        "${tape[@]}" --fills $fills --out "$case"
+        "${tape[@]}" --starts rolling --fills $fills --out "$case"
     done
   done
 done
