@@ -69,7 +69,10 @@ class Charged:
 
     def part(self, slope: Any, push: Any) -> Any:
         """Part of the push κ + γ [$/share per share] that is charged; the slope's shape, or a number."""
-        return 1.0 if self.push == math.inf else namespace(slope).minimum(self.push * slope / push, 1.0 + 0.0 * slope)
+        if self.push == math.inf:
+            return 1.0
+        # The tiny number, which single precision has too, is for markets without any push.
+        return namespace(slope).minimum(self.push * slope / (push + 1e-30), 1.0 + 0.0 * slope)
 
     def spread_moments(self, noise: Any) -> tuple[Any, Any]:
         """E[min(m, c)] and E[min(m, c)²] for a mean-one m = exp(noise z − noise² / 2), with c = ``spread``."""
@@ -279,7 +282,7 @@ def solve(
             expected = (ahead_of(t + 1) @ ahead.reshape(-1, 16)).reshape(-1, 4, 4)
             q = _cost(market, order, slope, risk, permanent, part) + step.T @ (expected * moments) @ step
             q = q + _form({(_1, _1): noise * expected[:, 2, 2]}, (6, 6), slope)
-        if bool((q[:, _V, _V] <= 0).any()):
+        if not bool((q[:, _V, _V] > 0).all()):
             raise NoOptimum(
                 f"no optimum: Market.permanent_impact = {float(market.permanent_impact):g} or transient_impact is too "
                 f"large beside temporary_impact / slice_length = {float(market.temporary_impact) / dt:g} where "

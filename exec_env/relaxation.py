@@ -7,23 +7,22 @@ dollars later, to buy at dollars earns them, and the bound is far below what any
 A policy that only sells gains by neither. With v ≥ 0 its push is I ≥ 0 too, so that spread h v, transient cost I v and
 permanent cost γ v x' are never negative. To charge but a part of them, whichever, lowers the J of every such policy,
 and with it the optimum: that is a lower bound as before, and a higher one where the rest only paid round trips.
+To charge more is not always better: short of where there is no optimum at all, round trips already pay a lot.
 """
 
 import math
 from dataclasses import replace
 from functools import lru_cache
 
-from scipy.optimize import minimize_scalar
-
 from exec_env import lq
 from exec_env.market import Market
 from exec_env.order import Order
 
 _NOISY = 1.0  # log standard deviation of the spread up to which charging a part of it never raised a bound
-_LEAST, _MOST = 0.02, 20.0  # multiples of the slope that pushes are charged up to
-_HALVINGS = 8
-_SPREADS = (0.2, 100.0)  # multiples of their mean that half spreads are charged up to
-_SEARCH = 12  # of these, at most
+_PUSHES = (0.01, 10.0)  # multiples of the slope that pushes are charged up to
+_SPREADS = (0.001, 100.0)  # multiples of their mean that half spreads are charged up to
+_CUTS = 8  # of these ranges, each to 0.62 of it
+_GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 def solve(market: Market, order: Order) -> lq.Solution:
@@ -34,47 +33,70 @@ def solve(market: Market, order: Order) -> lq.Solution:
         order: the order.
 
     Raises:
-        ValueError: as ``lq.solve``, but not where there is no optimum.
+        NoOptimum: when trading costs nothing, however fast.
+        ValueError: as ``lq.solve``.
     """
     if market.spread_noise <= _NOISY:
         try:
-            return lq.solve(market, order)
+            solution = lq.solve(market, order)
         except lq.NoOptimum:
             pass
+        else:
+            if _has_bound(solution):
+                return solution
     return lq.solve(market, order, charged=search(market, order))
 
 
 @lru_cache(maxsize=64)
 def search(market: Market, order: Order) -> lq.Charged:
-    """What to charge for the highest bound: as much of pushes as gives an optimum; and of a noisy spread what is best.
+    """What to charge for a high bound: of pushes what is best beside spreads up to their mean, of spreads, and again.
+
+    Where a stress begins at random, the bound is that of the policy that sees it begin, which is quicker to find.
 
     Raises:
-        ValueError: as ``lq.solve``, but not where there is no optimum.
+        NoOptimum: when trading costs nothing, however fast.
+        ValueError: as ``lq.solve``.
     """
-    charged = lq.Charged()
+    charged = _best(market, order, lq.Charged(spread=1.0), "push", _PUSHES, (math.inf, 0.0))
+    charged = _best(market, order, charged, "spread", _SPREADS, (math.inf,))
+    if 0 < charged.push < math.inf:
+        charged = _best(market, order, charged, "push", (charged.push / 2, charged.push * 2), (charged.push,))
+    while charged.push > 0 and not _has_bound(lq.solve(market, order, charged=charged)):
+        charged = replace(charged, push=charged.push / 2 if _PUSHES[0] < charged.push < math.inf else 0.0)
+    return charged
+
+
+def _has_bound(solution: lq.Solution) -> bool:
+    """Whether there is an optimum whenever a stress of random onset begins."""
     try:
-        lq.solve(market, order, charged=charged)
+        return solution.bound is not None
     except lq.NoOptimum:
-        charged = lq.Charged(push=_largest_push(market, order))
-    if market.spread_noise <= _NOISY:
-        return charged
-
-    def loss(log_spread: float) -> float:
-        return -float(lq.solve(market, order, charged=replace(charged, spread=math.exp(log_spread))).bound)
-
-    bounds = math.log(_SPREADS[0]), math.log(_SPREADS[1])
-    found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"maxiter": _SEARCH, "xatol": 0.05})
-    return replace(charged, spread=math.exp(found.x)) if found.fun < loss(math.inf) else charged
+        return False
 
 
-def _largest_push(market: Market, order: Order) -> float:
-    """Largest multiple of the slope for which there is an optimum, by bisection of its logarithm."""
-    low, high = math.log(_LEAST), math.log(_MOST)
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
+def _best(
+    market: Market, order: Order, charged: lq.Charged, name: str, ends: tuple[float, float], others: tuple[float, ...]
+) -> lq.Charged:
+    """``charged`` with the field ``name`` that gives the highest cost: by golden section of its log, or of ``others``.
+
+    No optimum is the lowest of all; it comes with charging too much, so that of two without the smaller is better.
+    """
+
+    def cost(multiple: float) -> float:
         try:
-            lq.solve(market, order, charged=lq.Charged(push=math.exp(middle)))
-            low = middle
+            return float(lq.solve(market, order, charged=replace(charged, **{name: multiple})).cost)
         except lq.NoOptimum:
-            high = middle
-    return math.exp(low)
+            return -math.inf
+
+    low, high = map(math.log, ends)
+    inner = [high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)]
+    found = {x: cost(math.exp(x)) for x in inner}
+    for _ in range(_CUTS):
+        left, right = inner
+        if found[right] > found[left]:
+            low, inner = left, [right, left + _GOLDEN * (high - left)]
+        else:
+            high, inner = right, [right - _GOLDEN * (right - low), left]
+        found |= {x: cost(math.exp(x)) for x in inner if x not in found}
+    costs = {x: cost(x) for x in others} | {math.exp(x): value for x, value in found.items()}
+    return replace(charged, **{name: max(costs, key=lambda x: costs[x])})

@@ -86,7 +86,7 @@ def begun(onset: float, end: float | None, n_steps: int) -> np.ndarray:
     step = np.arange(n_steps)
     if end is None or end == onset:
         return (step >= onset * n_steps - _ROUNDING).astype(float)
-    return np.clip((step / n_steps - onset) / (end - onset), 0.0, 1.0)
+    return np.clip(step / n_steps - onset, 0.0, end - onset) / (end - onset)
 
 
 def factors(name: str, onset: float, n_steps: int, factor: float | None = None) -> Factors:

@@ -1,6 +1,7 @@
 """Costs charged in part: a bound where all of them give none, or one that is far too low."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,30 @@ def test_no_policy_is_below_the_bound_where_all_costs_give_none() -> None:
         assert (found["objective_mean"] + 3 * found["objective_se"] > solution.bound_bps).all()
         # It says something: who follows its rule is near, and before whoever does not look.
         assert found.loc["adaptive", "gap_percent"] < 0.7 * found.loc["twap", "gap_percent"]
+
+
+def test_pushes_are_charged_less_than_they_could_be_where_round_trips_would_pay_a_lot() -> None:
+    order = Order(n_steps=5, shares=14_000.0, risk_aversion=1e-5, terminal_penalty=0.0)
+    market = Market(transient_impact=3.7e-5, resilience=1.2, half_spread=20.0, shock_rate=1.0, shock_size=0.9)
+    found = relaxation.solve(market, order)
+    more = lq.solve(market, order, charged=replace(found.charged, push=1.3 * found.charged.push))
+    assert found.bound_bps > max(more.bound_bps, 0.0)
+
+
+@pytest.mark.parametrize("push", [1.5e-6, 1.5e-5])
+def test_there_is_a_bound_where_a_stress_begins_at_random(push: float) -> None:
+    order = Order(n_steps=10, shares=100_000.0)
+    onset: dict[str, Any] = {"stress": "liquidity-collapse", "stress_onset": 0.0, "stress_onset_end": 1.0}
+    solution = relaxation.solve(replace(PUSHING, transient_impact=push, **onset), order)
+    # Who knows when it begins does no worse than who sees it begin.
+    assert 0 < solution.bound <= solution.cost
+
+
+def test_trades_that_cost_nothing_have_no_optimum() -> None:
+    nothing = {"temporary_impact": 0.0, "permanent_impact": 0.0, "transient_impact": 0.0}
+    for risk_aversion in (0.0, 1e-6):
+        with pytest.raises(lq.NoOptimum):
+            relaxation.solve(Market(**nothing), Order(risk_aversion=risk_aversion))
 
 
 def test_a_spread_that_jumps_is_charged_up_to_a_multiple_of_its_mean() -> None:
