@@ -4,10 +4,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import pandas as pd
 import yaml
 
 from exec_env.market import Market
-from exec_env.validation import Positive, check_fields, from_mapping, unknown
+from exec_env.validation import Positive, check_fields, from_mapping, is_finite, unknown
 
 From = Literal["data", "prior", "given"]
 
@@ -93,6 +94,24 @@ class MarketFile:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if not isinstance(self.sample, dict):
+            raise ValueError(f"sample = {self.sample!r}: must be what is known of it by name, or left out")
+        hours = self.sample.get("hours_per_day")
+        if hours is not None and (not is_finite(hours) or not 0 < hours <= 24):
+            raise ValueError(f"sample: hours_per_day = {hours!r}: must be in (0, 24], or left out")
+
+    @property
+    def hours_per_day(self) -> float | None:
+        """Length of the trading day that rates are per; None where the file does not say. [hour]"""
+        return self.sample.get("hours_per_day")
+
+    @property
+    def period(self) -> tuple[pd.Timestamp, pd.Timestamp] | None:
+        """Start of the first slice and of the last that it is calibrated on; None where the file does not say. [UTC]"""
+        first, last = (
+            pd.to_datetime(str(self.sample.get(name)), errors="coerce", utc=True) for name in ("first", "last")
+        )
+        return None if pd.isna(first) or pd.isna(last) else (first, last)
 
     def market(self, base: Market | None = None) -> Market:
         """``base`` with the file's parameters; its stress, shocks and regimes stay."""

@@ -34,6 +34,8 @@ class Problem:
     recording: Recording | None = None
     ranges: Ranges | None = None
     """What the market of each path is drawn from; None: all play ``market``."""
+    file: MarketFile | None = None
+    """The calibrated market that it is from, if it is from one."""
 
 
 def make_problem(
@@ -55,11 +57,13 @@ def make_problem(
     """Build a problem from a preset and any fields of Market and Order.
 
     With a ``market`` (a file of ``scripts/calibrate.py``, or one by hand), its parameters replace the preset's, its
-    slices are the order's, and an order whose size is not given is the same part of its slices' volume as the preset's.
+    slices are the order's, and an order whose size is not given is the same part of its slices' volume as the preset's
+    (with a tape, of slices as long as the tape's).
 
     With a ``tape`` (a Recording, or a CSV file; for a file, ``tape_columns``, ``hours_per_day`` and ``tape_stamp`` are
     columns, hours_per_day and stamp of ``Recording.from_csv``), averages and slice length are the tape's. With both,
-    the tape gives the paths and the file how the price answers to us.
+    the tape gives the paths and the file how the price answers to us; its trading day is that of the file, if the file
+    names one.
 
     ``tape_split`` is the part of the tape's rows that is for training. Episodes are of the ``tape_part``, "training"
     (the default) or "evaluation", the later rows but for a purge of ``tape_purge`` rows (as many as an episode has)
@@ -73,24 +77,32 @@ def make_problem(
         ValueError: one sentence naming the option, its value and what is allowed.
     """
     start = get_preset(preset)
-    base, order, recording = start.market, start.order, None
+    base, order, recording, file = start.market, start.order, None, None
     if market is not None:
-        base, order = _from_file(market, base, order)
+        file = _file(market)
+        base, order = _from_file(file, base, order)
     if tape is not None:
         if not isinstance(tape, Recording | str | Path):
             raise ValueError(f"tape = {tape!r}: must be a Recording or the path of a CSV file")
-        given: dict[str, Any] = {"hours_per_day": hours_per_day, "stamp": tape_stamp}
+        hours = file.hours_per_day if hours_per_day is None and file is not None else hours_per_day
+        given: dict[str, Any] = {"hours_per_day": hours, "stamp": tape_stamp}
         reading = {name: value for name, value in given.items() if value is not None}
         recording = tape if isinstance(tape, Recording) else Recording.from_csv(tape, tape_columns, **reading)
+        if file is not None and file.hours_per_day not in (None, recording.hours_per_day):
+            raise ValueError(
+                f"hours_per_day = {recording.hours_per_day:g}: the market's rates are per day of "
+                f"{file.hours_per_day:g} hours; give the tape the same, or leave it out"
+            )
         recording = _divided(recording, tape_split, tape_part, tape_purge)
         if fills is not None:
             recording = replace(recording, fills=fills)
         found = recording.market(base)
-        if market is not None:  # known, so that nothing is scaled
+        if file is not None:  # known, so that nothing is scaled
             known = {name: getattr(base, name) for name in _IMPACTS}
             if base.impact_exponent != 1:  # the reference is a rate, whatever the tape's volume
                 known["reference_participation"] *= base.daily_volume / found.daily_volume
             found = replace(found, **known)
+            order = replace(order, shares=order.shares * recording.slice_length / file.slice_length)
         base = found
         for name in overrides:
             if hasattr(base, name) and name not in GIVEN:
@@ -130,7 +142,7 @@ def make_problem(
         action = start.action
     mode = get_action_mode(action or "pace", levels)
     mode.space(order)
-    return Problem(ours, order, source, mode, recording, ranges)
+    return Problem(ours, order, source, mode, recording, ranges, file)
 
 
 def for_evaluation(options: dict[str, Any]) -> dict[str, Any]:
@@ -166,11 +178,14 @@ def _require_episodes(recording: Recording, order: Order) -> None:
             raise ValueError(f"{error}; {cut}") from None
 
 
-def _from_file(market: str | Path | MarketFile, base: Market, order: Order) -> tuple[Market, Order]:
-    """The file's market, with the stress of ``base``, and an order of its slices and scale."""
+def _file(market: str | Path | MarketFile) -> MarketFile:
     if not isinstance(market, str | Path | MarketFile):
         raise ValueError(f"market = {market!r}: must be a MarketFile or the path of a YAML file")
-    file = market if isinstance(market, MarketFile) else MarketFile.load(market)
+    return market if isinstance(market, MarketFile) else MarketFile.load(market)
+
+
+def _from_file(file: MarketFile, base: Market, order: Order) -> tuple[Market, Order]:
+    """The file's market, with the stress of ``base``, and an order of its slices and scale."""
     found = file.market(base)
     shares = order.shares * found.daily_volume * file.slice_length / (base.daily_volume * order.slice_length)
     return found, replace(order, shares=shares, slice_length=file.slice_length)

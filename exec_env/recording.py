@@ -345,8 +345,14 @@ class Recording:
             "fills": self.fills,
         }
 
-    def describe(self, market: Market, base: Market | None = None) -> str:
-        """How each number was used, in lines for a person to read; ``base`` is what impact was scaled from."""
+    def describe(self, market: Market, base: Market | None = None, calibrated: bool = False) -> str:
+        """How each number was used, in lines for a person to read.
+
+        Args:
+            market: what is played.
+            base: where impact is from.
+            calibrated: whether ``base`` is a market file's, whose impact is taken as it is; if not, it was scaled.
+        """
         lines = [f"{self.name}: {len(self.mid)} slices from {self.time[0]} to {self.time[-1]}"]
         for ours in REQUIRED + OPTIONAL:
             source = self.columns.get(ours, ours) if getattr(self, ours) is not None else "(none)"
@@ -361,10 +367,12 @@ class Recording:
             lines.append(f"  {self.levels.bid_price.shape[1]} levels of the book on each side: {used}")
         minutes = self.slice_length * self.hours_per_day * 60
         own = self.market(base)
+        asked = base if calibrated and base is not None else own
+        came = "from the market file" if calibrated else "scaled from the defaults by σ S0 / V"
 
         def how(name: str, text: str) -> str:
             """The number, and whether it was given rather than found."""
-            given = getattr(market, name) != getattr(own, name)
+            given = getattr(market, name) != getattr(own if name == "volatility" else asked, name)
             return f"{text.format(getattr(market, name))}{' (as given)' if given else ''}"
 
         lines += [
@@ -372,9 +380,9 @@ class Recording:
             f"  from the recording: price {market.arrival_price:,.4g}, "
             f"{how('volatility', 'volatility {:.4g} per √day')}, "
             f"half spread {market.half_spread:.4g} bps, volume {market.daily_volume:,.6g} a day",
-            f"  not in it, so scaled from the defaults by σ S0 / V: {how('temporary_impact', 'η = {:.3g}')}, "
+            f"  not in it, so {came}: {how('temporary_impact', 'η = {:.3g}')}, "
             f"{how('permanent_impact', 'γ = {:.3g}')}, {how('transient_impact', 'κ = {:.3g}')}; "
-            f"ρ = {market.resilience:g} as given",
+            f"ρ = {market.resilience:g}{'' if calibrated else ' as given'}",
         ]
         return "\n".join(lines)
 

@@ -1,5 +1,7 @@
 """Slices of a recorded market from a table: its columns under our names, as numbers."""
 
+import operator
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -12,13 +14,18 @@ from exec_env.validation import unknown
 
 REQUIRED = ("time", "mid", "spread", "volume")
 OPTIONAL = ("depth",)
+_BEST: dict[str, Callable[..., Any]] = {"mid": lambda ask, bid: (ask + bid) / 2, "spread": operator.sub}
 Stamp = Literal["start", "end"]
 """Whether a row's volume and flow are those of the time that its stamp begins, or that it ends."""
+_CALIBRATION = ("flow", "cost", "slope")
+"""What calibration alone takes of slices; named here without effect, so that both take the same columns."""
 _KNOWN = (*REQUIRED, *OPTIONAL, *LEVEL)
 
 
 def read(frame: pd.DataFrame, given: dict[str, str], name: str) -> dict[str, Any]:
     """What a ``Recording`` takes from a table: ``time``, ``mid`` ..., ``levels``, and ``columns``, where each is from.
+
+    A book without mid or spread has those of its best prices.
 
     Args:
         frame: one row a slice.
@@ -29,14 +36,17 @@ def read(frame: pd.DataFrame, given: dict[str, str], name: str) -> dict[str, Any
         ValueError: for a name that is not ours, a column that is missing, and what is no time or no number.
     """
     for ours in given:
-        if ours not in _KNOWN:
+        if ours not in (*_KNOWN, *_CALIBRATION):
             raise ValueError(f"{name}: {unknown('tape column', ours, _KNOWN)}")
     book = {ours: text for ours, text in given.items() if ours in LEVEL}
-    taken = {ours: text for ours, text in given.items() if ours not in LEVEL}
+    taken = {ours: text for ours, text in given.items() if ours not in (*LEVEL, *_CALIBRATION)}
     for ours in REQUIRED + OPTIONAL:
         if ours in REQUIRED or ours in frame:
             taken.setdefault(ours, ours)
     found = columns.levels([str(column) for column in frame], book)
+    best = [ours for ours in _BEST if found and ours not in given and ours not in frame]
+    for ours in best:
+        del taken[ours]
     for ours, text in book.items() if not found else ():
         raise ValueError(
             f"{name}: column {ours!r} as {text!r} is missing with # = 0 and 1; a book needs {', '.join(LEVEL)}"
@@ -54,6 +64,9 @@ def read(frame: pd.DataFrame, given: dict[str, str], name: str) -> dict[str, Any
         levels = Levels(**{side: np.stack(column, -1) for side, column in sides.items()}) if found else None
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
+    if levels is not None:
+        numbers |= {ours: _BEST[ours](levels.ask_price[:, 0], levels.bid_price[:, 0]) for ours in best}
+    taken |= dict.fromkeys(best, "(best prices)")
     return numbers | {"time": time, "levels": levels, "columns": taken | book}
 
 

@@ -47,13 +47,14 @@ class Options:
     report: Path | None = None
     """Web page about it to create."""
     slices: Path | None = None
-    """CSV file of the slices to create; scripts play it with --tape."""
+    """CSV file of the slices to create, all of them; scripts play it with --tape, and this market with --market."""
     minutes: float = 5.0
     """Length of a slice; recorded slices have their own. [minute]"""
     hours_per_day: float = 6.5
     """Length of a trading day, the unit of time of every rate; 24 where trading never stops. [hour]"""
     columns: tuple[str, ...] = ()
-    """Where files have other names: OURS=COLUMN, or arithmetic such as "volume=(buys + sells) / price"."""
+    """Where files have other names: OURS=COLUMN, or arithmetic such as "volume=(buys + sells) / price"; --tape-columns
+    takes the same. Of a book mid and spread are those of its best prices."""
     time_unit: Literal["s", "ms", "us", "ns"] | None = None
     """Unit of times that are plain numbers since 1970."""
     stamp: Stamp = "start"
@@ -127,7 +128,7 @@ def main(argv: Sequence[str]) -> None:
     calibration.file.save(options.out)
     print(f"market: {options.out}")
     if options.slices is not None:
-        write_text(options.slices, calibration.slices.frame.to_csv(index=False))
+        write_text(options.slices, (calibration.whole or calibration.slices).frame.to_csv(index=False))
         print(f"slices: {options.slices}")
     if options.report is not None:
         from exec_env.calibration.report import write_report

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -33,13 +34,15 @@ class TapeOptions:
     """A recorded market to use instead of a simulated one."""
 
     tape: Path | None = None
-    """CSV file with columns time, mid, spread, volume and, if known, depth and levels of the book."""
+    """CSV file with columns time, mid, spread, volume and, if known, depth and levels of the book (which has a mid and
+    a spread of its own)."""
     tape_columns: tuple[str, ...] = ()
     """Where the file has other names: OURS=COLUMN, or arithmetic such as "volume=(buys + sells) / price". Of the book's
     levels # is the number, in the file from 0 or 1: "bid_price_#=mid * (1 - bid_distance_#)", likewise bid_size_#,
-    ask_price_# and ask_size_#."""
-    hours_per_day: float = 6.5
-    """Length of its trading day, the unit of time of every rate; 24 where trading never stops."""
+    ask_price_# and ask_size_#. --columns of calibrate.py takes the same."""
+    hours_per_day: float | None = None
+    """Length of its trading day, the unit of time of every rate; 24 where trading never stops. By default that of
+    --market, which it has to agree with, or else 6.5. [hour]"""
     tape_stamp: Stamp | None = None
     """Whether a row's volume is that from its time on (start, the default) or up to it (end)."""
     tape_split: float | None = None
@@ -60,13 +63,11 @@ class TapeOptions:
             if not equals or not theirs:
                 raise ValueError(f"--tape-columns {text!r}: must read OURS=COLUMN")
             columns[ours.strip()] = theirs.strip()
-        if self.tape is None:
-            if columns:
-                raise ValueError("--tape-columns: there is no --tape")
-            if self.hours_per_day != TapeOptions.hours_per_day:
-                raise ValueError("--hours-per-day: there is no --tape")
+        if self.tape is None and columns:
+            raise ValueError("--tape-columns: there is no --tape")
         options: dict[str, Any] = {
-            name: getattr(self, name) for name in ("tape_stamp", "tape_split", "tape_part", "tape_purge")
+            name: getattr(self, name)
+            for name in ("hours_per_day", "tape_stamp", "tape_split", "tape_part", "tape_purge")
         }
         options |= {"fills": None if self.fills == TapeOptions.fills else self.fills}
         options = {name: value for name, value in options.items() if value is not None}
@@ -74,8 +75,7 @@ class TapeOptions:
             for name in options:
                 raise ValueError(f"--{name.replace('_', '-')}: there is no --tape")
             return {}
-        reading = {"tape": str(self.tape.resolve()), "tape_columns": columns, "hours_per_day": self.hours_per_day}
-        return reading | options
+        return {"tape": str(self.tape.resolve()), "tape_columns": columns} | options
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,22 @@ class WorkerOptions:
     process. By default a Ray of this machine's own, if Ray is installed."""
     memory: float = 1.0
     """What a task may need, for Ray to plan with [GiB]."""
+
+
+def problem_arguments(argv: Sequence[str]) -> str:
+    """What of a command line says which problem it is, to be said again to another script.
+
+    >>> problem_arguments(["--market", "a market.yaml", "--steps", "9", "--tape-columns", "mid=a", "volume=b + c"])
+    " --market 'a market.yaml' --tape-columns mid=a 'volume=b + c'"
+    """
+    ours = {"env", *(f.name for part in (Market, Order, TapeOptions, ProblemOptions) for f in dataclasses.fields(part))}
+    found, inside = [], False
+    for argument in argv:
+        if argument.startswith("--"):
+            inside = argument.partition("=")[0].lstrip("-").replace("-", "_") in ours - {"tape_part", "order"}
+        if inside:
+            found.append(argument)
+    return "".join(f" {shlex.quote(argument)}" for argument in found)
 
 
 def require_package(name: str, extra: str) -> None:

@@ -66,7 +66,7 @@ def main(argv: Sequence[str]) -> None:
     if "tape" in overrides:
         problem = make_problem(**({"preset": get_spec(options.env).preset} | for_evaluation(overrides)))
         if problem.recording is not None:
-            print(problem.recording.describe(problem.market, start.market))
+            print(problem.recording.describe(problem.market, start.market, problem.file is not None))
     refuse_existing(options.out)
     if options.out is not None:  # whether it can be created is also known before the work
         new_folder(options.out).rmdir()

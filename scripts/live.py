@@ -1,8 +1,8 @@
 """Drive an order live: snapshots in, child orders out, one JSON object per line.
 
-A snapshot:    {"time": "2026-01-05T09:30:00", "mid": 100.0, "spread": 0.05, "volume": 60000}
-A child order: {"time": "2026-01-05T09:30:00", "side": "sell", "shares": 5000.0, "left": 200000.0}
-Its fill:      {"fill": 5000.0, "price": 99.97}
+  snapshot     {"time": "2026-01-05T09:30:00", "mid": 100.0, "spread": 0.05, "volume": 60000}
+  child order  {"time": "2026-01-05T09:30:00", "side": "sell", "shares": 5000.0, "left": 200000.0}
+  its fill     {"fill": 5000.0, "price": 99.97}
 
 What is refused (stale, out of order, not finite) is answered with {"error": ...} and changes nothing. At the end comes
 a report of what was traded and what is left.
@@ -38,8 +38,9 @@ class Options:
     """Baseline name, run folder, or module:Class."""
     assume_filled: bool = False
     """Take each child order as filled at once at the touch, instead of reading fills."""
-    hours_per_day: float = 6.5
-    """Length of the trading day, which turns slice length into seconds."""
+    hours_per_day: float | None = None
+    """Length of the trading day, which turns slice length into seconds; by default that of --market, or else 6.5.
+    [hour]"""
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,10 @@ def main(argv: Sequence[str]) -> None:
     if problem.ranges:
         raise ValueError("--randomise: an order is executed in one market")
     _, agent = resolve(args.options.agent, problem.market, problem.order)
-    live = LiveExecutor(agent, problem.order, problem.market, args.options.hours_per_day)
+    hours = args.options.hours_per_day
+    if hours is None:
+        hours = (problem.file and problem.file.hours_per_day) or 6.5
+    live = LiveExecutor(agent, problem.order, problem.market, hours)
     for line in sys.stdin:
         if not line.strip():
             continue

@@ -33,11 +33,11 @@ import tyro
 from exec_env.actions import ActionMode
 from exec_env.harness.agent import agent_class, known_agents
 from exec_env.harness.hyperparameters import TrainConfig, settings
-from exec_env.harness.storage import free_folder
+from exec_env.harness.storage import free_folder, read_yaml
 from exec_env.harness.train import resume, train
 from exec_env.reward import Reward
 from exec_env.validation import unknown
-from scripts.cli import ProblemOptions, TapeOptions, named_env, parse, run
+from scripts.cli import ProblemOptions, TapeOptions, named_env, parse, problem_arguments, run
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,11 @@ def main(argv: Sequence[str]) -> None:
         if folder.exists():
             print(f"go on with: python scripts/train.py --resume {folder}", file=sys.stderr)
         raise
-    print(f"run folder: {folder}\ncompare it: python scripts/evaluate.py twap pov almgren-chriss {folder}")
+    for note in read_yaml(folder / "config.yaml").get("notes", []):
+        print(note)
+    print(f"run folder: {folder}")
+    same = "" if args.options.resume is not None else problem_arguments(rest)
+    print(f"compare it: python scripts/evaluate.py twap pov almgren-chriss {folder}{same}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """A calibrated market's file: what it holds, how it is played on, and what is refused by file and field."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from exec_env import Market
 from exec_env.harness import evaluate
 from exec_env.market_file import UNITS, MarketFile, Parameter
 from exec_env.problem import make_problem
+from exec_env.recording import Recording
 
 ROOT = Path(__file__).parents[1]
 
@@ -121,3 +123,32 @@ def test_a_parameter_that_is_missing_a_file_that_is_none_and_anything_else_are_r
         make_problem(market="none.yaml")
     with pytest.raises(ValueError, match="market = 3: must be a MarketFile or the path of a YAML file"):
         make_problem(market=3)  # type: ignore[arg-type]
+
+
+def of_days(hours: float | None, **changed: Any) -> MarketFile:
+    return replace(file(**changed), sample={} if hours is None else {"hours_per_day": hours})
+
+
+def test_a_tape_has_the_trading_day_of_the_file_and_no_other(tape_csv: Path) -> None:
+    tape: dict[str, Any] = {"tape": tape_csv, "n_steps": 10}
+    problem = make_problem(market=of_days(24.0), **tape)
+    assert problem.order.slice_length == pytest.approx(5 / (24 * 60))
+    assert make_problem(market=of_days(24.0), hours_per_day=24, **tape).order == problem.order
+    with pytest.raises(ValueError, match=r"hours_per_day = 6\.5: the market's rates are per day of 24 hours"):
+        make_problem(market=of_days(24.0), hours_per_day=6.5, **tape)
+    with pytest.raises(ValueError, match=r"hours_per_day = 6\.5: the market's rates are per day of 24 hours"):
+        make_problem(market=of_days(24.0), tape=Recording.from_csv(tape_csv), n_steps=10)
+
+
+def test_a_file_by_hand_need_not_name_its_trading_day(tape_csv: Path) -> None:
+    tape: dict[str, Any] = {"tape": tape_csv, "n_steps": 10}
+    assert make_problem(market=of_days(None), **tape).order.slice_length == pytest.approx(5 / (6.5 * 60))
+    assert make_problem(market=of_days(None), hours_per_day=8, **tape).order.slice_length == pytest.approx(5 / 480)
+
+
+def test_a_tape_says_that_impact_is_the_files(tape_csv: Path) -> None:
+    given = of_days(6.5, temporary_impact=7e-7)
+    problem = make_problem(market=given, tape=tape_csv, n_steps=10, transient_impact=1e-7)
+    assert problem.recording is not None
+    said = problem.recording.describe(problem.market, given.market(), calibrated=True)
+    assert "from the market file: η = 7e-07, γ = 1.25e-07, κ = 1e-07 (as given); ρ = 20" in said

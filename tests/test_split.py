@@ -1,5 +1,6 @@
 """Training and evaluation on different rows of a recording: which ones, and that nothing of the later ones leaks."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,11 +8,14 @@ import gymnasium as gym
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from agents.pathwise import PathwiseConfig
-from exec_env import Recording
+from exec_env import Market, Recording
 from exec_env.harness import TrainConfig, evaluate, train
 from exec_env.harness.collect import conditions
+from exec_env.harness.stresses import scenarios, stress
+from exec_env.market_file import UNITS, MarketFile, Parameter
 from exec_env.problem import make_problem
 from exec_env.reward import Reward
 from exec_env.split import Split
@@ -160,3 +164,25 @@ def test_datasets_of_different_parts_are_different_tapes() -> None:
 
 def test_shares_of_rows_are_not_lost_to_rounding() -> None:
     assert Split.at(0.29, 100).training == 29
+
+
+def test_a_market_calibrated_on_the_time_of_rows_for_evaluation_is_named(tmp_path: Path, tape_csv: Path) -> None:
+    parameters = {name: Parameter(getattr(Market(), name)) for name in UNITS}
+    options: dict[str, Any] = {"tape": str(tape_csv), "tape_split": 0.5, **SMALL}
+    note = (
+        "the market file is calibrated on data of 2024-01-02 .*, so it has seen the time of rows 66 to 120, which are"
+    )
+
+    def market(last: str) -> str:
+        MarketFile(parameters, sample={"first": "2024-01-02 09:30", "last": last}).save(tmp_path / f"{last[8:10]}.yaml")
+        return str(tmp_path / f"{last[8:10]}.yaml")
+
+    whole, early = market("2024-01-03 14:25"), market("2024-01-02 14:25")
+    assert re.search(note, evaluate(["twap"], episodes=5, market=whole, **options).table())
+    assert evaluate(["twap"], episodes=5, market=early, **options).notes == ()
+    assert evaluate(["twap"], episodes=5, market=whole, **options | {"tape_split": None}).notes == ()
+    stressed = stress(["twap"], [scenarios()[0]], episodes=5, market=whole, **options)
+    assert any(re.search(note, said) for said in stressed.notes)
+    config = TrainConfig(steps=640, intervals=1, check_episodes=20, num_envs=8)
+    train("pathwise", tmp_path / "run", config, PathwiseConfig(paths=16, hidden=(4,)), market=whole, **options)
+    assert re.search(note, yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["notes"][0])

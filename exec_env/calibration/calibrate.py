@@ -36,6 +36,8 @@ class Calibration:
     factor: liquidity.Factor
     response: impact.Response | None
     """The price's answer to flow; None where flow is not known."""
+    whole: Slices | None = None
+    """All slices, where it is of the first part of them alone."""
 
     @property
     def market(self) -> Market:
@@ -76,9 +78,10 @@ def calibrate(
         ValueError: for data that cannot be right, or do not suffice.
     """
     slices = read(paths, minutes, hours_per_day, columns, time_unit, clean, progress, stamp)
-    if split is not None:
-        slices = replace(slices, frame=slices.frame[: Split.at(split, len(slices.frame)).training])
-    return of(slices, prior, exponent)
+    if split is None:
+        return of(slices, prior, exponent)
+    first = replace(slices, frame=slices.frame[: Split.at(split, len(slices.frame)).training])
+    return replace(of(first, prior, exponent), whole=slices)
 
 
 def of(slices: Slices, prior: Market | None = None, exponent: float | Literal["fit"] = 1.0) -> Calibration:

@@ -33,6 +33,8 @@ ALSO: dict[str, tuple[str, ...]] = {
     "quotes": ("volume", "flow"),
     "book": ("volume", "flow"),
 }
+TAPE = ("mid", "spread", "depth")
+"""What a tape may take beside a book; here they are the book's own, and naming them has no effect."""
 _UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 _LATEST = pd.Timestamp("2200-01-01").value
 _LOBSTER = re.compile(r"(?P<stem>.*(?P<date>\d{4}-\d{2}-\d{2}).*)_(?P<what>message|orderbook)(?P<rest>_\d+\.csv)$")

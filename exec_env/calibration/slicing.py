@@ -11,7 +11,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from exec_env.calibration import lobster
-from exec_env.calibration.files import Cleaner, DataFile
+from exec_env.calibration.files import TAPE, Cleaner, DataFile
 from exec_env.calibration.slicer import Slicer
 from exec_env.slices import Stamp
 from exec_env.validation import is_finite
@@ -152,11 +152,10 @@ def _belong(files: list[DataFile]) -> None:
     if "none" in zones and "local" in zones:
         raise ValueError(f"{zones['none']}: times have no zone, but those of {zones['local']} have")
     for name, text in files[0].columns.items() if files else ():
-        if not any(name in f.own and (("#" in name and f.kind == "book") or name in f.taken()) for f in files):
-            raise ValueError(
-                f"{files[0].path}: column {name!r} as {text!r}: "
-                f"{'no file has, or needs,' if len(files) > 1 else f'a file of {files[0].kind} has or needs no'} it"
-            )
+        in_book = name in TAPE or "#" in name
+        if not any(name in f.own and ((in_book and f.kind == "book") or name in f.taken()) for f in files):
+            whose = "none of the files takes it" if len(files) > 1 else f"a file of {files[0].kind} takes none"
+            raise ValueError(f"{files[0].path}: column {name!r} as {text!r}: {whose}")
 
 
 def _recorded(files: list[DataFile], hours_per_day: float, cleaner: Cleaner, ends: bool) -> Slices:
@@ -222,6 +221,7 @@ def _remarked(slices: Slices, used: Used) -> Slices:
         if steps[row - 1] < _NIGHT:
             minutes = steps[row - 1] / 60
             remarks.append(f"{place(int(row))}: gap of {minutes:.3g} minutes before {time[row]}")
+    remarks += _day_length(slices)
     if "flow" in frame:
         move, flow = np.diff(np.log(frame["mid"])), frame["flow"].to_numpy()
         inside, before = (_correlation(flow[i : i + len(move)], move, ~slices.new[1:]) for i in (0, 1))
@@ -235,6 +235,24 @@ def _remarked(slices: Slices, used: Used) -> Slices:
         first = int(still.argmax())
         remarks.append(f"{place(first)}: no trade from {time[first]} on, one of {still.sum()} slices")
     return slices
+
+
+def _day_length(slices: Slices) -> list[str]:
+    """A remark where days of the data are clearly longer, or shorter, than the trading day that rates are per."""
+    step = slices.slice_length * slices.hours_per_day
+    last = np.flatnonzero(np.r_[np.diff(slices.day) > 0, True])
+    hours = (slices._place[last] - slices._place[np.r_[0, last[:-1] + 1]]) / 3600 + step
+    longest, usual = float(hours.max()), float(np.median(hours))
+    if longest > 1.05 * slices.hours_per_day:
+        seen = longest
+    elif len(last) > 1 and usual < 0.5 * slices.hours_per_day:
+        seen = usual
+    else:
+        return []
+    return [
+        f"days of the data are {seen:.3g} hours long, but rates are per day of {slices.hours_per_day:g}: "
+        "see --hours-per-day"
+    ]
 
 
 def _correlation(x: np.ndarray, y: np.ndarray, known: np.ndarray) -> float:

@@ -20,7 +20,7 @@ from exec_env.execution import COMPONENTS, Slice, bps
 from exec_env.harness.agent import Agent, resolve_all
 from exec_env.harness.errors import FEW_BLOCKS, Blocks, Errors, Independent
 from exec_env.harness.metrics import REFERENCE, summarise
-from exec_env.harness.provenance import about_training
+from exec_env.harness.provenance import about_training, looked_ahead
 from exec_env.harness.storage import new_folder, write_yaml
 from exec_env.problem import Problem, for_evaluation, make_problem
 from exec_env.registry import get_spec
@@ -233,7 +233,8 @@ def evaluate(
     per_path = per_path.sort_values(["agent", "path"], kind="stable", ignore_index=True)
     settings: dict[str, Any] = {"env": env_id, "episodes": first, "seed": int(seed), "agents": list(resolved)}
     settings |= {"overrides": {k: _plain(v) for k, v in overrides.items()}}
-    notes = tuple(note for agent in agents for note in about_training(agent, problem, env_id, settings["overrides"]))
+    trained = [note for agent in agents for note in about_training(agent, problem, env_id, settings["overrides"])]
+    notes = (*looked_ahead(problem), *trained)
     examples_frame = pd.concat(examples, ignore_index=True)
     return Evaluation(per_path, examples_frame, problem, bound, why, (*notes, *why_not), best, settings)
 

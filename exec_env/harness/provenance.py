@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from exec_env.harness.agent import run_of
 from exec_env.harness.storage import read_yaml
 from exec_env.problem import Problem
@@ -25,6 +27,21 @@ def about_training(agent: Any, problem: Problem, env_id: str, overrides: dict[st
         return notes
     given = ", ".join(f"{k}={v}" for k, v in options.items() if k != "tape_columns")
     return [*notes, f"{run.name} was trained on {trained[0]}{' with ' + given if given else ''}"]
+
+
+def looked_ahead(problem: Problem) -> list[str]:
+    """A note where the market file is calibrated on the time of the rows that a split keeps for evaluation."""
+    recording, file = problem.recording, problem.file
+    if recording is None or recording.split is None or file is None or file.period is None:
+        return []
+    begin, end = recording.split.rows("evaluation")
+    first, last = (pd.to_datetime(recording.time[row], utc=True) for row in (begin, end - 1))
+    if file.period[1] < first or file.period[0] > last:
+        return []
+    return [
+        f"the market file is calibrated on data of {file.period[0]} to {file.period[1]}, so it has seen the time of "
+        f"rows {begin + 1} to {end}, which are for evaluation; calibrate.py --split makes one of training rows alone"
+    ]
 
 
 def seen(agent: Any, problem: Problem) -> list[str]:

@@ -13,7 +13,7 @@ from exec_env.actions import ActionMode
 from exec_env.harness.agent import Agent, resolve_all
 from exec_env.harness.errors import Errors
 from exec_env.harness.evaluate import Evaluation, evaluate
-from exec_env.harness.provenance import seen
+from exec_env.harness.provenance import looked_ahead, seen
 from exec_env.harness.storage import new_folder, write_yaml
 from exec_env.market import Market
 from exec_env.presets import get_preset
@@ -158,9 +158,11 @@ class Stressed:
             best = self.best.set_index("label").loc[label]
             if isinstance(best["runner_up"], str):
                 lead, low, high = (0.0 - best[name] for name in ("difference", "high", "low"))
+                known = not np.isnan(low)
                 lines.append(
-                    f"best that nobody told: {best['best']}, by {lead:.3f} bps [{low:.3f}, {high:.3f}] over "
-                    f"{best['runner_up']}; the best of all with {best['probability']:.1f} %"
+                    f"best that nobody told: {best['best']}, by {lead:.3f} bps "
+                    f"{f'[{low:.3f}, {high:.3f}] ' if known else ''}over {best['runner_up']}; "
+                    + (f"the best of all with {best['probability']:.1f} %" if known else "how surely is not known")
                 )
         lines += ["", "bps of the arrival notional; ± is one standard error; [ ] is a 95 % interval"]
         lines += ["regret: J above the best achievable, if computed, else above the bound; added: more than normal"]
@@ -262,7 +264,7 @@ def stress(
     settings |= {
         "overrides": {k: v if isinstance(v, int | float | str | dict | None) else str(v) for k, v in overrides.items()}
     }
-    notes += [note for agent in agents for note in seen(agent, problem)]
+    notes += [*looked_ahead(problem), *(note for agent in agents for note in seen(agent, problem))]
     table = pd.concat(tables, ignore_index=True)
     settings["agents"] = [name for name in labels if name in set(table["agent"])]
     return Stressed(table, pd.DataFrame(best), tuple(notes), settings)

@@ -19,6 +19,7 @@ from exec_env.execution import bps
 from exec_env.harness.agent import BEST, LAST, Learner, Setup, agent_class, normalise
 from exec_env.harness.evaluate import find_bound
 from exec_env.harness.hyperparameters import TrainConfig, settings
+from exec_env.harness.provenance import looked_ahead
 from exec_env.harness.storage import new_folder, read_tensors, read_yaml, write_tensors, write_yaml
 from exec_env.harness.weights import Head
 from exec_env.market import Market
@@ -65,6 +66,8 @@ def train(
     problem, learner = build(agent, config, agent_config, options)
     run = new_folder(run)
     described |= {"tape": problem.recording.described()} if problem.recording else {}
+    if notes := looked_ahead(problem):
+        described["notes"] = notes
     described |= {"agent_config": _plain(asdict(agent_config)), "made_with": _versions()}
     write_yaml(run / "config.yaml", described | getattr(learner, "provenance", {}))
     return _loop(learner, run, config, problem, options, 0, progress)

@@ -10,6 +10,7 @@ import pytest
 from exec_env.calibration import read, simulate
 from exec_env.calibration.files import Cleaner, DataFile
 from exec_env.market import Market
+from exec_env.recording import Recording
 
 ROWS = 60
 
@@ -137,8 +138,47 @@ def test_names_of_columns_hold_for_the_files_that_have_them_and_for_one_at_least
     frames["quotes"] = frames["quotes"].rename(columns={"time": "exchange time"})
     paths = written(tmp_path, frames)
     pd.testing.assert_frame_equal(read(paths, columns={"time": "exchange time"}).frame, whole)
-    with pytest.raises(ValueError, match="column 'size' as 'shares': no file has, or needs, it"):
+    with pytest.raises(ValueError, match="column 'size' as 'shares': none of the files takes it"):
         read(paths, columns={"time": "exchange time", "size": "shares"})
+
+
+def test_a_tape_and_a_calibration_take_the_same_columns(tmp_path: Path) -> None:
+    """Of a book, mid and spread are the best prices'; what only the other needs may be named."""
+    data = slices(100).assign(bought=5e4, sold=3e4)
+    half = data["spread"] / 2
+    for i in (1, 2):
+        data = data.assign(**{f"bid_price_{i}": data["mid"] - i * half, f"ask_price_{i}": data["mid"] + i * half})
+        data = data.assign(**{f"bid_size_{i}": 9.0, f"ask_size_{i}": 9.0})
+    data = data.rename(columns={"mid": "midpoint", "volume": "total"})
+    (path,) = written(tmp_path, {"book": data.drop(columns="spread")})
+    least = {"volume": "total", "flow": "bought - sold"}
+    for columns in (least, least | {"mid": "midpoint"}):
+        calibrated = read([path], columns=columns).frame
+        tape = Recording.from_csv(path, columns)
+        assert calibrated["flow"].tolist() == [2e4] * 100
+        for name in ("mid", "spread", "volume"):
+            np.testing.assert_allclose(getattr(tape, name), calibrated[name], rtol=1e-9)
+    (plain,) = written(tmp_path, {"plain": slices()})
+    with pytest.raises(ValueError, match="column 'price' as 'mid': a file of slices takes none"):
+        read([plain], columns={"price": "mid"})
+    with pytest.raises(ValueError, match=r"column 'mid' is missing; it needs time, mid, spread, volume"):
+        Recording.from_frame(data.filter(regex="^(?!ask|midpoint)"), {"volume": "total"})
+
+
+@pytest.mark.parametrize(("hours", "seen"), [(6.5, "24 hours long, but rates are per day of 6.5"), (24.0, None)])
+def test_a_market_that_never_stops_is_told_from_one_of_trading_days(
+    hours: float, seen: str | None, tmp_path: Path
+) -> None:
+    (path,) = written(tmp_path, {"plain": slices(600)})
+    assert [seen in remark for remark in read([path], hours_per_day=hours).cleaner.remarks] == [True] * bool(seen)
+
+
+def test_trading_days_far_shorter_than_the_day_of_rates_are_remarked(tmp_path: Path) -> None:
+    days = [slices(78).assign(time=pd.date_range(f"2024-01-0{day} 09:30", periods=78, freq="5min")) for day in (2, 3)]
+    (path,) = written(tmp_path, {"days": pd.concat(days)})
+    assert not read([path]).cleaner.remarks
+    (remark,) = read([path], hours_per_day=24.0).cleaner.remarks
+    assert remark == "days of the data are 6.5 hours long, but rates are per day of 24: see --hours-per-day"
 
 
 def test_levels_of_a_book_go_away_from_the_touch(tmp_path: Path) -> None:
@@ -163,7 +203,7 @@ def test_rows_stamped_at_their_end_say_so_and_are_moved_when_asked(kind: str, tm
     paths = written(tmp_path, {kind: frame})
     (remark,) = [r for r in read(paths).cleaner.remarks if "flow" in r]
     assert "if stamps are those of a slice's end, say --stamp end" in remark
-    moved = read(paths, stamp="end")
+    moved = read(paths, stamp="end", hours_per_day=24.0)
     assert not moved.cleaner.remarks
     assert len(moved.frame) == 399
     np.testing.assert_allclose(moved.frame["volume"], frame["volume"][1:])

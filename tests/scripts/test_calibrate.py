@@ -69,6 +69,18 @@ def test_from_trades_and_quotes_to_a_market_that_every_script_plays_on(data: Pat
     assert "exists: choose another file" in again.stderr
 
 
+@pytest.mark.slow
+def test_a_split_calibrates_on_the_first_slices_and_writes_all_of_them(data: Path, tmp_path: Path) -> None:
+    market, slices = tmp_path / "market.yaml", tmp_path / "slices.csv"
+    done = call("calibrate", data / "trades.csv", data / "quotes.parquet", "--columns", "price=px", "--split", "0.5",
+                "--out", market, "--slices", slices, "--quiet")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    written = pd.read_csv(slices)
+    sample = MarketFile.load(market).sample
+    assert sample["slices"] == len(written) // 2
+    assert sample["last"] == written["time"][len(written) // 2 - 1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -8,6 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from exec_env.market import Market
+from exec_env.market_file import UNITS, MarketFile, Parameter
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -48,6 +51,17 @@ def test_live_reads_snapshots_and_writes_child_orders() -> None:
     assert said[-1]["done"]
     assert said[-1]["left"] == 0.0
     assert said[-1]["shortfall_bps"] == pytest.approx(2.5)
+
+
+def test_live_has_the_trading_day_of_the_market_file(tmp_path: Path) -> None:
+    parameters = {name: Parameter(getattr(Market(), name)) for name in UNITS}
+    MarketFile(parameters, 1 / 1440, {"hours_per_day": 24}).save(tmp_path / "market.yaml")
+    snapshots = [
+        {"time": f"2026-01-05T09:{30 + minute}:00", "mid": 100.0, "spread": 0.05, "volume": 60000} for minute in (0, 1)
+    ]
+    order = ["--market", str(tmp_path / "market.yaml"), "--shares", "100", "--n-steps", "2", "--assume-filled"]
+    done = call("live", "twap", *order, text="\n".join(map(json.dumps, snapshots)))
+    assert [json.loads(line).get("shares") for line in done.stdout.splitlines()[:2]] == [50.0, 50.0], done.stdout
 
 
 def test_help_teaches() -> None:
