@@ -10,17 +10,16 @@
 set -euo pipefail
 book=$1 out=$2
 mkdir -p "$out"
-levels=("bid_price_#=midpoint * (1 + bids_distance_#)" "bid_size_#=bids_notional_# / midpoint"
+columns=(mid=midpoint "volume=(buys + sells) / midpoint" "flow=(buys - sells) / midpoint"
+  "bid_price_#=midpoint * (1 + bids_distance_#)" "bid_size_#=bids_notional_# / midpoint"
   "ask_price_#=midpoint * (1 + asks_distance_#)" "ask_size_#=asks_notional_# / midpoint")
-volume="volume=(buys + sells) / midpoint"
 
 [ -e "$out/market.yaml" ] || python scripts/calibrate.py "$book" --split 0.6 --minutes 1 --hours-per-day 24 --stamp end \
-  --columns "$volume" "flow=(buys - sells) / midpoint" "${levels[@]}" \
+  --columns "${columns[@]}" --quiet \
   --out "$out/market.yaml" --report "$out/market.html" > "$out/calibration.txt"
 
 order=(--market "$out/market.yaml" --n-steps 30 --quiet)
-tape=(--tape "$book" --hours-per-day 24 --tape-stamp end --tape-split 0.6
-  --tape-columns mid=midpoint "$volume" "${levels[@]}")
+tape=(--tape "$book" --tape-stamp end --tape-split 0.6 --tape-columns "${columns[@]}")
 for shares in 5 20; do
   for seed in 0 1 2; do
     for agent in pathwise dqn; do
