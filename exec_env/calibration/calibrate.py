@@ -14,7 +14,6 @@ from exec_env.calibration.slicing import Slices, read
 from exec_env.market import BPS, Market
 from exec_env.market_file import UNITS, MarketFile, Parameter, positive
 from exec_env.slices import Stamp
-from exec_env.split import Split
 
 WEAK = {"volatility_elasticity": 0.25, "spread_elasticity": 0.25, "impact_exponent": 0.25}
 """Standard error above which the prior is better than the estimate, of powers."""
@@ -70,15 +69,13 @@ def calibrate(
 ) -> Calibration:
     """A market from files; arguments as of ``exec_env.calibration.slicing.read`` and ``of``.
 
-    With ``split`` from the first part of the slices alone, those that a tape of ``tape_split`` has for training.
+    With ``split`` from their first part alone; see ``Slices.training``.
 
     Raises:
         ValueError: for data that cannot be right, or do not suffice.
     """
     slices = read(paths, minutes, hours_per_day, columns, time_unit, clean, progress, stamp)
-    if split is not None:
-        slices = replace(slices, frame=slices.frame[: Split.at(split, len(slices.frame)).training])
-    return of(slices, prior, exponent)
+    return of(slices if split is None else slices.training(split), prior, exponent)
 
 
 def of(slices: Slices, prior: Market | None = None, exponent: float | Literal["fit"] = 1.0) -> Calibration:

@@ -4,12 +4,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from exec_env.calibration import simulate
 from exec_env.market import Market
 from exec_env.market_file import MarketFile
+from exec_env.problem import make_problem
+from scripts.calibrate import main
 
 ROOT = Path(__file__).parents[2]
 TINY = ["--n-steps", "4", "--episodes", "20", "--quiet"]
@@ -67,6 +70,21 @@ def test_from_trades_and_quotes_to_a_market_that_every_script_plays_on(data: Pat
     again = call("calibrate", *files, "--out", market)
     assert (again.returncode, again.stdout) == (2, "")
     assert "exists: choose another file" in again.stderr
+
+
+def test_a_market_of_the_first_part_of_the_slices_does_not_know_the_rest_which_is_there_to_play(tmp_path: Path) -> None:
+    rng, n = np.random.default_rng(0), 120
+    mid, volume = 100 + rng.normal(0, 0.05, n).cumsum(), rng.lognormal(10, 0.4, n)
+    time = pd.date_range("2024-01-02", periods=n, freq="5min")
+    frame = pd.DataFrame({"time": time, "mid": mid, "spread": 0.02, "volume": volume})
+    frame.to_csv(tmp_path / "data.csv", index=False)
+    outputs = ["--out", str(tmp_path / "market.yaml"), "--slices", str(tmp_path / "slices.csv")]
+    main([str(tmp_path / "data.csv"), *outputs, "--split", "0.6", "--quiet"])
+    assert len(pd.read_csv(tmp_path / "slices.csv")) == n
+    file = MarketFile.load(tmp_path / "market.yaml")
+    tape = make_problem(tape=tmp_path / "slices.csv", tape_split=0.6, shares=1e4, n_steps=10)
+    assert file.sample["slices"] == 72
+    assert file.market().daily_volume == pytest.approx(tape.market.daily_volume)
 
 
 @pytest.mark.parametrize(
