@@ -31,7 +31,6 @@ from typing import Any
 
 import numpy as np
 from scipy.interpolate import CubicSpline
-from scipy.special import ndtr
 
 from exec_env import liquidity_grid, regimes
 from exec_env.arrays import namespace
@@ -76,13 +75,13 @@ class Charged:
 
     def spread_moments(self, noise: Any) -> tuple[Any, Any]:
         """E[min(m, c)] and E[min(m, c)²] for a mean-one m = exp(noise z − noise² / 2), with c = ``spread``."""
-        if self.spread == math.inf or float(noise) == 0:
+        if self.spread == math.inf or noise == 0:
             least = min(self.spread, 1.0)
             return least, least**2 * _square_mean(noise)
-        v, c = float(noise), self.spread
-        z = (math.log(c) + v**2 / 2) / v
-        beyond = float(ndtr(-z))
-        return float(ndtr(z - v)) + c * beyond, math.exp(v**2) * float(ndtr(z - 2 * v)) + c**2 * beyond
+        xp, c = namespace(noise), self.spread
+        z = (math.log(c) + noise**2 / 2) / noise
+        beyond = xp.ndtr(-z)
+        return xp.ndtr(z - noise) + c * beyond, _square_mean(noise) * xp.ndtr(z - 2 * noise) + c**2 * beyond
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from exec_env import lq
+from exec_env.liquidity_grid import plain
 from exec_env.market import Market
 from exec_env.order import Order
 
@@ -84,7 +85,7 @@ def _best(
 
     def cost(multiple: float) -> float:
         try:
-            return float(lq.solve(market, order, charged=replace(charged, **{name: multiple})).cost)
+            return plain(lq.solve(market, order, charged=replace(charged, **{name: multiple})).cost)
         except lq.NoOptimum:
             return -math.inf
 

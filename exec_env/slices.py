@@ -75,8 +75,10 @@ def counted_ahead(found: dict[str, Any]) -> dict[str, Any]:
 
     Rows before a gap, and the last one, know no volume and are left out.
     """
+    if found["time"].hasnans:
+        return found  # which nobody takes
     steps = np.diff(found["time"].to_numpy()) / np.timedelta64(1, "s")
-    known = np.flatnonzero(steps <= 1.5 * np.median(steps)) if steps.size else steps.astype(int)
+    known = np.flatnonzero(steps <= 1.5 * np.median(np.abs(steps))) if steps.size else steps.astype(int)
     rows = {name: column[known] for name, column in found.items() if name not in ("volume", "levels", "columns")}
     levels = found["levels"] and Levels(**{side: column[known] for side, column in vars(found["levels"]).items()})
     return found | rows | {"volume": found["volume"][known + 1], "levels": levels}

@@ -33,7 +33,7 @@ from exec_env.harness.storage import new_file, write_text
 from exec_env.market import Market
 from exec_env.presets import get_preset
 from exec_env.slices import Stamp
-from scripts.cli import require_package, run
+from scripts.cli import named_columns, require_package, run
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Options:
     report: Path | None = None
     """Web page about it to create."""
     slices: Path | None = None
-    """CSV file of the slices to create, all of them; scripts play it with --tape, and this market with --market."""
+    """CSV file of the slices to create, all of them whatever --split is; scripts play it with --tape."""
     minutes: float = 5.0
     """Length of a slice; recorded slices have their own. [minute]"""
     hours_per_day: float = 6.5
@@ -82,7 +82,7 @@ def main(argv: Sequence[str]) -> None:
     """Parse, read, estimate, write, print."""
     options = tyro.cli(Options, args=argv, description=__doc__)
     require_package("statsmodels", "calibration")
-    from exec_env.calibration import calibrate, truth  # takes seconds, so that --help need not wait for it
+    from exec_env.calibration import of, read, truth  # takes seconds, so that --help need not wait for it
 
     if options.simulated_truth:
         if options.data:
@@ -102,33 +102,27 @@ def main(argv: Sequence[str]) -> None:
     for i, path in enumerate(outputs):
         if new_file(path).resolve() in [other.resolve() for other in outputs[:i]]:
             raise ValueError(f"{path}: named for two results")
-    columns = {}
-    for text in options.columns:
-        ours, equals, theirs = text.partition("=")
-        if not equals or not theirs:
-            raise ValueError(f"--columns {text!r}: must read OURS=COLUMN")
-        columns[ours.strip()] = theirs.strip()
+    columns = named_columns(options.columns, "--columns")
     prior: Market = get_preset(options.prior).market
-    calibration = calibrate(
+    slices = read(
         options.data,
         options.minutes,
         options.hours_per_day,
         columns,
         options.time_unit,
         options.clean,
-        prior,
-        options.exponent,
         progress=not options.quiet,
         stamp=options.stamp,
-        split=options.split,
     )
+    known = slices if options.split is None else slices.training(options.split)
+    calibration = of(known, prior, options.exponent)
     print(calibration.table())
     for reason, count in calibration.slices.cleaner.dropped.items():
         print(f"dropped {count}: {reason}")
     calibration.file.save(options.out)
     print(f"market: {options.out}")
     if options.slices is not None:
-        write_text(options.slices, (calibration.whole or calibration.slices).frame.to_csv(index=False))
+        write_text(options.slices, slices.frame.to_csv(index=False))
         print(f"slices: {options.slices}")
     if options.report is not None:
         from exec_env.calibration.report import write_report

@@ -57,12 +57,7 @@ class TapeOptions:
 
     def options(self) -> dict[str, Any]:
         """Options of ``make_problem``."""
-        columns = {}
-        for text in self.tape_columns:
-            ours, equals, theirs = text.partition("=")
-            if not equals or not theirs:
-                raise ValueError(f"--tape-columns {text!r}: must read OURS=COLUMN")
-            columns[ours.strip()] = theirs.strip()
+        columns = named_columns(self.tape_columns, "--tape-columns")
         if self.tape is None and columns:
             raise ValueError("--tape-columns: there is no --tape")
         options: dict[str, Any] = {
@@ -140,6 +135,21 @@ def problem_arguments(argv: Sequence[str]) -> str:
         if inside:
             found.append(argument)
     return "".join(f" {shlex.quote(argument)}" for argument in found)
+
+
+def named_columns(texts: Sequence[str], option: str) -> dict[str, str]:
+    """Our name -> the file's column, of texts OURS=COLUMN.
+
+    Raises:
+        ValueError: naming the option and the text that does not read so.
+    """
+    columns = {}
+    for text in texts:
+        ours, equals, theirs = text.partition("=")
+        if not equals or not theirs:
+            raise ValueError(f"{option} {text!r}: must read OURS=COLUMN")
+        columns[ours.strip()] = theirs.strip()
+    return columns
 
 
 def require_package(name: str, extra: str) -> None:

@@ -508,6 +508,12 @@ def test_volume_stamped_at_the_end_of_what_it_counts_is_that_of_the_slice_before
     played = make_problem(tape=tape_csv, tape_stamp="end", shares=5e4, n_steps=10).recording
     assert played is not None
     assert played.sha256 == end.sha256 != start.sha256
+    frame = pd.read_csv(tape_csv)
+    with pytest.raises(ValueError, match="column 'time', row 2: .* is earlier than the row before"):
+        Recording.from_frame(frame[::-1], stamp="end")
+    frame.loc[4, "time"] = "noon"
+    with pytest.raises(ValueError, match="column 'time', row 5: .* is not a time"):
+        Recording.from_frame(frame, stamp="end")
     with pytest.raises(ValueError, match="tape_stamp = 'middle': must be 'start' or 'end'"):
         make_problem(tape=tape_csv, tape_stamp="middle")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="tape_stamp = 'end': there is no tape"):

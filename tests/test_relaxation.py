@@ -108,6 +108,20 @@ def test_a_spread_that_jumps_is_charged_up_to_a_multiple_of_its_mean() -> None:
     assert solution.bound_bps > lq.solve(JUMPY, order, charged=Charged(push=solution.charged.push)).bound_bps + 0.5
 
 
+@pytest.mark.parametrize("name", ["spread_noise", "transient_impact"])
+def test_gradients_of_a_bound_that_charges_in_part_equal_finite_differences(name: str) -> None:
+    torch = pytest.importorskip("torch")
+    order, value = Order(n_steps=4, shares=100_000.0), getattr(JUMPY, name)
+    x = torch.tensor(value, dtype=torch.float64, requires_grad=True)
+    solution = relaxation.solve(replace(JUMPY, **{name: x}), order)
+    (found,) = torch.autograd.grad(solution.bound_bps, x)
+    up, down = (
+        lq.solve(replace(JUMPY, **{name: value * (1 + h)}), order, charged=solution.charged).bound_bps
+        for h in (1e-5, -1e-5)
+    )
+    assert float(found) == pytest.approx((up - down) / (2e-5 * value), rel=1e-4)
+
+
 def test_the_rule_takes_a_wider_spread_for_the_most_that_is_charged() -> None:
     order = Order(n_steps=20, shares=100_000.0)
     solution = relaxation.solve(JUMPY, order)

@@ -14,7 +14,6 @@ from exec_env.calibration.slicing import Slices, read
 from exec_env.market import BPS, Market
 from exec_env.market_file import UNITS, MarketFile, Parameter, positive
 from exec_env.slices import Stamp
-from exec_env.split import Split
 
 WEAK = {"volatility_elasticity": 0.25, "spread_elasticity": 0.25, "impact_exponent": 0.25}
 """Standard error above which the prior is better than the estimate, of powers."""
@@ -36,8 +35,6 @@ class Calibration:
     factor: liquidity.Factor
     response: impact.Response | None
     """The price's answer to flow; None where flow is not known."""
-    whole: Slices | None = None
-    """All slices, where it is of the first part of them alone."""
 
     @property
     def market(self) -> Market:
@@ -72,16 +69,13 @@ def calibrate(
 ) -> Calibration:
     """A market from files; arguments as of ``exec_env.calibration.slicing.read`` and ``of``.
 
-    With ``split`` from the first part of the slices alone, those that a tape of ``tape_split`` has for training.
+    With ``split`` from their first part alone; see ``Slices.training``.
 
     Raises:
         ValueError: for data that cannot be right, or do not suffice.
     """
     slices = read(paths, minutes, hours_per_day, columns, time_unit, clean, progress, stamp)
-    if split is None:
-        return of(slices, prior, exponent)
-    first = replace(slices, frame=slices.frame[: Split.at(split, len(slices.frame)).training])
-    return replace(of(first, prior, exponent), whole=slices)
+    return of(slices if split is None else slices.training(split), prior, exponent)
 
 
 def of(slices: Slices, prior: Market | None = None, exponent: float | Literal["fit"] = 1.0) -> Calibration:

@@ -14,6 +14,7 @@ from exec_env.calibration import lobster
 from exec_env.calibration.files import TAPE, Cleaner, DataFile
 from exec_env.calibration.slicer import Slicer
 from exec_env.slices import Stamp
+from exec_env.split import Split
 from exec_env.validation import is_finite
 
 _NIGHT = 2 * 3600.0  # [s] a longer gap is the end of a trading day, which need not be named
@@ -39,6 +40,14 @@ class Slices:
     sources: list[dict[str, Any]] = field(default_factory=list)
     """Files, what they hold and how many rows of them were used."""
     cleaner: Cleaner = field(default_factory=Cleaner)
+
+    def training(self, share: float) -> "Slices":
+        """The first ``share`` of the slices: those that a tape of ``tape_split`` has for training.
+
+        Raises:
+            ValueError: as ``Split.at``.
+        """
+        return replace(self, frame=self.frame[: Split.at(share, len(self.frame)).training])
 
     @property
     def new(self) -> np.ndarray:

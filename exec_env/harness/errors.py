@@ -93,9 +93,9 @@ class Blocks:
         return float(low), float(high)
 
     def resampled(self, values: np.ndarray, seed: int = 0) -> np.ndarray:
-        """See ``Errors``; NaN with fewer than two blocks."""
+        """See ``Errors``; NaN with fewer than two blocks, and where all paths begin at one row."""
         mean = values.mean(1)
-        if self.n_blocks < 2:
+        if self.n_blocks < 2 or np.ptp(self.rows) == 0:
             return np.full((_DRAWS, len(values)), np.nan)
         n, at = len(self.possible), self._at
         sums = np.stack([np.bincount(at, row - center, n) for row, center in zip(values, mean, strict=True)])

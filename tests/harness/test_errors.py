@@ -82,6 +82,11 @@ def test_the_same_question_has_the_same_answer_and_paired_means_are_resampled_to
     np.testing.assert_allclose(both[:, 1] - both[:, 0], blocks.resampled(costs[1:] - costs[:1])[:, 0], atol=1e-12)
 
 
+def test_of_a_single_start_nothing_is_said() -> None:
+    blocks = Blocks(np.array([7, 7]), np.arange(200), 5)
+    assert np.isnan(blocks.standard_error(np.array([1.0, 1.0])))
+
+
 def test_with_one_block_nothing_is_said_and_with_few_a_warning(tape_csv: Path) -> None:
     assert np.isnan(Blocks(np.arange(10), np.arange(10), 8).standard_error(np.arange(10.0)))
     kwargs: dict[str, Any] = {"tape": tape_csv, "shares": 5e4, "episodes": 60}

@@ -2,27 +2,26 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from exec_env.calibration import simulate
 from exec_env.market import Market
 from exec_env.market_file import MarketFile
+from exec_env.problem import make_problem
+from scripts import calibrate, evaluate, schedule, stress, train
 
 ROOT = Path(__file__).parents[2]
 TINY = ["--n-steps", "4", "--episodes", "20", "--quiet"]
 
 
-def call(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, f"scripts/{script}.py", *map(str, arguments)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -40,45 +39,54 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_from_trades_and_quotes_to_a_market_that_every_script_plays_on(data: Path, tmp_path: Path) -> None:
+def test_from_trades_and_quotes_to_a_market_that_every_script_plays_on(
+    data: Path, tmp_path: Path, call: Callable[..., Any]
+) -> None:
     market, slices = tmp_path / "market.yaml", tmp_path / "slices.csv"
     files = [data / "trades.csv", data / "quotes.parquet", "--columns", "price=px"]
-    done = call("calibrate", *files, "--out", market, "--slices", slices)
-    assert done.returncode == 0, done.stderr
-    assert "temporary_impact" in done.stdout
+    status, out, err = call(calibrate, *files, "--out", market, "--slices", slices)
+    assert status == 0, err
+    assert "temporary_impact" in out
     found = MarketFile.load(market)
     assert found.parameters["temporary_impact"].source == "data"
     assert found.parameters["temporary_impact"].value == pytest.approx(1e-6, rel=0.3)
     assert [s["holds"] for s in found.sources] == ["trades", "quotes"]
-    done = call("evaluate", "twap", "adaptive", "--market", market, *TINY, "--out", tmp_path / "evaluation")
-    assert done.returncode == 0, done.stderr
-    assert "adaptive" in done.stdout
-    done = call("evaluate", "twap", "--tape", slices, "--market", market, "--shares", 9, *TINY, "--out", tmp_path / "t")
-    assert done.returncode == 0, done.stderr
-    done = call("schedule", "static", "--market", market, "--n-steps", 4, "--out", tmp_path / "schedule")
-    assert done.returncode == 0, done.stderr
-    done = call("stress", "twap", "--told", "--regimes", "normal", "--market", market, *TINY, "--out", tmp_path / "s")
-    assert done.returncode == 0, done.stderr
+    status, out, err = call(evaluate, "twap", "adaptive", "--market", market, *TINY, "--out", tmp_path / "evaluation")
+    assert status == 0, err
+    assert "adaptive" in out
+    status, out, err = call(
+        evaluate, "twap", "--tape", slices, "--market", market, "--shares", 9, *TINY, "--out", tmp_path / "t"
+    )
+    assert status == 0, err
+    status, out, err = call(schedule, "static", "--market", market, "--n-steps", 4, "--out", tmp_path / "schedule")
+    assert status == 0, err
+    status, out, err = call(
+        stress, "twap", "--told", "--regimes", "normal", "--market", market, *TINY, "--out", tmp_path / "s"
+    )
+    assert status == 0, err
     small = ["--steps", 64, "--num-envs", 16, "--intervals", 1, "--check-episodes", 8, "--hidden", 4, "--warm-up", 32]
     small += ["--batch-size", 16, "--n-steps", 4, "--quiet"]
-    done = call("train", "dqn", "--market", market, "--run", tmp_path / "run", *small)
-    assert done.returncode == 0, done.stderr
+    status, out, err = call(train, "dqn", "--market", market, "--run", tmp_path / "run", *small)
+    assert status == 0, err
     assert str(market) in (tmp_path / "run" / "config.yaml").read_text()
-    again = call("calibrate", *files, "--out", market)
-    assert (again.returncode, again.stdout) == (2, "")
-    assert "exists: choose another file" in again.stderr
+    status, out, err = call(calibrate, *files, "--out", market)
+    assert (status, out) == (2, "")
+    assert "exists: choose another file" in err
 
 
-@pytest.mark.slow
-def test_a_split_calibrates_on_the_first_slices_and_writes_all_of_them(data: Path, tmp_path: Path) -> None:
-    market, slices = tmp_path / "market.yaml", tmp_path / "slices.csv"
-    done = call("calibrate", data / "trades.csv", data / "quotes.parquet", "--columns", "price=px", "--split", "0.5",
-                "--out", market, "--slices", slices, "--quiet")  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    written = pd.read_csv(slices)
-    sample = MarketFile.load(market).sample
-    assert sample["slices"] == len(written) // 2
-    assert sample["last"] == written["time"][len(written) // 2 - 1]
+def test_a_market_of_the_first_part_of_the_slices_does_not_know_the_rest_which_is_there_to_play(tmp_path: Path) -> None:
+    rng, n = np.random.default_rng(0), 120
+    mid, volume = 100 + rng.normal(0, 0.05, n).cumsum(), rng.lognormal(10, 0.4, n)
+    time = pd.date_range("2024-01-02", periods=n, freq="5min")
+    frame = pd.DataFrame({"time": time, "mid": mid, "spread": 0.02, "volume": volume})
+    frame.to_csv(tmp_path / "data.csv", index=False)
+    outputs = ["--out", str(tmp_path / "market.yaml"), "--slices", str(tmp_path / "slices.csv")]
+    calibrate.main([str(tmp_path / "data.csv"), *outputs, "--split", "0.6", "--quiet"])
+    assert len(pd.read_csv(tmp_path / "slices.csv")) == n
+    file = MarketFile.load(tmp_path / "market.yaml")
+    tape = make_problem(tape=tmp_path / "slices.csv", tape_split=0.6, shares=1e4, n_steps=10)
+    assert file.sample["slices"] == 72
+    assert file.market().daily_volume == pytest.approx(tape.market.daily_volume)
 
 
 @pytest.mark.parametrize(
@@ -94,15 +102,15 @@ def test_a_split_calibrates_on_the_first_slices_and_writes_all_of_them(data: Pat
         (["none.csv", "--simulated-truth", "1"], "error: --simulated-truth goes without files of data"),
     ],
 )
-def test_what_the_user_can_mend_is_one_line(arguments: list[str], message: str) -> None:
-    done = call("calibrate", *arguments)
-    assert done.returncode == 2
-    assert done.stderr.startswith(message)
-    assert len(done.stderr.strip().split("\n")) == 1
+def test_what_the_user_can_mend_is_one_line(arguments: list[str], message: str, call: Callable[..., Any]) -> None:
+    status, _out, err = call(calibrate, *arguments)
+    assert status == 2
+    assert err.startswith(message)
+    assert len(err.strip().split("\n")) == 1
 
 
 def test_help_teaches() -> None:
-    done = call("calibrate", "--help")
+    done = python("scripts/calibrate.py", "--help")
     assert done.returncode == 0
     assert "Examples:" in done.stdout
     assert "--simulated-truth" in done.stdout

@@ -18,7 +18,6 @@ from exec_env import ActionMode, Order
 from exec_env.harness.agent import Setup, load_run
 from exec_env.harness.weights import Head
 from scripts import benchmark, evaluate, export, report, schedule, stress, train
-from scripts.cli import run
 
 ROOT = Path(__file__).parents[2]
 TINY = ["--n-steps", "4", "--shares", "20000"]
@@ -36,23 +35,6 @@ def python(*arguments: Any, cwd: Path = ROOT) -> subprocess.CompletedProcess[str
     return subprocess.run(
         [sys.executable, *map(str, arguments)], cwd=cwd, env=environment, capture_output=True, text=True, timeout=120
     )
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
-    """Run a command line in this process: exit status, stdout, stderr."""
-
-    def called(script: Any, *arguments: Any) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["script.py", *map(str, arguments)])
-        status = 0
-        try:
-            run(script.main)
-        except SystemExit as error:
-            status = int(error.code or 0)
-        out, err = capsys.readouterr()
-        return status, out, err
-
-    return called
 
 
 @pytest.fixture

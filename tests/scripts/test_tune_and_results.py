@@ -12,29 +12,11 @@ import yaml
 from exec_env.harness import experiment, tasks
 from exec_env.harness.hyperparameters import settings
 from scripts import results, tune
-from scripts.cli import run
 
 PROBLEM = ["--n-steps", "4", "--shares", "20000"]
 STEPS = ["--steps", "21000"]
 SEARCH = "learning_rate: {low: 0.0001, high: 0.01, log: true}\nhidden: {choices: [[8], [16]]}\n"
 CELLS = [{"env": "AlmgrenChriss-v0", "agents": ["dqn"], "options": {"n_steps": 4, "shares": 20_000}}]
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
-    """Run a command line in this process: exit status, stdout, stderr."""
-
-    def called(script: Any, *arguments: Any) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["script.py", *map(str, arguments)])
-        status = 0
-        try:
-            run(script.main)
-        except SystemExit as error:
-            status = int(error.code or 0)
-        out, err = capsys.readouterr()
-        return status, out, err
-
-    return called
 
 
 @pytest.fixture
