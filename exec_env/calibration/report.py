@@ -38,7 +38,7 @@ def write_report(calibration: Calibration, out: str | Path) -> None:
 def render(calibration: Calibration) -> str:
     """The page; the same calibration gives the same bytes."""
     file, market = calibration.file, calibration.market
-    order = make_problem(market=file).order
+    order, has_cost = make_problem(market=file).order, "cost" in calibration.slices.frame
     loader = ChoiceLoader([PackageLoader("exec_env", "calibration"), PackageLoader("exec_env", "harness")])
     page = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -52,7 +52,7 @@ def render(calibration: Calibration) -> str:
             "distributions": picture(_distributions(calibration), 11),
             "autocorrelation": picture(_autocorrelation(calibration), 5.6),
             "residuals": picture(_residuals(calibration), 5.6),
-            "impact": picture(_impact(calibration), 11) if calibration.response else None,
+            "impact": picture(_impact(calibration), 11 if has_cost else 5.6) if calibration.response else None,
             "sensitivity": picture(_bars(costs, cost), 11) if costs else None,
         }
     return page.render(
@@ -63,6 +63,7 @@ def render(calibration: Calibration) -> str:
         cost=cost,
         no_optimum=why,
         sample=file.sample,
+        has_cost=has_cost,
         sources=file.sources,
         remarks=file.remarks,
         exponent=file.reported.get("impact_exponent"),
@@ -191,16 +192,16 @@ def _residuals(calibration: Calibration) -> Figure:
 def _impact(calibration: Calibration) -> Figure:
     response, frame = calibration.response, calibration.slices.frame
     assert response is not None
-    figure = Figure(figsize=(11, 3.4), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    panels = 2 if "cost" in frame else 1
+    figure = Figure(figsize=(5.5 * panels, 3.4), layout="constrained")
+    left, right = np.resize(figure.subplots(1, panels), 2)
     lags = [lag for lag, _, _ in response.curve]
     means = [e.value for _, e, _ in response.curve]
     left.errorbar(lags, means, [Z95 * e.error for _, e, _ in response.curve], fmt="o", ms=4, color=_DATA)
     left.plot(lags, [fit for _, _, fit in response.curve], color=_MODEL)
     left.axhline(0, color="0.6", lw=0.8)
     left.set(xlabel="lag [slices]", ylabel="response [$/share]")
-    if "cost" not in frame:
-        right.set_axis_off()
+    if panels == 1:
         return figure
     q = np.abs(frame["flow"].to_numpy())
     traded = q > 0

@@ -126,7 +126,14 @@ class Evaluation:
             index=t.index,
         )
         bound = f"no bound: {self.no_bound}" if self.bound_bps is None else f"lower bound {self.bound_bps:.3f}"
-        lines = [f"bps of the arrival notional; ± is one standard error; {bound}"]
+        order = self.problem.order
+        lines = [
+            f"{order.side} {order.shares:,.6g} shares in {order.n_steps} slices of {order.slice_length:.4g} day",
+            f"bps of the arrival notional; ± is one standard error; {bound}",
+            "J: expected shortfall, without price moves of mean zero, + charge for risk; gap: J above the lower bound",
+            "shortfall, std, CVaR 95: realised; wins: paths with less of it than TWAP's; left: shares for the closing "
+            "block, mean",
+        ]
         if best := self.optimum:
             lines.append(
                 f"best achievable {best.value_bps:.3f}, numerical error {best.error_bps:.1g} (dynamic programming)"

@@ -38,6 +38,11 @@ def test_a_schedule_is_printed_plotted_and_kept(model: str, tmp_path: Path) -> N
     assert "exists" in again.stderr
 
 
+def test_a_small_order_is_printed_with_four_digits_of_its_trades(tmp_path: Path) -> None:
+    done = call("schedule", "twap", "--shares", "2", "--n-steps", "5", "--out", str(tmp_path / "out"))
+    assert done.stdout.splitlines()[1].split() == ["1", "0.4000", "1.6000"], done.stderr
+
+
 def test_live_reads_snapshots_and_writes_child_orders() -> None:
     lines = []
     for minute in range(0, 20, 5):
