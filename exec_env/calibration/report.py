@@ -52,7 +52,7 @@ def render(calibration: Calibration) -> str:
             "distributions": picture(_distributions(calibration), 11),
             "autocorrelation": picture(_autocorrelation(calibration), 5.6),
             "residuals": picture(_residuals(calibration), 5.6),
-            "impact": picture(_impact(calibration), 11 if has_cost else 5.6) if calibration.response else None,
+            "impact": picture(_impact(calibration), 11) if calibration.response else None,
             "sensitivity": picture(_bars(costs, cost), 11) if costs else None,
         }
     return page.render(
@@ -193,7 +193,7 @@ def _impact(calibration: Calibration) -> Figure:
     response, frame = calibration.response, calibration.slices.frame
     assert response is not None
     panels = 2 if "cost" in frame else 1
-    figure = Figure(figsize=(5.5 * panels, 3.4), layout="constrained")
+    figure = Figure(figsize=(11, 3.4), layout="constrained")
     left, right = np.resize(figure.subplots(1, panels), 2)
     lags = [lag for lag, _, _ in response.curve]
     means = [e.value for _, e, _ in response.curve]
