@@ -48,6 +48,20 @@ def solve(market: Market, order: Order) -> lq.Solution:
     return lq.solve(market, order, charged=search(market, order))
 
 
+def left_out(charged: lq.Charged) -> str:
+    """What a table says of a bound beside which not all is charged; nothing where all is.
+
+    >>> left_out(lq.Charged(push=1.5))
+    'the bound charges pushes up to 1.5 times the slope of temporary impact: to charge all gives none, or a lower one'
+    """
+    parts = []
+    if charged.spread < math.inf:
+        parts.append(f"spreads up to {charged.spread:.3g} times their mean")
+    if charged.push < math.inf:
+        parts.append(f"pushes up to {charged.push:.3g} times the slope of temporary impact")
+    return f"the bound charges {' and '.join(parts)}: to charge all gives none, or a lower one" if parts else ""
+
+
 @lru_cache(maxsize=64)
 def search(market: Market, order: Order) -> lq.Charged:
     """What to charge for a high bound: of pushes what is best beside spreads up to their mean, of spreads, and again.

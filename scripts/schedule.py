@@ -7,6 +7,7 @@ Examples:
   python scripts/schedule.py lqr --q 0.05 --r 1
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,7 +98,8 @@ def main(argv: Sequence[str]) -> None:
 
     even = np.linspace(order.shares, 0, order.n_steps + 1)
     summary = pd.DataFrame({args.options.model: place(held), "twap": place(even)}).T
-    print(per_slice.to_string(index=False, float_format="{:,.1f}".format))
+    digits = max(1, 3 - math.floor(math.log10(order.shares / order.n_steps)))  # four of the mean trade
+    print(per_slice.to_string(index=False, float_format=f"{{:,.{digits}f}}".format))
     print(summary.to_string(float_format="{:,.3f}".format))
     print(f"kappa {impact.kappa:.4g} per day, half-life {impact.half_life:.4g} days; costs without transient impact")
     if market.impact_exponent != 1:

@@ -130,3 +130,11 @@ def test_the_rule_takes_a_wider_spread_for_the_most_that_is_charged() -> None:
     assert wide == pytest.approx(wider)
     assert solution.policy(5, 60_000.0, 0.01, 0.0, np.array(most / 2), 0.4) > wide
     assert Adaptive(JUMPY, order).solution.charged == solution.charged
+
+
+def test_a_table_says_what_its_bound_leaves_out() -> None:
+    changed: dict[str, Any] = {"transient_impact": 1.5e-5, "resilience": 60.0, "n_steps": 6, "shares": 20_000.0}
+    table = evaluate(["twap"], episodes=5, **changed).table()
+    assert "lower bound" in table
+    assert "the bound charges " in table
+    assert "the bound charges" not in evaluate(["twap"], episodes=5).table()

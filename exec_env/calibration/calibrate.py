@@ -22,6 +22,11 @@ _WEAK_OTHERS = 1.0
 """The same relative to the estimate: of impacts, whose signs have to be clear, and of all else."""
 _LIKELIHOOD = 12.0  # log likelihood ratio, at least, for there to be a factor
 _BINS = 13
+_FROM = {
+    "data": "estimated",
+    "prior": "the data cannot tell, or too weakly (what they say in brackets)",
+    "given": "by choice",
+}
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,10 @@ class Calibration:
         for name, entry in self.file.reported.items():
             if isinstance(entry, dict) and "value" in entry:
                 lines.append(f"{name:22} {entry['value']:>12.5g} {entry['standard_error']:>11.2g}  {'shown':6} -")
-        return "\n".join([*lines, *self.file.remarks])
+        said = [f"{p}: {what}" for p, what in _FROM.items() if p in {p.source for p in self.file.parameters.values()}]
+        if self.file.reported.get("impact_exponent"):
+            said.append("shown: what the data say of δ, used or not (--exponent)")
+        return "\n".join([*lines, "; ".join(said), *self.file.remarks])
 
 
 def calibrate(

@@ -38,15 +38,15 @@ def write_report(calibration: Calibration, out: str | Path) -> None:
 def render(calibration: Calibration) -> str:
     """The page; the same calibration gives the same bytes."""
     file, market = calibration.file, calibration.market
-    order = make_problem(market=file).order
+    order, has_cost = make_problem(market=file).order, "cost" in calibration.slices.frame
     loader = ChoiceLoader([PackageLoader("exec_env", "calibration"), PackageLoader("exec_env", "harness")])
     page = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     ).get_template("report.html")
     try:
-        costs, cost, why = _sensitivity(calibration, order)
+        costs, cost, on_cost = _sensitivity(calibration, order)
     except ValueError as error:
-        costs, cost, why = {}, float("nan"), str(error)
+        costs, cost, on_cost = {}, float("nan"), str(error)
     with mpl.rc_context(PAGE_STYLE):
         pictures = {
             "distributions": picture(_distributions(calibration), 11),
@@ -61,8 +61,9 @@ def render(calibration: Calibration) -> str:
         market=market,
         order=order,
         cost=cost,
-        no_optimum=why,
+        on_cost=on_cost,
         sample=file.sample,
+        has_cost=has_cost,
         sources=file.sources,
         remarks=file.remarks,
         exponent=file.reported.get("impact_exponent"),
@@ -191,16 +192,16 @@ def _residuals(calibration: Calibration) -> Figure:
 def _impact(calibration: Calibration) -> Figure:
     response, frame = calibration.response, calibration.slices.frame
     assert response is not None
+    panels = 2 if "cost" in frame else 1
     figure = Figure(figsize=(11, 3.4), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    left, right = np.resize(figure.subplots(1, panels), 2)
     lags = [lag for lag, _, _ in response.curve]
     means = [e.value for _, e, _ in response.curve]
     left.errorbar(lags, means, [Z95 * e.error for _, e, _ in response.curve], fmt="o", ms=4, color=_DATA)
     left.plot(lags, [fit for _, _, fit in response.curve], color=_MODEL)
     left.axhline(0, color="0.6", lw=0.8)
     left.set(xlabel="lag [slices]", ylabel="response [$/share]")
-    if "cost" not in frame:
-        right.set_axis_off()
+    if panels == 1:
         return figure
     q = np.abs(frame["flow"].to_numpy())
     traded = q > 0
@@ -219,7 +220,7 @@ def _impact(calibration: Calibration) -> Figure:
 
 
 def _sensitivity(calibration: Calibration, order: Order) -> tuple[dict[str, tuple[float, float, bool]], float, str]:
-    """Cost at both ends of each parameter's interval, and whether it is from the data; the cost itself. [bps]
+    """Cost at both ends of each parameter's interval, and whether it is from the data; the cost itself [bps]; a remark.
 
     Power-law impact is linearised; where costs are charged in part, it is the same part at all ends.
     """
@@ -239,7 +240,7 @@ def _sensitivity(calibration: Calibration, order: Order) -> tuple[dict[str, tupl
             except ValueError:  # there no optimum exists
                 found.append(float("nan"))
         costs[name] = (found[0], found[1], p.source == "data")
-    return costs, cost, ""
+    return costs, cost, relaxation.left_out(middle.charged).replace("bound", "optimum")
 
 
 def _bars(costs: dict[str, tuple[float, float, bool]], cost: float) -> Figure:

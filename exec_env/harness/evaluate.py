@@ -48,8 +48,8 @@ class Evaluation:
     problem: Problem
     bound_bps: float | None
     """Lower bound on J of any policy [bps]; None where there is none."""
-    no_bound: str = ""
-    """Why there is none."""
+    on_bound: str = ""
+    """Why there is none, or what it leaves out of the costs."""
     notes: tuple[str, ...] = ()
     """What a reader of the table should know: agents that were trained on something else."""
     optimum: dynamic_programming.Solution | None = None
@@ -75,6 +75,8 @@ class Evaluation:
     def remarks(self) -> list[str]:
         """Sentences that belong to the table, ``notes`` among them."""
         lines = [*self.on_errors, *self.beyond_book]
+        if self.bound_bps is not None and self.on_bound:
+            lines.append(self.on_bound)
         if REFERENCE not in self.settings["agents"]:
             lines.append(f"{REFERENCE} was not among the agents, so nothing is compared with it")
         return [*lines, *self.notes]
@@ -125,8 +127,15 @@ class Evaluation:
             },
             index=t.index,
         )
-        bound = f"no bound: {self.no_bound}" if self.bound_bps is None else f"lower bound {self.bound_bps:.3f}"
-        lines = [f"bps of the arrival notional; ± is one standard error; {bound}"]
+        bound = f"no bound: {self.on_bound}" if self.bound_bps is None else f"lower bound {self.bound_bps:.3f}"
+        order = self.problem.order
+        lines = [
+            f"{order.side} {order.shares:,.6g} shares in {order.n_steps} slices of {order.slice_length:.4g} day",
+            f"bps of the arrival notional; ± is one standard error; {bound}",
+            "J: expected shortfall, without price moves of mean zero, + charge for risk; gap: J above the lower bound",
+            "shortfall, std, CVaR 95: realised; wins: paths with less of it than TWAP's; left: shares for the closing "
+            "block, mean",
+        ]
         if best := self.optimum:
             lines.append(
                 f"best achievable {best.value_bps:.3f}, numerical error {best.error_bps:.1g} (dynamic programming)"
@@ -260,13 +269,14 @@ def _different(agents: Iterable[Agent]) -> list[Agent]:
 
 
 def find_bound(problem: Problem) -> tuple[float | None, str]:
-    """Lower bound on J [bps], or None and the reason why there is none."""
+    """Lower bound on J [bps], and what it leaves out of the costs, if anything; or None, and why there is none."""
     if problem.recording:
         return None, "the paths are recorded"
     if problem.ranges:
         return None, "every path has a market of its own"
     try:
-        return relaxation.solve(problem.market, problem.order).bound_bps, ""
+        solution = relaxation.solve(problem.market, problem.order)
+        return solution.bound_bps, relaxation.left_out(solution.charged)
     except ValueError as error:
         return None, str(error)
 

@@ -115,7 +115,8 @@ class Stressed:
     the closing block; ``regret``, what J is above the best achievable value, or the bound where there is none;
     ``added_regret``, by how much more than in the normal regime: what the change of regime costs the agent beyond what
     it costs whoever does best; and of both the standard error, ``regret_se`` and ``added_regret_se`` [bps]. J is
-    sampled and the bound is exact, so that a regret may be below zero by chance."""
+    sampled and the bound is exact, so that a regret may be below zero by chance; where a note says that a bound leaves
+    costs out, a part of the regret nobody could avoid."""
     best: pd.DataFrame
     """One row per regime, of agents that were not told: ``best`` by J, ``runner_up``, ``difference`` of the two on the
     same paths (negative: the best is better) with its 95 % interval ``low``, ``high`` [bps], and ``probability`` [%],
@@ -255,7 +256,8 @@ def stress(
         found = evaluate(taking_part, env_id, episodes, seed, starts, n_examples=0, optimum=optimum, **options)
         normal = found if scenario.regime == NORMAL else normal
         notes += [note for note in found.on_errors if note not in notes]
-        notes += [f"{scenario.label}: {note}" for note in found.beyond_book]
+        left_out = [found.on_bound] if found.bound_bps is not None and found.on_bound else []
+        notes += [f"{scenario.label}: {note}" for note in (*found.beyond_book, *left_out)]
         tables.append(_rows(scenario, found, normal))
         best.append({"label": scenario.label} | _ranked(found, seed))
     settings = {"env": env_id, "episodes": episodes, "seed": seed, "agents": labels}
@@ -320,7 +322,7 @@ def _rows(scenario: Scenario, found: Evaluation, normal: Evaluation | None) -> p
         rows.insert(i, name, value)
     rows = rows.assign(agent=rows["agent"].astype(str), factor=rows["factor"].astype(float))
     bound, best = _references(found)
-    rows = rows.assign(bound_bps=bound, best_bps=best, no_bound=found.no_bound)
+    rows = rows.assign(bound_bps=bound, best_bps=best, no_bound="" if found.bound_bps is not None else found.on_bound)
     rows["regret"] = rows["objective_mean"] - (bound if np.isnan(best) else best)
     rows["regret_se"] = rows["objective_se"].where(rows["regret"].notna())
     added = [_added(found, normal, agent) for agent in rows["agent"]]

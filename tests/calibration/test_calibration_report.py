@@ -28,6 +28,12 @@ def test_the_page_shows_every_parameter_loads_nothing_and_overwrites_nothing(tmp
         write_report(calibration, tmp_path / "page.html")
 
 
+def test_a_power_law_is_that_of_the_market_and_said_to_be_linearised() -> None:
+    page = render(of(truth.slices_of(STRONG, 5, 2), exponent=0.6))
+    assert "the market's is 0.6." in page
+    assert "Impact is linearised at the order" in page
+
+
 def test_without_flow_and_without_an_optimum_the_page_says_so() -> None:
     slices = truth.slices_of(STRONG, 5, 2)
     bare = type(slices)(slices.frame[["time", "mid", "spread", "volume"]], 1 / 78, 6.5, slices.sources)

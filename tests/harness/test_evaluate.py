@@ -393,7 +393,9 @@ def test_a_market_without_randomness_can_be_saved_and_drawn_without_a_warning(tm
 
 def test_the_table_for_a_terminal_names_the_unit_the_bound_and_what_is_missing(small: dict) -> None:
     text = evaluate(["pov"], episodes=20, **small).table()
+    assert "sell 25,000 shares in 5 slices of 0.01282 day" in text
     assert "bps of the arrival notional" in text
+    assert "J: expected shortfall" in text
     assert "lower bound" in text
     assert "twap was not among the agents, so nothing is compared with it" in text
     with_reference = evaluate(["twap", "pov"], episodes=20, **small).table()

@@ -34,6 +34,11 @@ def test_a_schedule_is_printed_plotted_and_kept(model: str, tmp_path: Path, call
     assert "exists" in err
 
 
+def test_a_small_order_is_printed_with_four_digits_of_its_trades(tmp_path: Path, call: Callable[..., Any]) -> None:
+    _, out, err = call(schedule, "twap", "--shares", "2", "--n-steps", "5", "--out", str(tmp_path / "out"))
+    assert out.splitlines()[1].split() == ["1", "0.4000", "1.6000"], err
+
+
 def test_live_reads_snapshots_and_writes_child_orders(call: Callable[..., Any]) -> None:
     lines = []
     for minute in range(0, 20, 5):
