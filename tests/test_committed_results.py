@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from exec_env.harness.results import mismatches
 
@@ -31,3 +32,15 @@ def test_every_number_in_the_readmes_table_of_agents_is_that_of_the_results() ->
             row = learned.iloc[0]
             wanted = f"{row.gap_percent_iqm:+.1f} % [{row.gap_percent_low:.1f}, {row.gap_percent_high:.1f}]"
         assert (objective, gap) == (f"{row.objective_mean:.2f}", wanted), names
+
+
+def test_the_table_of_the_recorded_market_is_that_of_its_results() -> None:
+    summary = pd.read_csv(RESULTS / "recorded" / "summary.csv")
+    summary["agent"] = summary["agent"].str.replace(r"-(5|20)-\d$", "", regex=True)
+    means = summary.groupby(["agent", "case"])["objective_mean"].mean()
+    text = (RESULTS / "README.md").read_text().split("## A recorded market")[1]
+    head, *rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    assert len(rows) == summary["agent"].nunique()
+    for agent, *shown in rows:
+        for case, number in zip(head[1:], shown, strict=True):
+            assert float(number) == pytest.approx(means[agent.strip("`"), case.replace(", ", "-")], abs=6e-4)
