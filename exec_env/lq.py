@@ -37,51 +37,32 @@ from exec_env.arrays import namespace
 from exec_env.execution import Slice, bps
 from exec_env.market import Market
 from exec_env.order import Order
+from exec_env.quadratic import (
+    EVERYTHING,
+    HELD,
+    ONE,
+    PUSH,
+    SIGNAL,
+    SPREAD,
+    TRADE,
+    Charged,
+    Entries,
+    form,
+    last_cost,
+    slice_cost,
+    square_mean,
+    symmetric,
+)
 from exec_env.stress import Factors
 
-# Places in the state before a trade: inventory, transient push, signal, half spread, one; then the trade itself.
-_X, _I, _A, _H, _1, _V = range(6)
-_NEXT = [_X, _I, _A, _1]  # what the next slice starts from; its spread is drawn anew
+_NEXT = [HELD, PUSH, SIGNAL, ONE]  # what the next slice starts from; its spread is drawn anew
 
 _GRID = 41
 _PRECISION = 1e8  # a risk charge this many times the slope of impact leaves half of the digits
 
-_Entries = dict[tuple[int, int], Any]
-
 
 class NoOptimum(ValueError):
     """Trading ever faster, there and back, pays."""
-
-
-@dataclass(frozen=True)
-class Charged:
-    """How much of the spread and of the push of trades is charged: all of it by default; see ``exec_env.relaxation``.
-
-    >>> Charged(push=2.0).part(np.array([1.0, 3.0]), 4.0).tolist()
-    [0.5, 1.0]
-    """
-
-    spread: float = math.inf
-    """Half spreads are charged up to this many times their mean at the same liquidity."""
-    push: float = math.inf
-    """Transient and permanent impact are charged up to this many times the slope of temporary impact."""
-
-    def part(self, slope: Any, push: Any) -> Any:
-        """Part of the push κ + γ [$/share per share] that is charged; the slope's shape, or a number."""
-        if self.push == math.inf:
-            return 1.0
-        # The tiny number, which single precision has too, is for markets without any push.
-        return namespace(slope).minimum(self.push * slope / (push + 1e-30), 1.0 + 0.0 * slope)
-
-    def spread_moments(self, noise: Any) -> tuple[Any, Any]:
-        """E[min(m, c)] and E[min(m, c)²] for a mean-one m = exp(noise z − noise² / 2), with c = ``spread``."""
-        if self.spread == math.inf or noise == 0:
-            least = min(self.spread, 1.0)
-            return least, least**2 * _square_mean(noise)
-        xp, c = namespace(noise), self.spread
-        z = (math.log(c) + noise**2 / 2) / noise
-        beyond = xp.ndtr(-z)
-        return xp.ndtr(z - noise) + c * beyond, _square_mean(noise) * xp.ndtr(z - 2 * noise) + c**2 * beyond
 
 
 @dataclass(frozen=True)
@@ -103,7 +84,7 @@ class Solution:
     curvature: Any
     """What a trade costs more than the optimal one, per square of their difference: J of any policy is ``cost`` plus
     the expected sum of that. Shape: (n_steps, n_regimes, n_grid). [$/share²]"""
-    charged: Charged = Charged()
+    charged: Charged = EVERYTHING
     """What is left out of the costs; J above is then what is left."""
 
     @property
@@ -177,7 +158,7 @@ class Solution:
         if self.charged.spread < math.inf:
             mean = self.market.half_spread_at(liquidity, self.market.spread_noise / 2)  # where the noise is one
             half_spread = np.minimum(half_spread, self.charged.spread * mean)
-        return k[_X] * remaining + k[_I] * transient + k[_A] * signal + k[_H] * half_spread + k[_1]
+        return k[HELD] * remaining + k[PUSH] * transient + k[SIGNAL] * signal + k[SPREAD] * half_spread + k[ONE]
 
     def excess(self, step: int, shares: Any, *state: Any) -> Any:
         """What trading ``shares`` in slice ``step`` adds to the cost; ``state`` as of ``policy``. [$]
@@ -229,7 +210,7 @@ def solve(
     n_grid: int = _GRID,
     n_nodes: int = liquidity_grid.NODES,
     observed: bool = True,
-    charged: Charged = Charged(),
+    charged: Charged = EVERYTHING,
 ) -> Solution:
     """Solve the unconstrained problem by backward recursion.
 
@@ -265,9 +246,9 @@ def solve(
     decay, decay_squared = _decay_moments(market, dt)
     b = float(np.exp(-float(market.signal_reversion) * dt))
     # Next state before decay and noise, from (x, I, α, h, 1, v): (x − v, I + κ v, b α, 1).
-    moves: _Entries = {(0, _X): 1.0, (0, _V): -1.0, (1, _I): 1.0, (1, _V): market.transient_impact}
-    step = _form(moves | {(2, _A): b, (3, _1): 1.0}, (4, 6), slope[:1])[0]
-    moments = _symmetric({(0, 1): decay, (1, 1): decay_squared, (1, 2): decay, (1, 3): decay}, 4, slope[:1], 1.0)[0]
+    moves: Entries = {(0, HELD): 1.0, (0, TRADE): -1.0, (1, PUSH): 1.0, (1, TRADE): market.transient_impact}
+    step = form(moves | {(2, SIGNAL): b, (3, ONE): 1.0}, (4, 6), slope[:1])[0]
+    moments = symmetric({(0, 1): decay, (1, 1): decay_squared, (1, 2): decay, (1, 3): decay}, 4, slope[:1], 1.0)[0]
     noise = market.signal_volatility**2 * (1 - b**2)
     spread_mean, spread_square_mean = charged.spread_moments(market.spread_noise)
 
@@ -276,12 +257,12 @@ def solve(
         spread, slope, risk, permanent = coefficients(t)
         part = charged.part(slope, permanent + market.transient_impact)
         if ahead is None:
-            q = _last_cost(market, order, slope, permanent, part)
+            q = last_cost(market, order, slope, permanent, part)
         else:
             expected = (ahead_of(t + 1) @ ahead.reshape(-1, 16)).reshape(-1, 4, 4)
-            q = _cost(market, order, slope, risk, permanent, part) + step.T @ (expected * moments) @ step
-            q = q + _form({(_1, _1): noise * expected[:, 2, 2]}, (6, 6), slope)
-        if not bool((q[:, _V, _V] > 0).all()):
+            q = slice_cost(market, order, slope, risk, permanent, part) + step.T @ (expected * moments) @ step
+            q = q + form({(ONE, ONE): noise * expected[:, 2, 2]}, (6, 6), slope)
+        if not bool((q[:, TRADE, TRADE] > 0).all()):
             raise NoOptimum(
                 f"no optimum: Market.permanent_impact = {float(market.permanent_impact):g} or transient_impact is too "
                 f"large beside temporary_impact / slice_length = {float(market.temporary_impact) / dt:g} where "
@@ -294,14 +275,14 @@ def solve(
             )
         gain, after = minimise(q)
         # The spread is seen before trading, so it is averaged after minimising.
-        linear = spread_mean * spread[:, None] * after[:, _NEXT, _H]
-        to_one = _form({(3, 3): 1.0}, (4, 4), slope[:1])[0][3]
+        linear = spread_mean * spread[:, None] * after[:, _NEXT, SPREAD]
+        to_one = form({(3, 3): 1.0}, (4, 4), slope[:1])[0][3]
         ahead = after[:, _NEXT][:, :, _NEXT] + linear[:, :, None] * to_one + linear[:, None, :] * to_one[:, None]
         spread_squared = spread**2 * spread_square_mean
-        ahead = ahead + (spread_squared * after[:, _H, _H])[:, None, None] * to_one * to_one[:, None]
+        ahead = ahead + (spread_squared * after[:, SPREAD, SPREAD])[:, None, None] * to_one * to_one[:, None]
         values.append(ahead)
         gains.append(gain)
-        curvatures.append(q[:, _V, _V])
+        curvatures.append(q[:, TRADE, TRADE])
     seen = chain if observed else _mean(chain)
     tables = (namespace(slope).stack(a[::-1], 0) for a in (values, gains, curvatures))
     value, gain, curvature = (a.reshape(a.shape[0], n_regimes, len(u), *a.shape[2:]) for a in tables)
@@ -344,11 +325,11 @@ def _coefficients(
     """
     mean = Slice(
         log_liquidity=grid,
-        half_spread=market.half_spread_at(grid, 0.0) * _square_mean(market.spread_noise) ** 0.5,
+        half_spread=market.half_spread_at(grid, 0.0) * square_mean(market.spread_noise) ** 0.5,
         volume=0.0,
         variance=order.risk_aversion * market.variance_at(grid, order.slice_length),
         drift=0.0,
-        temporary=market.temporary_at(grid, 0.0, order.slice_length) * _square_mean(market.impact_noise) ** 0.5,
+        temporary=market.temporary_at(grid, 0.0, order.slice_length) * square_mean(market.impact_noise) ** 0.5,
         permanent=market.permanent_impact + 0.0 * grid,
         decay=0.0,
         price_shock=0.0,
@@ -443,59 +424,9 @@ def schedule(market: Market, order: Order) -> np.ndarray:
     return np.array(trades)
 
 
-def _cost(market: Market, order: Order, slope: Any, risk: Any, permanent: Any, part: Any) -> Any:
-    """Expected cost of a slice as a quadratic form in (x, I, α, h, 1, v), ``part`` of pushes charged.
-
-    Shape:
-        (n_grid, 6, 6).
-    """
-    permanent = part * permanent
-    drift = market.arrival_price * order.slice_length
-    entries: _Entries = {
-        (_V, _V): slope - permanent + risk,
-        (_X, _X): risk,
-        (_X, _V): permanent / 2 - risk,
-        (_I, _V): part / 2,
-        (_H, _V): 0.5,
-        (_X, _A): -drift / 2,
-        (_A, _V): drift / 2,
-    }
-    return _symmetric(entries, 6, slope)
-
-
-def _last_cost(market: Market, order: Order, slope: Any, permanent: Any, part: Any) -> Any:
-    """Expected cost of the last slice and of the block x − v that closes it. Shape: (n_grid, 6, 6)."""
-    push = part * (permanent + market.transient_impact)  # of the last trade, on the block
-    block = order.terminal_penalty * slope
-    entries: _Entries = {
-        (_V, _V): slope + block - push,
-        (_X, _X): block,
-        (_X, _V): push / 2 - block,
-        (_I, _X): part / 2,
-        (_H, _X): 0.5,
-    }
-    return _symmetric(entries, 6, slope)
-
-
-def _symmetric(entries: _Entries, n: int, like: Any, rest: float = 0.0) -> Any:
-    return _form(entries | {(j, i): value for (i, j), value in entries.items()}, (n, n), like, rest)
-
-
-def _form(entries: _Entries, shape: tuple[int, int], like: Any, rest: float = 0.0) -> Any:
-    """Matrices from their entries, numbers or one for each grid point. Shape: (len(like), *shape)."""
-    zero = 0.0 * like
-    columns = [zero + entries.get((i, j), rest) for i in range(shape[0]) for j in range(shape[1])]
-    return namespace(like).stack(columns, -1).reshape(len(like), *shape)
-
-
 def _like(array: np.ndarray, like: Any) -> Any:
     """``array``, as a tensor where ``like`` is one."""
     return like.new_tensor(array) if hasattr(like, "new_tensor") else array
-
-
-def _square_mean(noise: Any) -> Any:
-    """E[m²] = e^{v²} of a mean-one noise m with log standard deviation v."""
-    return namespace(noise).exp(noise**2)
 
 
 def _decay_moments(market: Market, slice_length: float) -> tuple[Any, Any]:

@@ -18,6 +18,7 @@ from exec_env import lq
 from exec_env.liquidity_grid import plain
 from exec_env.market import Market
 from exec_env.order import Order
+from exec_env.quadratic import Charged
 
 _NOISY = 1.0  # log standard deviation of the spread up to which charging a part of it never raised a bound
 _PUSHES = (0.01, 10.0)  # multiples of the slope that pushes are charged up to
@@ -48,10 +49,10 @@ def solve(market: Market, order: Order) -> lq.Solution:
     return lq.solve(market, order, charged=search(market, order))
 
 
-def left_out(charged: lq.Charged) -> str:
+def left_out(charged: Charged) -> str:
     """What a table says of a bound beside which not all is charged; nothing where all is.
 
-    >>> left_out(lq.Charged(push=1.5))
+    >>> left_out(Charged(push=1.5))
     'the bound charges pushes up to 1.5 times the slope of temporary impact: to charge all gives none, or a lower one'
     """
     parts = []
@@ -63,7 +64,7 @@ def left_out(charged: lq.Charged) -> str:
 
 
 @lru_cache(maxsize=64)
-def search(market: Market, order: Order) -> lq.Charged:
+def search(market: Market, order: Order) -> Charged:
     """What to charge for a high bound: of pushes what is best beside spreads up to their mean, of spreads, and again.
 
     Where a stress begins at random, the bound is that of the policy that sees it begin, which is quicker to find.
@@ -72,7 +73,7 @@ def search(market: Market, order: Order) -> lq.Charged:
         NoOptimum: when trading costs nothing, however fast.
         ValueError: as ``lq.solve``.
     """
-    charged = _best(market, order, lq.Charged(spread=1.0), "push", _PUSHES, (math.inf, 0.0))
+    charged = _best(market, order, Charged(spread=1.0), "push", _PUSHES, (math.inf, 0.0))
     charged = _best(market, order, charged, "spread", _SPREADS, (math.inf,))
     if 0 < charged.push < math.inf:
         charged = _best(market, order, charged, "push", (charged.push / 2, charged.push * 2), (charged.push,))
@@ -90,8 +91,8 @@ def _has_bound(solution: lq.Solution) -> bool:
 
 
 def _best(
-    market: Market, order: Order, charged: lq.Charged, name: str, ends: tuple[float, float], others: tuple[float, ...]
-) -> lq.Charged:
+    market: Market, order: Order, charged: Charged, name: str, ends: tuple[float, float], others: tuple[float, ...]
+) -> Charged:
     """``charged`` with the field ``name`` that gives the highest cost: by golden section of its log, or of ``others``.
 
     No optimum is the lowest of all; it comes with charging too much, so that of two without the smaller is better.

@@ -12,9 +12,9 @@ from exec_env import lq, relaxation
 from exec_env.actions import get_action_mode
 from exec_env.execution import bps
 from exec_env.harness import evaluate
-from exec_env.lq import Charged
 from exec_env.market import Market
 from exec_env.order import Order
+from exec_env.quadratic import Charged
 from exec_env.rollout import rollout
 from exec_env.tape import Tape
 
