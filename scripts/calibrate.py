@@ -122,7 +122,7 @@ def main(argv: Sequence[str]) -> None:
     calibration.file.save(options.out)
     print(f"market: {options.out}")
     if options.slices is not None:
-        write_text(options.slices, slices.frame.to_csv(index=False))
+        write_text(options.slices, slices.tape.to_csv(index=False))
         print(f"slices: {options.slices}")
     if options.report is not None:
         from exec_env.calibration.report import write_report

@@ -5,6 +5,7 @@ import pandas as pd
 
 from exec_env.calibration.files import NO_TIME
 
+_FIRST = ("mid", "opening_spread", "opening_depth")  # of a slice's first quote
 _QUIET = 15 * 60 * 10**9  # [ns] without quote or trade the market was quiet; for longer, there are no data
 
 
@@ -50,7 +51,9 @@ class Slicer:
         if "cash" in sums:  # without trades a quiet slice would have a row
             sums = sums.reindex(_with_quiet(sums.index.to_numpy(), self.step))
         frame = pd.DataFrame({"time": pd.to_datetime(sums.index.to_numpy() * self.step, utc=True)})
-        frame["mid"] = sums["mid"].ffill().to_numpy()
+        for name in _FIRST:
+            if name in sums:
+                frame[name] = sums[name].ffill().to_numpy()
         held = sums["held"].to_numpy()
         frame["spread"] = pd.Series(sums["spread_held"].to_numpy() / np.where(held > 0, held, np.nan)).ffill()
         for name in ("volume", "flow", "walk_xx", "walk_xy"):
@@ -70,9 +73,9 @@ class Slicer:
 
     def _joined(self) -> pd.DataFrame:
         every = pd.concat(self._sums)
-        firsts = every["mid"].groupby(level=0).first() if "mid" in every else None
-        sums = every.drop(columns="mid", errors="ignore").groupby(level=0).sum(min_count=1)
-        return sums if firsts is None else sums.assign(mid=firsts)
+        first = [name for name in _FIRST if name in every]
+        sums = every.drop(columns=first).groupby(level=0).sum(min_count=1)
+        return sums.join(every[first].groupby(level=0).first())
 
     def _quotes(self, quotes: pd.DataFrame) -> None:
         columns = walk(quotes) if "bid_size_1" in quotes else {}
@@ -88,6 +91,9 @@ class Slicer:
         first = np.flatnonzero(np.r_[True, at[1:] != at[:-1]])
         mid = (quotes["bid"].to_numpy() + quotes["ask"].to_numpy()) / 2
         part["mid"] = mid[first]
+        part["opening_spread"] = (quotes["ask"] - quotes["bid"]).to_numpy()[first]
+        if "depth" in columns:
+            part["opening_depth"] = columns["depth"][first]
         self._sums.append(part)
 
     def _spreads(self, quoted: pd.DataFrame) -> None:

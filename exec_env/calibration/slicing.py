@@ -32,7 +32,8 @@ class Slices:
     concession in the shares taken from the book [$/share per share], ``flow`` bought less sold by those who take
     liquidity [shares], ``cost``, what takers paid beyond the touch, against the mid at the slice's start [$], and
     ``walk_xx``, ``walk_xy``: squares and products of log shares and log concession over the levels of its books, and
-    ``walk_size``: log of the shares that ``slope`` is felt at."""
+    ``walk_size``: log of the shares that ``slope`` is felt at; of ticks also ``opening_spread`` and ``opening_depth``,
+    those at the start."""
     slice_length: float
     """Δ. [day]"""
     hours_per_day: float
@@ -40,6 +41,12 @@ class Slices:
     sources: list[dict[str, Any]] = field(default_factory=list)
     """Files, what they hold and how many rows of them were used."""
     cleaner: Cleaner = field(default_factory=Cleaner)
+
+    @property
+    def tape(self) -> pd.DataFrame:
+        """The slices for a recording to play: spread and depth at their start, for nobody knows the mean beforehand."""
+        opening = {f"opening_{name}": name for name in ("spread", "depth") if f"opening_{name}" in self.frame}
+        return self.frame.drop(columns=list(opening.values())).rename(columns=opening)
 
     def training(self, share: float) -> "Slices":
         """The first ``share`` of the slices: those that a tape of ``tape_split`` has for training.

@@ -23,6 +23,7 @@ from exec_env.harness.provenance import looked_ahead
 from exec_env.harness.storage import new_folder, read_tensors, read_yaml, write_tensors, write_yaml
 from exec_env.harness.weights import Head
 from exec_env.market import Market
+from exec_env.market_file import MarketFile
 from exec_env.order import Order
 from exec_env.presets import ENVIRONMENT_OPTIONS
 from exec_env.problem import Problem
@@ -44,8 +45,8 @@ def train(
     """Train a learner and keep everything in a new folder ``run``.
 
     The folder holds ``config.yaml``; ``best/`` and ``last/``, the agent as it was at its best check and at its last;
-    ``checkpoint.pt`` (to go on); ``progress.csv`` and TensorBoard events (the log); and, once training has ended,
-    ``summary.yaml`` and ``learning_curve.png``.
+    ``market.yaml``, a copy of the market file if there is one; ``checkpoint.pt`` (to go on); ``progress.csv`` and
+    TensorBoard events (the log); and, once training has ended, ``summary.yaml`` and ``learning_curve.png``.
 
     Args:
         agent: name of a learner.
@@ -70,6 +71,8 @@ def train(
         described["notes"] = notes
     described |= {"agent_config": _plain(asdict(agent_config)), "made_with": _versions()}
     write_yaml(run / "config.yaml", described | getattr(learner, "provenance", {}))
+    if problem.file is not None:
+        problem.file.save(run / "market.yaml")
     return _loop(learner, run, config, problem, options, 0, progress)
 
 
@@ -120,6 +123,9 @@ def resume(run: str | Path, progress: bool = False) -> Learner:
         raise ValueError(f"{where}: expected options of the environment, found {type(options).__name__}")
     agent_config = from_mapping(cls.Config, described["agent_config"], where)
     problem, learner = build(str(described["agent"]), config, agent_config, options)
+    kept = run / "market.yaml"
+    if problem.file is not None and kept.is_file() and MarketFile.load(kept).parameters != problem.file.parameters:
+        raise ValueError(f"{options['market']}: has changed since the run began, whose copy is {kept}")
     done = 0
     if (run / "checkpoint.pt").exists():
         state = read_tensors(run / "checkpoint.pt")

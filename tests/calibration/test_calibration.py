@@ -41,6 +41,15 @@ def test_a_slice_by_hand() -> None:
     assert frame["cost"].tolist() == pytest.approx([1.0, 0.0 - 2.0])
 
 
+def test_what_a_recording_plays_of_slices_is_known_at_their_start() -> None:
+    slicer = Slicer(10 * SECOND)
+    quotes = ticks([(0, 99, 101), (4, 100, 104), (12, 100, 103), (13, 101, 102)], "time bid ask")
+    slicer.add(quotes, ticks([(1, 102, 3), (13, 101, 2)], "time price size"))
+    tape = Slices(slicer.finished(), 1 / 78, 6.5).tape
+    assert tape["spread"].tolist() == [2.0, 3.0]  # not the means, of which 4 and 1 are a part
+    assert "opening_spread" not in tape
+
+
 def test_ticks_may_come_in_any_parts() -> None:
     quotes, trades = next(simulate.sessions(Market(), 1, 0, n_steps=6))
     once, often = Slicer(300 * SECOND), Slicer(300 * SECOND)

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from exec_env.calibration import simulate
 from exec_env.market import Market
-from exec_env.market_file import MarketFile
+from exec_env.market_file import MarketFile, Parameter
 from exec_env.problem import make_problem
 from scripts import calibrate, evaluate, schedule, stress, train
 
@@ -69,6 +70,14 @@ def test_from_trades_and_quotes_to_a_market_that_every_script_plays_on(
     status, out, err = call(train, "dqn", "--market", market, "--run", tmp_path / "run", *small)
     assert status == 0, err
     assert str(market) in (tmp_path / "run" / "config.yaml").read_text()
+    # The run keeps a copy of its market, and does not go on with another.
+    kept = tmp_path / "run" / "market.yaml"
+    assert MarketFile.load(kept).parameters == found.parameters
+    other = found.parameters | {"volatility": Parameter(0.5)}
+    replace(found, parameters=other).save(kept)
+    status, out, err = call(train, "--resume", tmp_path / "run", "--quiet")
+    assert status == 2
+    assert "has changed since the run began" in err
     status, out, err = call(calibrate, *files, "--out", market)
     assert (status, out) == (2, "")
     assert "exists: choose another file" in err
