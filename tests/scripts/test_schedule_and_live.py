@@ -1,8 +1,6 @@
 """The command lines for schedules and for live execution, run for real."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,12 +11,6 @@ import pytest
 from exec_env.market import Market
 from exec_env.market_file import UNITS, MarketFile, Parameter
 from scripts import live, schedule
-
-ROOT = Path(__file__).parents[2]
-
-
-def python(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize("model", ["almgren-chriss", "static", "garleanu-pedersen", "lqr", "vwap"])
@@ -65,9 +57,9 @@ def test_live_has_the_trading_day_of_the_market_file(tmp_path: Path, call: Calla
     assert [json.loads(line).get("shares") for line in out.splitlines()[:2]] == [50.0, 50.0], out
 
 
-def test_help_teaches() -> None:
-    for script in ("schedule", "live"):
-        done = python("scripts/" + script + ".py", "--help")
-        assert done.returncode == 0
-        assert "Examples:" in done.stdout
-        assert "--risk-aversion" in done.stdout
+@pytest.mark.parametrize("script", [schedule, live])
+def test_help_teaches(script: Any, call: Callable[..., Any]) -> None:
+    status, out, _ = call(script, "--help")
+    assert status == 0
+    assert "Examples:" in out
+    assert "--risk-aversion" in out
