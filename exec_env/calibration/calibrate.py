@@ -9,11 +9,11 @@ from typing import Any, Literal
 import numpy as np
 
 from exec_env.calibration import impact, liquidity, prices
-from exec_env.calibration.errors import Z95, Estimate, blocks, jackknife
+from exec_env.calibration.errors import Estimate, blocks, jackknife
 from exec_env.calibration.slicing import Slices, read
+from exec_env.harness.errors import Z95
 from exec_env.market import BPS, Market
 from exec_env.market_file import UNITS, MarketFile, Parameter, positive
-from exec_env.slices import Stamp
 
 WEAK = {"volatility_elasticity": 0.25, "spread_elasticity": 0.25, "impact_exponent": 0.25}
 """Standard error above which the prior is better than the estimate, of powers."""
@@ -63,27 +63,14 @@ class Calibration:
 
 
 def calibrate(
-    paths: Sequence[str | Path],
-    minutes: float = 5.0,
-    hours_per_day: float = 6.5,
-    columns: dict[str, str] | None = None,
-    time_unit: str | None = None,
-    clean: bool = False,
-    prior: Market | None = None,
-    exponent: float | Literal["fit"] = 1.0,
-    progress: bool = False,
-    stamp: Stamp = "start",
-    split: float | None = None,
+    paths: Sequence[str | Path], prior: Market | None = None, exponent: float | Literal["fit"] = 1.0, **reading: Any
 ) -> Calibration:
-    """A market from files; arguments as of ``exec_env.calibration.slicing.read`` and ``of``.
-
-    With ``split`` from their first part alone; see ``Slices.training``.
+    """``of`` the slices that ``exec_env.calibration.slicing.read`` makes of files with the options ``reading``.
 
     Raises:
         ValueError: for data that cannot be right, or do not suffice.
     """
-    slices = read(paths, minutes, hours_per_day, columns, time_unit, clean, progress, stamp)
-    return of(slices if split is None else slices.training(split), prior, exponent)
+    return of(read(paths, **reading), prior, exponent)
 
 
 def of(slices: Slices, prior: Market | None = None, exponent: float | Literal["fit"] = 1.0) -> Calibration:

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-Z95 = 1.959963984540054
 _BLOCKS = 20
 
 

@@ -11,8 +11,8 @@ from scipy.special import ndtri
 
 from exec_env import lq, relaxation
 from exec_env.calibration.calibrate import Calibration
-from exec_env.calibration.errors import Z95
 from exec_env.calibration.liquidity import without_profile
+from exec_env.harness.errors import Z95
 from exec_env.harness.report import PAGE_STYLE, picture
 from exec_env.harness.storage import new_file, write_text
 from exec_env.market import BPS

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from exec_env.calibration import read, simulate
+from exec_env.calibration import calibrate, read, simulate
 from exec_env.calibration.files import Cleaner, DataFile
 from exec_env.market import Market
 from exec_env.recording import Recording
@@ -300,3 +300,11 @@ def test_lobster_files_belong_in_pairs_of_one_length(tmp_path: Path) -> None:
     messages.write_text(messages.read_text().replace(",30,", ",many,"))
     with pytest.raises(ValueError, match=r"message_2\.csv: row 2, 'size': nan is not a number"):
         read([messages, book])
+
+
+def test_files_become_a_market_in_one_call(tmp_path: Path) -> None:
+    slices().to_csv(tmp_path / "slices.csv", index=False)
+    found = calibrate([tmp_path / "slices.csv"], prior=Market(resilience=5.0), hours_per_day=24.0)
+    assert found.market.resilience == 5.0
+    assert found.file.sample["hours_per_day"] == 24.0
+    assert found.market.daily_volume == pytest.approx(slices()["volume"].mean() * 288)
