@@ -29,6 +29,20 @@ RICH = {
 """Every feature of the market switched on."""
 
 
+def recorded_slices(rows: int = 60, seed: int = 0) -> pd.DataFrame:
+    """Slices of five minutes with a random price."""
+    rng = np.random.default_rng(seed)
+    return pd.DataFrame(
+        {
+            "time": pd.date_range("2024-01-02 09:30", periods=rows, freq="5min"),
+            "mid": 50.0 + 0.05 * np.cumsum(rng.standard_normal(rows)),
+            "spread": rng.uniform(0.01, 0.03, rows),
+            "volume": rng.uniform(50_000.0, 150_000.0, rows),
+            "depth": rng.uniform(500.0, 1500.0, rows),
+        }
+    )
+
+
 def play(env: gym.Env, policy: Callable[[np.ndarray], Any], seed: int | None = None) -> list[dict[str, Any]]:
     """One episode: the information of every step, with observation and reward."""
     observation, _ = env.reset(seed=seed)

@@ -12,37 +12,23 @@ from exec_env import Market, Order, Recording
 from exec_env.execution import COMPONENTS
 from exec_env.presets import PRESETS
 from exec_env.problem import make_problem
-from tests.conftest import play
-
-
-def frame(rows: int = 60, seed: int = 0) -> pd.DataFrame:
-    """Slices of five minutes with a random price."""
-    rng = np.random.default_rng(seed)
-    return pd.DataFrame(
-        {
-            "time": pd.date_range("2024-01-02 09:30", periods=rows, freq="5min"),
-            "mid": 50.0 + 0.05 * np.cumsum(rng.standard_normal(rows)),
-            "spread": rng.uniform(0.01, 0.03, rows),
-            "volume": rng.uniform(50_000.0, 150_000.0, rows),
-            "depth": rng.uniform(500.0, 1500.0, rows),
-        }
-    )
+from tests.conftest import play, recorded_slices
 
 
 def sessions(rows: int = 20) -> pd.DataFrame:
     """Two sessions with a night, and a jump of the price, between them."""
-    day, next_day = frame(rows), frame(rows, seed=1)
+    day, next_day = recorded_slices(rows), recorded_slices(rows, seed=1)
     next_day["time"] += pd.Timedelta("1D")
     next_day["mid"] += 20.0
     return pd.concat([day, next_day], ignore_index=True)
 
 
 def recording(data: pd.DataFrame | None = None, **kwargs: Any) -> Recording:
-    return Recording.from_frame(frame() if data is None else data, **kwargs)
+    return Recording.from_frame(recorded_slices() if data is None else data, **kwargs)
 
 
 def spoilt(column: str, row: int, value: Any) -> pd.DataFrame:
-    data = frame().astype({column: object})
+    data = recorded_slices().astype({column: object})
     data.loc[row, column] = value
     return data
 
@@ -51,7 +37,7 @@ def spoilt(column: str, row: int, value: Any) -> pd.DataFrame:
 
 
 def test_a_csv_with_our_column_names_is_read_as_it_is(tmp_path: Path) -> None:
-    data = frame()
+    data = recorded_slices()
     data.assign(remark="ignored").to_csv(tmp_path / "market.csv", index=False)
     read = Recording.from_csv(tmp_path / "market.csv")
     for name in ("mid", "spread", "volume", "depth"):
@@ -61,7 +47,7 @@ def test_a_csv_with_our_column_names_is_read_as_it_is(tmp_path: Path) -> None:
 
 
 def test_depth_is_optional() -> None:
-    assert recording(frame().drop(columns="depth")).depth is None
+    assert recording(recorded_slices().drop(columns="depth")).depth is None
 
 
 def test_columns_of_other_names_and_arithmetic_of_columns_are_read(tmp_path: Path) -> None:
@@ -86,7 +72,7 @@ def test_columns_of_other_names_and_arithmetic_of_columns_are_read(tmp_path: Pat
 
 
 def test_numbers_in_arithmetic_may_be_written_with_an_exponent() -> None:
-    np.testing.assert_allclose(recording(columns={"volume": "1e3 * volume"}).volume, 1000 * frame()["volume"])
+    np.testing.assert_allclose(recording(columns={"volume": "1e3 * volume"}).volume, 1000 * recorded_slices()["volume"])
 
 
 def test_the_trading_day_sets_the_unit_of_time() -> None:
@@ -94,7 +80,7 @@ def test_the_trading_day_sets_the_unit_of_time() -> None:
 
 
 def test_times_of_other_zones_are_the_same_instants() -> None:
-    data = frame()
+    data = recorded_slices()
     data["time"] = [f"{t}+01:00" for t in data["time"]]
     assert recording(data).time[0] == pd.Timestamp("2024-01-02 08:30", tz="UTC")
 
@@ -105,7 +91,7 @@ def test_times_of_other_zones_are_the_same_instants() -> None:
 @pytest.mark.parametrize("column", ["time", "mid", "spread", "volume"])
 def test_a_missing_column_is_named_beside_those_there_are(column: str, tmp_path: Path) -> None:
     path = tmp_path / "market.csv"
-    frame().drop(columns=column).to_csv(path, index=False)
+    recorded_slices().drop(columns=column).to_csv(path, index=False)
     with pytest.raises(ValueError, match=rf"market\.csv: column '{column}' is missing.*Its columns: .*depth"):
         Recording.from_csv(path)
 
@@ -139,14 +125,14 @@ def test_a_bad_value_is_refused_by_file_column_and_row(column: str, value: Any, 
 
 
 def test_a_refusal_reads_as_a_sentence_and_counts_the_other_bad_rows() -> None:
-    data = frame()
+    data = recorded_slices()
     data.loc[[3, 7, 9], "mid"] = -1.0
     with pytest.raises(ValueError, match=r"^recording: column 'mid', row 4: -1\.0 must be > 0 \(and 2 more rows\)$"):
         recording(data)
 
 
 def test_a_value_of_zero_is_allowed_where_a_market_can_have_it() -> None:
-    data = frame()
+    data = recorded_slices()
     data.loc[3, ["spread", "volume"]] = 0.0
     assert recording(data).volume[3] == 0.0
 
@@ -154,7 +140,7 @@ def test_a_value_of_zero_is_allowed_where_a_market_can_have_it() -> None:
 @pytest.mark.parametrize("rows", [0, 1])
 def test_too_few_rows_are_refused(rows: int) -> None:
     with pytest.raises(ValueError, match=rf"recording: {rows} rows; a recorded market needs at least two"):
-        recording(frame(rows))
+        recording(recorded_slices(rows))
 
 
 def test_a_file_that_is_missing_empty_or_no_table_is_refused_by_name(tmp_path: Path) -> None:
@@ -209,7 +195,7 @@ def test_what_is_no_arithmetic_of_columns_is_refused_and_not_run(text: str, tmp_
 
 def test_columns_named_like_methods_are_columns_and_call_nothing(tmp_path: Path) -> None:
     marker = tmp_path / "marker"
-    data = frame().assign(note=str(marker), str=1.0, cat=1.0, to_csv=1.0)
+    data = recorded_slices().assign(note=str(marker), str=1.0, cat=1.0, to_csv=1.0)
     with pytest.raises(ValueError, match="recording: column 'volume'"):
         recording(data, columns={"volume": "volume + volume.to_csv(note.str.cat())"})
     assert not marker.exists()
@@ -235,11 +221,11 @@ def test_an_impossible_trading_day_is_refused(hours: Any) -> None:
 
 def test_a_market_without_any_volume_is_refused() -> None:
     with pytest.raises(ValueError, match="column 'volume' is zero throughout"):
-        gym.make("AlmgrenChriss-v0", tape=recording(frame().assign(volume=0.0)))
+        gym.make("AlmgrenChriss-v0", tape=recording(recorded_slices().assign(volume=0.0)))
 
 
 def test_a_time_in_plain_numbers_is_refused_because_its_unit_is_unknown() -> None:
-    data = frame()
+    data = recorded_slices()
     data["time"] = 1_704_187_800 + 300 * np.arange(len(data))
     with pytest.raises(ValueError, match="column 'time'"):
         recording(data)
@@ -247,7 +233,7 @@ def test_a_time_in_plain_numbers_is_refused_because_its_unit_is_unknown() -> Non
 
 def test_a_column_that_comes_twice_is_refused() -> None:
     with pytest.raises(ValueError, match="column 'mid'"):
-        recording(pd.concat([frame(), frame()[["mid"]]], axis=1))
+        recording(pd.concat([recorded_slices(), recorded_slices()[["mid"]]], axis=1))
 
 
 # Estimating
@@ -255,7 +241,7 @@ def test_a_column_that_comes_twice_is_refused() -> None:
 
 def known(**columns: Any) -> Recording:
     """Alternating log returns of ±0.1 %, over 101 rows: as many up as down."""
-    data = frame(101).assign(mid=100.0 * np.exp(0.001 * (np.arange(101) % 2)), **columns)
+    data = recorded_slices(101).assign(mid=100.0 * np.exp(0.001 * (np.arange(101) % 2)), **columns)
     return recording(data.drop(columns="depth"))
 
 
@@ -291,7 +277,7 @@ def test_the_jump_over_a_night_is_no_part_of_the_volatility() -> None:
 
 def test_a_recording_of_a_price_that_stands_still_gives_impact_no_scale_and_is_refused() -> None:
     with pytest.raises(ValueError, match="column 'mid' is the same throughout"):
-        gym.make("AlmgrenChriss-v0", tape=recording(frame().assign(mid=100.0)))
+        gym.make("AlmgrenChriss-v0", tape=recording(recorded_slices().assign(mid=100.0)))
 
 
 @pytest.mark.parametrize(
@@ -309,7 +295,7 @@ def test_an_override_wins_over_what_was_estimated() -> None:
 
 
 def test_the_description_says_where_each_number_came_from() -> None:
-    data = frame().rename(columns={"mid": "price"}).drop(columns="depth")
+    data = recorded_slices().rename(columns={"mid": "price"}).drop(columns="depth")
     read = recording(data, columns={"mid": "price"})
     text = read.describe(read.market())
     assert "mid     = price: price path" in text
@@ -377,7 +363,7 @@ def quiet(**kwargs: Any) -> Any:
 
 
 def test_an_episode_on_a_tape_trades_around_the_recorded_mids() -> None:
-    data, env = frame(), quiet(side="buy")
+    data, env = recorded_slices(), quiet(side="buy")
     env.reset(options={"start": 7})
     infos = [env.step(4)[4] for _ in range(10)]
     np.testing.assert_allclose([i["mid"] for i in infos], data["mid"][7:17], rtol=1e-12)
@@ -394,7 +380,7 @@ def test_our_own_impact_comes_on_top_of_the_recorded_mids() -> None:
     infos = [env.step(4)[4] for _ in range(10)]
     sold = np.cumsum([0.0] + [i["shares"] for i in infos[:-1]])
     np.testing.assert_allclose(
-        [i["mid"] for i in infos], frame()["mid"][7:17] - env.market.permanent_impact * sold, rtol=1e-12
+        [i["mid"] for i in infos], recorded_slices()["mid"][7:17] - env.market.permanent_impact * sold, rtol=1e-12
     )
 
 
@@ -409,7 +395,7 @@ def test_depth_makes_temporary_impact_inversely_proportional_with_mean_one() -> 
 
 
 def test_without_depth_impact_and_liquidity_are_constant() -> None:
-    read = recording(frame().drop(columns="depth"))
+    read = recording(recorded_slices().drop(columns="depth"))
     market, order = read.market(), Order(n_steps=10, slice_length=read.slice_length)
     slices = read.tape(market, order, np.array([0, 9])).slices
     assert np.ptp(slices.temporary) == np.ptp(slices.log_liquidity) == 0.0
@@ -428,9 +414,9 @@ def test_on_the_same_recorded_rows_a_buyers_price_risk_is_minus_a_sellers_and_al
     for name in ("spread", "temporary", "transient", "permanent", "risk"):
         assert sell[name] == pytest.approx(buy[name], rel=1e-12)
         assert sell[name] > 0
-    moves = np.diff(frame()["mid"][7:17])
+    moves = np.diff(recorded_slices()["mid"][7:17])
     held = 45_000.0 - 5000.0 * np.arange(9)
-    notional = 50_000.0 * frame()["mid"][7]
+    notional = 50_000.0 * recorded_slices()["mid"][7]
     assert sell["price"] == pytest.approx(-1e4 * (held * moves).sum() / notional, rel=1e-9)
 
 
@@ -439,7 +425,7 @@ def test_costs_in_basis_points_are_of_the_episodes_own_arrival_notional() -> Non
     env.reset(options={"start": 20})
     for _ in range(10):
         info = env.step(4)[4]
-    data = frame()[20:30]
+    data = recorded_slices()[20:30]
     cash = (5000.0 * (data["mid"] - data["spread"] / 2)).sum()
     notional = 50_000.0 * data["mid"].iloc[0]
     assert info["shortfall_bps"] == pytest.approx(1e4 * (notional - cash) / notional, rel=1e-6)
@@ -447,7 +433,7 @@ def test_costs_in_basis_points_are_of_the_episodes_own_arrival_notional() -> Non
 
 def test_make_takes_a_file_with_its_columns_or_a_recording(tmp_path: Path) -> None:
     path = tmp_path / "market.csv"
-    frame().rename(columns={"mid": "price"}).to_csv(path, index=False)
+    recorded_slices().rename(columns={"mid": "price"}).to_csv(path, index=False)
     kwargs = {"tape_columns": {"mid": "price"}, "hours_per_day": 6.5}
     for tape in (path, str(path)):
         from_file = gym.make("AlmgrenChriss-v0", tape=tape, **kwargs)

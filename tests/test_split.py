@@ -19,25 +19,13 @@ from exec_env.market_file import UNITS, MarketFile, Parameter
 from exec_env.problem import make_problem
 from exec_env.reward import Reward
 from exec_env.split import Split
+from tests.conftest import recorded_slices
 
 SMALL: dict[str, Any] = {"n_steps": 5, "shares": 5000.0}
 
 
-def frame(rows: int = 100) -> pd.DataFrame:
-    rng = np.random.default_rng(0)
-    return pd.DataFrame(
-        {
-            "time": pd.date_range("2024-01-02 09:30", periods=rows, freq="5min"),
-            "mid": 50.0 + 0.05 * np.cumsum(rng.standard_normal(rows)),
-            "spread": rng.uniform(0.01, 0.03, rows),
-            "volume": rng.uniform(50_000.0, 150_000.0, rows),
-            "depth": rng.uniform(500.0, 1500.0, rows),
-        }
-    )
-
-
 def problem(data: pd.DataFrame | None = None, **options: Any) -> Any:
-    tape = Recording.from_frame(frame() if data is None else data)
+    tape = Recording.from_frame(recorded_slices(100) if data is None else data)
     return make_problem(tape=tape, **({"tape_split": 0.6} | SMALL | options))
 
 
@@ -52,7 +40,7 @@ def test_no_training_episode_touches_a_row_of_the_purge_or_of_evaluation() -> No
 
 
 def test_nothing_of_the_evaluation_period_reaches_training() -> None:
-    changed = frame()
+    changed = recorded_slices(100)
     changed.loc[60:, ["mid", "spread", "volume", "depth"]] *= [4.0, 3.0, 0.5, 7.0]
     one, other = problem(), problem(changed)
     assert one.market == other.market
@@ -70,9 +58,9 @@ def test_nothing_of_the_evaluation_period_reaches_training() -> None:
 def test_both_parts_are_measured_in_averages_of_the_training_rows() -> None:
     training, evaluation = problem(), problem(tape_part="evaluation")
     assert training.market == evaluation.market
-    known = Recording.from_frame(frame()[:60])
+    known = Recording.from_frame(recorded_slices(100)[:60])
     assert training.market == known.market()
-    depth = frame()["depth"].to_numpy()
+    depth = recorded_slices(100)["depth"].to_numpy()
     rows = np.arange(65, 96)
     slices = evaluation.recording.tape(evaluation.market, evaluation.order, rows).slices
     centred = np.log(depth) - np.log(depth[:60]).mean()
@@ -82,7 +70,7 @@ def test_both_parts_are_measured_in_averages_of_the_training_rows() -> None:
 
 
 def test_environments_play_the_training_rows_and_evaluation_the_others_unless_told() -> None:
-    tape = Recording.from_frame(frame())
+    tape = Recording.from_frame(recorded_slices(100))
     for make in (gym.make, lambda *a, **k: gym.make_vec(*a, num_envs=2, **k)):
         env = make("AlmgrenChriss-v0", tape=tape, tape_split=0.6, **SMALL).unwrapped
         assert env.problem.recording.rows == (0, 60)

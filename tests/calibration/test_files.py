@@ -11,20 +11,13 @@ from exec_env.calibration import calibrate, read, simulate
 from exec_env.calibration.files import Cleaner, DataFile
 from exec_env.market import Market
 from exec_env.recording import Recording
+from tests.conftest import recorded_slices
 
 ROWS = 60
 
 
 def slices(rows: int = ROWS) -> pd.DataFrame:
-    rng = np.random.default_rng(0)
-    return pd.DataFrame(
-        {
-            "time": pd.date_range("2024-01-02 09:30", periods=rows, freq="5min"),
-            "mid": 50.0 + 0.05 * np.cumsum(rng.standard_normal(rows)),
-            "spread": rng.uniform(0.01, 0.03, rows),
-            "volume": rng.uniform(5e4, 15e4, rows),
-        }
-    )
+    return recorded_slices(rows).drop(columns="depth")
 
 
 def ticks() -> dict[str, pd.DataFrame]:
