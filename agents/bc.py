@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from agents.offline import OfflineConfig, OfflineLearner
-from agents.offline_networks import Batch, mlp
+from exec_env.agents.offline import OfflineConfig, OfflineLearner
+from exec_env.agents.offline_networks import Batch, mlp
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from agents.offline import OfflineLearner, ValueConfig
-from agents.offline_networks import Batch, TwinCritic, mlp
-from exec_env.validation import Count, NonNegative, Positive, Probability, check_fields
+from exec_env.agents.offline import OfflineLearner, ValueConfig
+from exec_env.agents.offline_networks import Batch, TwinCritic, mlp
+from exec_env.base.validation import Count, NonNegative, Positive, Probability, check_fields
 
 _LATENT = 2  # twice the size of an action, as in the paper
 

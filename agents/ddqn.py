@@ -1,6 +1,7 @@
 """Double DQN (van Hasselt et al. 2016) on Stable-Baselines3, whose own DQN takes the plain maximum.
 
-Configuration, loss and targets are those of ``agents.dqn``; collecting, replay and target network are the library's.
+Configuration, loss and targets are those of ``exec_env.agents.dqn``; collecting, replay and target network are the
+library's.
 """
 
 from dataclasses import replace
@@ -13,11 +14,12 @@ from stable_baselines3 import DQN
 from stable_baselines3.common.buffers import NStepReplayBuffer
 from torch import nn
 
-from agents.dqn import DQNConfig, dqn_loss
-from agents.replay import Batch, half_cosine
-from agents.sb3 import Report, SB3Learner, WholeRun
-from exec_env.harness.agent import Setup
-from exec_env.harness.weights import Head
+from exec_env.agents.dqn import DQNConfig, dqn_loss
+from exec_env.agents.replay import Batch, half_cosine
+from exec_env.agents.sb3 import Report, SB3Learner, WholeRun
+from exec_env.base.errors import InputError
+from exec_env.harness.agents import Setup
+from exec_env.harness.training.weights import Head
 
 
 class DoubleDQN(WholeRun, DQN):
@@ -79,7 +81,7 @@ class DDQN(SB3Learner):
         """See ``SB3Learner``.
 
         Raises:
-            ValueError: for a continuous action mode, or a training that ends before the first update.
+            InputError: for a continuous action mode, or a training that ends before the first update.
         """
         config.check_warm_up(setup.total_steps)
         return super().build(config, head, setup)
@@ -88,11 +90,11 @@ class DDQN(SB3Learner):
         """See ``SB3Learner``.
 
         Raises:
-            ValueError: for a continuous action mode.
+            InputError: for a continuous action mode.
         """
         c: DQNConfig = self.config
         if not self.action_mode.is_discrete:
-            raise ValueError(
+            raise InputError(
                 f"action {self.action_mode.name!r}: DDQN needs a discrete one, 'pace' or 'participation-levels'"
             )
         # Between updates every environment steps as often, so that the rhythm is the nearest one there is.
@@ -150,7 +152,7 @@ class DDQN(SB3Learner):
         for name in _ARRAYS:
             values, array = state["replay"][name], getattr(buffer, name)
             if tuple(values.shape) != (size, *array.shape[1:]) or not 0 <= position < buffer.buffer_size:
-                raise ValueError("the replay memory in the checkpoint has another shape")
+                raise InputError("the replay memory in the checkpoint has another shape")
             array[:size] = values.numpy()
         buffer.pos, buffer.full = position, full
         super().load_state_dict(state)

@@ -15,12 +15,13 @@ import torch
 from gymnasium.vector import VectorEnv
 from torch import nn
 
-from agents.replay import Batch, MultiStep, Replay, half_cosine
-from exec_env.harness.agent import Setup
-from exec_env.harness.weights import Head, load_weights, save_weights, weights_must_fit
-from exec_env.observation import Observation
-from exec_env.torch_market import torch_device
-from exec_env.validation import Count, Positive, Probability, check_fields
+from exec_env.agents.replay import Batch, MultiStep, Replay, half_cosine
+from exec_env.base.errors import InputError
+from exec_env.base.validation import Count, Positive, Probability, check_fields
+from exec_env.harness.agents import Setup
+from exec_env.harness.training.weights import Head, load_weights, save_weights, weights_must_fit
+from exec_env.one_asset.observation import Observation
+from exec_env.one_asset.torch_market import torch_device
 
 
 @dataclass(frozen=True)
@@ -68,10 +69,10 @@ class DQNConfig:
         """Refuse a training that ends before the first update.
 
         Raises:
-            ValueError: when it does.
+            InputError: when it does.
         """
         if total_steps <= self.warm_up:
-            raise ValueError(f"DQNConfig.warm_up = {self.warm_up}: must be below the {total_steps} steps of training")
+            raise InputError(f"DQNConfig.warm_up = {self.warm_up}: must be below the {total_steps} steps of training")
 
 
 def q_network(n_observations: int, n_actions: int, hidden: tuple[int, ...]) -> nn.Sequential:
@@ -110,7 +111,7 @@ class DQN:
         n_observations: size of an observation, D.
 
     Raises:
-        ValueError: for a continuous action mode.
+        InputError: for a continuous action mode.
     """
 
     Config = DQNConfig
@@ -125,7 +126,7 @@ class DQN:
         n_observations: int = len(Observation._fields),
     ) -> None:
         if not head.action_mode.is_discrete:
-            raise ValueError(
+            raise InputError(
                 f"action {head.action_mode.name!r}: DQN needs a discrete one, 'pace' or 'participation-levels'"
             )
         self.config, self.head, self.total_steps, self.device = config, head, total_steps, torch_device(device)
@@ -145,7 +146,7 @@ class DQN:
         """A fresh agent for an environment.
 
         Raises:
-            ValueError: for a continuous action mode, or a training that ends before the first update.
+            InputError: for a continuous action mode, or a training that ends before the first update.
         """
         config.check_warm_up(setup.total_steps)
         return cls(config, head, setup.total_steps, setup.seed, setup.device)
@@ -225,7 +226,7 @@ class DQN:
         return loss.detach()
 
     def save(self, folder: Path) -> None:
-        """Write all that acting needs; see ``exec_env.harness.weights``."""
+        """Write all that acting needs; see ``exec_env.harness.training.weights``."""
         save_weights(folder, "dqn", self.head, self.config, self.online.state_dict())
 
     @classmethod
@@ -233,7 +234,7 @@ class DQN:
         """Read what ``save`` wrote; nothing in it is run.
 
         Raises:
-            ValueError: naming the file and what is wrong with it.
+            InputError: naming the file and what is wrong with it.
         """
         config, head, weights = load_weights(folder, DQNConfig)
         agent = cls(config, head)

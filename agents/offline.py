@@ -11,15 +11,16 @@ import torch
 from gymnasium.vector import VectorEnv
 from torch import nn
 
-from agents.offline_networks import INVENTORY, Batch, Paces, Standardise
-from agents.replay import half_cosine
-from exec_env.harness.agent import Setup
-from exec_env.harness.collect import FRACTION, Transitions, conditions
-from exec_env.harness.dataset import Dataset, load
-from exec_env.harness.weights import Head, load_weights, save_weights, weights_must_fit
-from exec_env.observation import Observation
-from exec_env.torch_market import torch_device
-from exec_env.validation import Count, Positive, Probability, check_fields
+from exec_env.agents.offline_networks import INVENTORY, Batch, Paces, Standardise
+from exec_env.agents.replay import half_cosine
+from exec_env.base.errors import InputError
+from exec_env.base.validation import Count, Positive, Probability, check_fields
+from exec_env.harness.agents import Setup
+from exec_env.harness.offline.collect import FRACTION, Transitions, conditions
+from exec_env.harness.offline.dataset import Dataset, load
+from exec_env.harness.training.weights import Head, load_weights, save_weights, weights_must_fit
+from exec_env.one_asset.observation import Observation
+from exec_env.one_asset.torch_market import torch_device
 
 
 @dataclass(frozen=True)
@@ -124,16 +125,16 @@ class OfflineLearner:
         """A fresh agent, with its dataset.
 
         Raises:
-            ValueError: without a dataset, with one that is corrupt, or of an order with other slices.
+            InputError: without a dataset, with one that is corrupt, or of an order with other slices.
         """
         if not config.dataset:
-            raise ValueError(
+            raise InputError(
                 f"{cls.Config.__name__}.dataset = '': {cls.name} learns from a dataset; record one with "
                 "scripts/collect.py and name its folder with --dataset"
             )
         dataset = load(config.dataset)
         if dataset.order.n_steps != head.n_steps:
-            raise ValueError(
+            raise InputError(
                 f"dataset {config.dataset}: Order.n_steps = {dataset.order.n_steps}, but here {head.n_steps}"
             )
         agent = cls(config, head, setup, dataset.episodes.transitions)
@@ -147,7 +148,7 @@ class OfflineLearner:
             env: native environment.
 
         Raises:
-            ValueError: naming what differs first: a field of Market or Order, the reward, what the market is drawn
+            InputError: naming what differs first: a field of Market or Order, the reward, what the market is drawn
                 from, the tape, or the action mode.
         """
         if self.dataset is None:
@@ -157,19 +158,19 @@ class OfflineLearner:
             for field, value in vars(ours).items():
                 if value != getattr(theirs, field):
                     what = f"{type(ours).__name__}.{field}"
-                    raise ValueError(
+                    raise InputError(
                         f"{where}: {what} = {value!r}, but the environment's is {getattr(theirs, field)!r}"
                     )
         if self.dataset.reward != env.reward:
-            raise ValueError(f"{where}: rewards are {self.dataset.reward}, but the environment's are {env.reward}")
+            raise InputError(f"{where}: rewards are {self.dataset.reward}, but the environment's are {env.reward}")
         here = conditions(env.problem, env.reward)
         for name, what in (("randomise", "what the market of each path is drawn from"), ("tape", "the tape")):
             ours, theirs = self.dataset.provenance[name], here[name]
             # The same slices are the same tape, whatever the file's name.
             if (ours and ours | {"name": ""}) != (theirs and theirs | {"name": ""}):
-                raise ValueError(f"{where}: {what} is {ours or 'none'}, but the environment's is {theirs or 'none'}")
+                raise InputError(f"{where}: {what} is {ours or 'none'}, but the environment's is {theirs or 'none'}")
         if not env.mode.is_discrete and env.mode != FRACTION:
-            raise ValueError(f"{where}: action 'fraction', but the environment's is {env.mode.name!r}")
+            raise InputError(f"{where}: action 'fraction', but the environment's is {env.mode.name!r}")
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -241,7 +242,7 @@ class OfflineLearner:
                 )
 
     def save(self, folder: Path) -> None:
-        """Write all that acting needs; see ``exec_env.harness.weights``."""
+        """Write all that acting needs; see ``exec_env.harness.training.weights``."""
         save_weights(folder, self.name, self.head, self.config, self.networks.state_dict())
 
     @classmethod
@@ -249,7 +250,7 @@ class OfflineLearner:
         """Read what ``save`` wrote; nothing in it is run, and the dataset is not needed.
 
         Raises:
-            ValueError: naming the file and what is wrong with it.
+            InputError: naming the file and what is wrong with it.
         """
         config, head, weights = load_weights(folder, cls.Config)
         agent = cls(config, head, Setup(total_steps=1, interval=1, num_envs=1, seed=0, device="cpu"))
@@ -274,7 +275,7 @@ class OfflineLearner:
             KeyError, RuntimeError, ValueError: when it is of another agent, or of another dataset.
         """
         if state["dataset"] != self.provenance.get("dataset", {}).get("sha256", ""):
-            raise ValueError(f"{self.config.dataset} is not the dataset that it learned from")
+            raise InputError(f"{self.config.dataset} is not the dataset that it learned from")
         self.networks.load_state_dict(state["networks"])
         self.targets.load_state_dict(state["targets"])
         for name, optimiser in self.optimisers.items():

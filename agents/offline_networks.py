@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from exec_env.observation import Observation
+from exec_env.one_asset.observation import Observation
 
 _TIME_LEFT, INVENTORY = map(Observation._fields.index, ("time_left", "inventory_left"))
 

@@ -17,16 +17,17 @@ import torch
 from gymnasium.vector import VectorEnv
 from torch import nn
 
-from agents.replay import half_cosine
-from exec_env.actions import ActionMode
-from exec_env.harness.agent import Setup
-from exec_env.harness.weights import Head, load_weights, save_weights, weights_must_fit
-from exec_env.observation import Observation
-from exec_env.problem import Problem
-from exec_env.reward import Reward
-from exec_env.tape import Tape
-from exec_env.torch_market import Costs, TorchMarket, torch_device
-from exec_env.validation import Bounds, Count, NonNegative, Positive, check_fields
+from exec_env.agents.replay import half_cosine
+from exec_env.base.errors import InputError
+from exec_env.base.validation import Bounds, Count, NonNegative, Positive, check_fields
+from exec_env.envs.reward import Reward
+from exec_env.harness.agents import Setup
+from exec_env.harness.training.weights import Head, load_weights, save_weights, weights_must_fit
+from exec_env.market.paths import Paths
+from exec_env.one_asset.actions import ActionMode
+from exec_env.one_asset.observation import Observation
+from exec_env.one_asset.problem import Problem
+from exec_env.one_asset.torch_market import Costs, TorchMarket, torch_device
 
 _FRACTION = ActionMode("fraction")
 _TIME_LEFT = Observation._fields.index("time_left")
@@ -126,13 +127,13 @@ class Pathwise:
         """A fresh agent for an environment.
 
         Raises:
-            ValueError: when an interval is shorter than a batch.
+            InputError: when an interval is shorter than a batch.
         """
         batch = config.paths * head.n_steps
         if batch > setup.interval:
             # Intervals are rounded up to whole steps of all environments.
             least = setup.total_steps // setup.interval * ((batch - 1) // setup.num_envs * setup.num_envs) + 1
-            raise ValueError(
+            raise InputError(
                 f"PathwiseConfig.paths = {config.paths}: of {head.n_steps} slices each that is {batch} steps, more "
                 f"than the {setup.interval} of an interval; take fewer intervals, fewer paths or {least} steps or more"
             )
@@ -154,12 +155,12 @@ class Pathwise:
         """Refuse an environment that it cannot learn in.
 
         Raises:
-            ValueError: for a reward of one's own, which would have no effect.
+            InputError: for a reward of one's own, which would have no effect.
         """
         inner: Any = env.unwrapped
         for name, value in vars(inner.reward).items():
             if value != getattr(Reward, name):
-                raise ValueError(
+                raise InputError(
                     f"{'reward' if name == 'kind' else name} = {value!r}: pathwise minimises its own objective, "
                     f"{self.config.objective!r}, and not a reward; leave it out"
                 )
@@ -174,7 +175,7 @@ class Pathwise:
             report: called with the slices just played and what there is to log.
 
         Raises:
-            ValueError: as ``check_env``, and when learning diverged.
+            InputError: as ``check_env``, and when learning diverged.
         """
         self.check_env(env)
         c, problem = self.config, env.unwrapped.problem  # type: ignore[attr-defined]
@@ -190,13 +191,13 @@ class Pathwise:
         if losses:
             loss, size = torch.stack([torch.stack(losses).mean(), self._size()]).tolist()
             if not np.isfinite(loss + size):
-                raise ValueError(
+                raise InputError(
                     f"after {self.steps} steps the loss is {loss:g} and the largest weight {size:g}: learning "
                     f"diverged: try a smaller learning rate than {c.learning_rate:g}"
                 )
             report(0, {"loss": loss})
 
-    def _paths(self, market: TorchMarket, problem: Problem, seed: int) -> Callable[[], Tape]:
+    def _paths(self, market: TorchMarket, problem: Problem, seed: int) -> Callable[[], Paths]:
         """Draws the paths of a gradient step: from the market's equations, or at random starts of the recording."""
         if problem.recording is None:
             generator = market.generator(seed)
@@ -204,7 +205,7 @@ class Pathwise:
         rng = np.random.default_rng(seed)
         return lambda: market.load(problem.source.sample([rng], self.config.paths))
 
-    def update(self, market: TorchMarket, paths: Tape) -> torch.Tensor:
+    def update(self, market: TorchMarket, paths: Paths) -> torch.Tensor:
         """One gradient step on fresh paths; returns the loss. Shape: []."""
         c = self.config
         for group in self.optimiser.param_groups:
@@ -221,7 +222,7 @@ class Pathwise:
         return torch.stack([w.detach().abs().max() for w in self.policy.parameters()]).max()
 
     def save(self, folder: Path) -> None:
-        """Write all that acting needs; see ``exec_env.harness.weights``."""
+        """Write all that acting needs; see ``exec_env.harness.training.weights``."""
         save_weights(folder, "pathwise", self.head, self.config, self.policy.state_dict())
 
     @classmethod
@@ -229,7 +230,7 @@ class Pathwise:
         """Read what ``save`` wrote; nothing in it is run.
 
         Raises:
-            ValueError: naming the file and what is wrong with it.
+            InputError: naming the file and what is wrong with it.
         """
         config, head, weights = load_weights(folder, PathwiseConfig)
         agent = cls(config, head)

@@ -10,12 +10,13 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import MlpExtractor
 from torch import nn
 
-from agents.replay import half_cosine
-from agents.sb3 import SB3Learner, WholeRun
-from exec_env.harness.agent import Setup
-from exec_env.harness.weights import Head
-from exec_env.observation import Observation
-from exec_env.validation import Bounds, Count, Finite, NonNegative, Positive, Probability, check_fields
+from exec_env.agents.replay import half_cosine
+from exec_env.agents.sb3 import SB3Learner, WholeRun
+from exec_env.base.errors import InputError
+from exec_env.base.validation import Bounds, Count, Finite, NonNegative, Positive, Probability, check_fields
+from exec_env.harness.agents import Setup
+from exec_env.harness.training.weights import Head
+from exec_env.one_asset.observation import Observation
 
 _TIME_LEFT = Observation._fields.index("time_left")
 
@@ -134,11 +135,11 @@ class PPO(SB3Learner):
         """See ``SB3Learner``.
 
         Raises:
-            ValueError: when an interval is shorter than what is collected between two updates.
+            InputError: when an interval is shorter than what is collected between two updates.
         """
         collected = config.rollout * setup.num_envs
         if collected > setup.interval:
-            raise ValueError(
+            raise InputError(
                 f"PPOConfig.rollout = {config.rollout}: in {setup.num_envs} environments that is {collected} steps, "
                 f"more than the {setup.interval} of an interval; take fewer intervals, fewer environments or more steps"
             )

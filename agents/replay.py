@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from exec_env.base.errors import InputError
+
 
 def half_cosine(start: float) -> Callable[[float], float]:
     """A schedule that falls from ``start`` to zero along a half cosine, as a function of the part that is left.
@@ -104,6 +106,6 @@ class Replay:
         """Restore what ``state_dict`` returned."""
         rows, position = state["rows"], state["position"]
         if not isinstance(rows, torch.Tensor) or rows.shape[1:] != self.rows.shape[1:] or len(rows) > self.capacity:
-            raise ValueError("the replay memory in the checkpoint has another shape")
+            raise InputError("the replay memory in the checkpoint has another shape")
         self.size, self.position = len(rows), int(position)
         self.rows[: self.size] = rows

@@ -13,11 +13,12 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter, Logger
 
-from exec_env import observation
-from exec_env.harness.agent import Setup
-from exec_env.harness.weights import Head, load_weights, save_weights, weights_must_fit
-from exec_env.sb3 import SB3VecEnv
-from exec_env.torch_market import torch_device
+from exec_env.base.errors import InputError
+from exec_env.envs.sb3 import SB3VecEnv
+from exec_env.harness.agents import Setup
+from exec_env.harness.training.weights import Head, load_weights, save_weights, weights_must_fit
+from exec_env.one_asset import observation
+from exec_env.one_asset.torch_market import torch_device
 
 Report = Callable[[int, dict[str, float]], None]
 
@@ -43,7 +44,7 @@ class SB3Learner:
         setup: how it is going to be trained.
 
     Raises:
-        ValueError: for a device that is not here, or an action mode that the algorithm cannot take.
+        InputError: for a device that is not here, or an action mode that the algorithm cannot take.
     """
 
     name: ClassVar[str]
@@ -96,7 +97,7 @@ class SB3Learner:
             report: called with the transitions just collected and what there is to log.
 
         Raises:
-            ValueError: when learning diverged.
+            InputError: when learning diverged.
         """
         model, adapted = self.model, SB3VecEnv(env)
         self._due += steps
@@ -119,7 +120,7 @@ class SB3Learner:
                 if "to satisfy the constraint" not in str(error):
                     raise
                 # What torch's distributions say of numbers that are not finite goes over many lines.
-                raise ValueError(
+                raise InputError(
                     f"{self.name}: learning diverged after {self.steps} steps; try a smaller learning rate"
                 ) from None
 
@@ -127,7 +128,7 @@ class SB3Learner:
     """Rollouts, or episodes if off-policy, between two reports."""
 
     def save(self, folder: Path) -> None:
-        """Write all that acting needs; see ``exec_env.harness.weights``."""
+        """Write all that acting needs; see ``exec_env.harness.training.weights``."""
         save_weights(folder, self.name, self.head, self.config, self.model.policy.state_dict())
 
     @classmethod
@@ -135,7 +136,7 @@ class SB3Learner:
         """Read what ``save`` wrote; nothing in it is run.
 
         Raises:
-            ValueError: naming the file and what is wrong with it.
+            InputError: naming the file and what is wrong with it.
         """
         config, head, weights = load_weights(folder, cls.Config)
         agent = cls(config, head, Setup(total_steps=1, interval=1, num_envs=1, seed=0, device="cpu"))
@@ -169,7 +170,7 @@ class SB3Learner:
         """Write the model in Stable-Baselines3's own format, to be read with its ``load``.
 
         That format carries pickles: only load such files from people you trust. With a continuous action one of them
-        names ``agents.ppo``, which must then be installed; with a discrete one Stable-Baselines3 is enough.
+        names ``exec_env.agents.ppo``, which must then be installed; with a discrete one Stable-Baselines3 is enough.
 
         Args:
             path: file to create; ``.zip`` is added where it has no ending, as Stable-Baselines3 does.
@@ -178,16 +179,16 @@ class SB3Learner:
             The file.
 
         Raises:
-            ValueError: when the file exists, or its folder does not.
+            InputError: when the file exists, or its folder does not.
         """
         path = Path(path)
         if path.is_dir():
-            raise ValueError(f"{path}: is a folder; name a file")
+            raise InputError(f"{path}: is a folder; name a file")
         path = path if path.suffix else path.with_name(path.name + ".zip")
         if path.exists():
-            raise ValueError(f"{path} exists: choose another file, so that nothing is overwritten")
+            raise InputError(f"{path} exists: choose another file, so that nothing is overwritten")
         if not path.parent.is_dir():
-            raise ValueError(f"{path.parent}: no such folder")
+            raise InputError(f"{path.parent}: no such folder")
         model: BaseAlgorithm = self.model
         schedule, model.learning_rate = model.learning_rate, self.config.learning_rate
         try:

@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from exec_env import lq, relaxation
-from exec_env.market import Market
-from exec_env.observation import Observation, Observer
-from exec_env.order import Order
+from exec_env.market.market import Market
+from exec_env.market.order import Order
+from exec_env.one_asset.observation import Observation, Observer
+from exec_env.optimum import lq, relaxation
 
 
 class Adaptive:
@@ -22,10 +22,10 @@ class Adaptive:
         market: the market that the observations come from.
         order: the order.
         solution: rule to follow; by default the optimum for that market, relaxed where there is none
-            (``exec_env.relaxation``).
+            (``exec_env.optimum.relaxation``).
 
     Raises:
-        ValueError: when the problem cannot be solved.
+        InputError: when the problem cannot be solved.
     """
 
     action_mode = "shares"
@@ -69,5 +69,5 @@ class Adaptive:
         liquidity: Any,
         regime: int = 0,
     ) -> Any:
-        """Trade of slice ``step`` before it is clipped; arguments as ``exec_env.lq.Solution.policy``. [shares]"""
+        """Trade of slice ``step`` before it is clipped; arguments as of ``lq.Solution.policy``. [shares]"""
         return self.solution.policy(step, remaining, transient, signal, half_spread, liquidity, regime)

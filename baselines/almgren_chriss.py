@@ -22,11 +22,12 @@ import numpy as np
 import pandas as pd
 from scipy.linalg import solveh_banded
 
-from baselines.results import Steps, new_axes
-from baselines.schedule import Schedule
-from exec_env.market import BPS, Market
-from exec_env.order import Order
-from exec_env.validation import NonNegative, Positive, check_fields, require, require_count
+from exec_env.base.errors import InputError
+from exec_env.base.validation import NonNegative, Positive, check_fields, require, require_count
+from exec_env.baselines.results import Steps, new_axes
+from exec_env.baselines.schedule import Schedule
+from exec_env.market.market import BPS, Market
+from exec_env.market.order import Order
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +40,7 @@ class Impact:
     """The parameters of the model, in any consistent units.
 
     Raises:
-        ValueError: naming the field, the value and what is allowed; or when η̃ is not positive, so that there is no
+        InputError: naming the field, the value and what is allowed; or when η̃ is not positive, so that there is no
             optimum.
     """
 
@@ -61,7 +62,7 @@ class Impact:
     def __post_init__(self) -> None:
         check_fields(self)
         if self.eta_tilde <= 0:
-            raise ValueError(
+            raise InputError(
                 f"temporary_impact = {self.temporary_impact:g}: must be above permanent_impact × slice_length / 2 "
                 f"= {self.permanent_impact * self.slice_length / 2:g} for Almgren-Chriss to have an optimum"
             )
@@ -148,7 +149,7 @@ class Impact:
             holdings: shares held after 0 .. N slices; the last must be 0. Shape: (n_steps + 1,).
 
         Raises:
-            ValueError: when something is left at the end.
+            InputError: when something is left at the end.
 
         Source: Almgren & Chriss (2001), equation 8.
         """
@@ -186,7 +187,7 @@ def _finished(holdings: np.ndarray) -> np.ndarray:
         or not np.isfinite(holdings).all()
         or abs(holdings[-1]) > 1e-9 * max(1.0, abs(holdings[0]))
     ):
-        raise ValueError("holdings: must be shares held after 0 .. N slices, ending at 0")
+        raise InputError("holdings: must be shares held after 0 .. N slices, ending at 0")
     return holdings
 
 
@@ -279,7 +280,7 @@ def ac_optimal_schedule(
         convention: see the module.
 
     Raises:
-        ValueError: naming the argument, the value and what is allowed.
+        InputError: naming the argument, the value and what is allowed.
 
     >>> schedule = ac_optimal_schedule(1e6, 5, 0.95, 2.5e-6, 2.5e-7, 1e-6)
     >>> [round(step.remaining) for step in schedule.steps]
@@ -326,7 +327,7 @@ def ac_efficient_frontier(
     base = Impact(volatility, temporary_impact, permanent_impact, 0.0, slice_length, half_spread, convention)
     if risk_aversions is None:
         if volatility == 0:
-            raise ValueError("volatility = 0: without risk the frontier is the single point TWAP; give risk_aversions")
+            raise InputError("volatility = 0: without risk the frontier is the single point TWAP; give risk_aversions")
         urgency = np.geomspace(0.1, 30.0, n_points) / (n_periods * slice_length)
         risk_aversions = (
             2 * (np.cosh(urgency * slice_length) - 1) / slice_length**2 * base.eta_tilde / volatility**2

@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from baselines.adaptive import Adaptive
-from baselines.results import Steps
-from exec_env import lq
-from exec_env.market import BPS, Market
-from exec_env.order import Order
-from exec_env.validation import require, require_count
+from exec_env.base.validation import require, require_count
+from exec_env.baselines.adaptive import Adaptive
+from exec_env.baselines.results import Steps
+from exec_env.market.market import BPS, Market
+from exec_env.market.order import Order
+from exec_env.optimum import lq
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -70,7 +70,7 @@ def gp_urgency(alpha_decay: float, temporary_impact: float, permanent_impact: fl
         permanent_impact: λ.
 
     Raises:
-        ValueError: naming the argument, the value and what is allowed.
+        InputError: naming the argument, the value and what is allowed.
 
     >>> round(gp_urgency(0.1, 2.0, 0.3), 6)
     0.5
@@ -101,7 +101,7 @@ def gp_optimal_trajectory(
         n_periods: number of periods.
 
     Raises:
-        ValueError: naming the argument, the value and what is allowed.
+        InputError: naming the argument, the value and what is allowed.
     """
     urgency = gp_urgency(alpha_decay, temporary_impact, permanent_impact)
     require(target_position=target_position, current_position=current_position, alpha=alpha)
@@ -148,7 +148,7 @@ def gp_exact_trajectory(
         target_position: where the position must end; None leaves it free. [shares]
 
     Raises:
-        ValueError: naming the argument, the value and what is allowed.
+        InputError: naming the argument, the value and what is allowed.
     """
     urgency = gp_urgency(alpha_decay, temporary_impact, permanent_impact)
     require(current_position=current_position, alpha=alpha)

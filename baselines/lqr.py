@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from exec_env.arrays import namespace
-from exec_env.lq import minimise
-from exec_env.validation import require, require_count
+from exec_env.base.errors import InputError
+from exec_env.base.namespace import namespace
+from exec_env.base.validation import require, require_count
+from exec_env.optimum.lq import minimise
 
 
 def gain(q: Any, r: Any) -> Any:
@@ -31,7 +32,7 @@ def gain(q: Any, r: Any) -> Any:
         Whatever q and r broadcast to.
 
     Raises:
-        ValueError: when q or r is not positive.
+        InputError: when q or r is not positive.
 
     >>> round(gain(2.5, 0.4), 8)
     0.87695265
@@ -119,13 +120,13 @@ def tune(
         turnover_penalty: price of a large sell.
 
     Raises:
-        ValueError: when the target holds anything but finite numbers, or q or r is not positive.
+        InputError: when the target holds anything but finite numbers, or q or r is not positive.
     """
     import torch
 
     wanted = torch.as_tensor(np.asarray(target, float))
     if wanted.ndim != 1 or len(wanted) < 2 or not bool(torch.isfinite(wanted).all()):
-        raise ValueError("target: must be a sequence of two or more finite numbers")
+        raise InputError("target: must be a sequence of two or more finite numbers")
     require(0.0, open_low=True, q=q, r=r, rate=rate)
     require(0.0, turnover_penalty=turnover_penalty)
     require_count(0, steps=steps)
@@ -153,4 +154,4 @@ def _check(q: Any, r: Any) -> None:
             continue
         positive = (value > 0) & (abs(value) < float("inf"))
         if not (positive if isinstance(positive, bool) else bool(positive.all())):
-            raise ValueError(f"{name} = {value!r}: must be finite numbers > 0")
+            raise InputError(f"{name} = {value!r}: must be finite numbers > 0")

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from baselines.adaptive import Adaptive
-from exec_env import dynamic_programming
-from exec_env.market import Market
-from exec_env.order import Order
+from exec_env.baselines.adaptive import Adaptive
+from exec_env.market.market import Market
+from exec_env.market.order import Order
+from exec_env.optimum import dynamic_programming
 
 
 class Optimal(Adaptive):
@@ -16,7 +16,7 @@ class Optimal(Adaptive):
         order: the order.
 
     Raises:
-        ValueError: when ``exec_env.dynamic_programming`` does not solve the problem.
+        InputError: when ``exec_env.optimum.dynamic_programming`` does not solve the problem.
     """
 
     def __init__(self, market: Market, order: Order) -> None:

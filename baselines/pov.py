@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from exec_env.market import Market
-from exec_env.observation import Observation
-from exec_env.order import Order
+from exec_env.base.errors import InputError
+from exec_env.market.market import Market
+from exec_env.market.order import Order
+from exec_env.one_asset.observation import Observation
 
 
 class POV:
@@ -20,7 +21,7 @@ class POV:
         clean_up: last part of the horizon in which the rest is traded evenly, in [0, 1]; 0 never does.
 
     Raises:
-        ValueError: for a rate beyond the cap, or a part that is none.
+        InputError: for a rate beyond the cap, or a part that is none.
     """
 
     action_mode = "participation"
@@ -29,9 +30,9 @@ class POV:
         self._cap = 1.0 if order.max_participation is None else order.max_participation
         mean = order.shares / (market.daily_volume * order.horizon)
         if rate is not None and not 0 < rate <= self._cap:
-            raise ValueError(f"rate = {rate!r}: must be in (0, {self._cap:g}]")
+            raise InputError(f"rate = {rate!r}: must be in (0, {self._cap:g}]")
         if not 0 <= clean_up <= 1:
-            raise ValueError(f"clean_up = {clean_up!r}: must be in [0, 1]")
+            raise InputError(f"clean_up = {clean_up!r}: must be in [0, 1]")
         self.rate, self.clean_up = min(mean, self._cap) if rate is None else rate, clean_up
         self._order, self._mean_volume = order, market.daily_volume * order.slice_length
 

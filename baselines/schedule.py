@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from exec_env.observation import Observation
+from exec_env.one_asset.observation import Observation
 
 
 def fractions(trades: np.ndarray) -> np.ndarray:

@@ -1,9 +1,9 @@
 """The best static schedule: what a trader can do who plans well and never looks at the market."""
 
-from baselines.schedule import Schedule
-from exec_env import lq
-from exec_env.market import Market
-from exec_env.order import Order
+from exec_env.baselines.schedule import Schedule
+from exec_env.market.market import Market
+from exec_env.market.order import Order
+from exec_env.optimum import lq
 
 
 class Static(Schedule):

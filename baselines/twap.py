@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from baselines.schedule import Schedule
-from exec_env.market import Market
-from exec_env.order import Order
+from exec_env.baselines.schedule import Schedule
+from exec_env.market.market import Market
+from exec_env.market.order import Order
 
 
 class TWAP(Schedule):

@@ -1,8 +1,8 @@
 """VWAP: volume-weighted average price, in proportion to the volume that is expected in each slice."""
 
-from baselines.schedule import Schedule
-from exec_env.market import Market
-from exec_env.order import Order
+from exec_env.baselines.schedule import Schedule
+from exec_env.market.market import Market
+from exec_env.market.order import Order
 
 
 class VWAP(Schedule):

@@ -4,15 +4,15 @@
 >>> env = gym.make("AlmgrenChriss-v0")
 """
 
-from exec_env.actions import ActionMode
-from exec_env.market import Market
-from exec_env.order import Order
-from exec_env.presets import PRESETS
-from exec_env.recording import Recording
-from exec_env.registry import ENVIRONMENTS, register
-from exec_env.tape import Tape
+from exec_env.data.tape import Tape
+from exec_env.envs.registry import ENVIRONMENTS, register
+from exec_env.market.market import Market
+from exec_env.market.order import Order
+from exec_env.market.paths import Paths
+from exec_env.one_asset.actions import ActionMode
+from exec_env.one_asset.presets import PRESETS
 
-__all__ = ["ENVIRONMENTS", "PRESETS", "ActionMode", "Market", "Order", "Recording", "Tape"]
+__all__ = ["ENVIRONMENTS", "PRESETS", "ActionMode", "Market", "Order", "Paths", "Tape"]
 __version__ = "0.1.0"
 
 register()

@@ -29,22 +29,23 @@ from matplotlib.figure import Figure
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
-from agents.ppo import PPOConfig
-from baselines import lqr
-from baselines.almgren_chriss import Impact
-from exec_env import lq
-from exec_env.actions import ActionMode
+from exec_env.agents.ppo import PPOConfig
+from exec_env.base.errors import InputError
+from exec_env.base.files import new_folder
+from exec_env.base.validation import require_count
+from exec_env.baselines import lqr
+from exec_env.baselines.almgren_chriss import Impact
+from exec_env.cli.options import run
+from exec_env.envs.sb3 import SB3VecEnv
 from exec_env.harness import evaluate
-from exec_env.harness.hyperparameters import settings
-from exec_env.harness.storage import new_folder
-from exec_env.harness.train import build
-from exec_env.market import Market
-from exec_env.order import Order
-from exec_env.sb3 import SB3VecEnv
-from exec_env.tape import Normals
-from exec_env.torch_market import TorchMarket, torch_device
-from exec_env.validation import require_count
-from scripts.cli import run
+from exec_env.harness.training.hyperparameters import settings
+from exec_env.harness.training.loop import build
+from exec_env.market.market import Market
+from exec_env.market.order import Order
+from exec_env.market.paths import Normals
+from exec_env.one_asset.actions import ActionMode
+from exec_env.one_asset.torch_market import TorchMarket, torch_device
+from exec_env.optimum import lq
 
 OURS, PUBLIC = "AlmgrenChriss-v0", "CartPole-v1"
 
@@ -330,9 +331,9 @@ def main(argv: Sequence[str]) -> None:
     """Time, print, save."""
     args = tyro.cli(Arguments, args=argv, description=__doc__)
     if args.ppo_steps < 256 or args.ppo_steps % 256:
-        raise ValueError(f"--ppo-steps {args.ppo_steps}: must be a multiple of 256")
+        raise InputError(f"--ppo-steps {args.ppo_steps}: must be a multiple of 256")
     if not args.only:
-        raise ValueError(f"--only: name at least one of {', '.join(get_args(Section))}")
+        raise InputError(f"--only: name at least one of {', '.join(get_args(Section))}")
     require_count(env_steps=args.env_steps, episodes=args.episodes, repeats=args.repeats)
     for size in args.num_envs:
         require_count(num_envs=size)

@@ -29,11 +29,12 @@ from typing import Literal
 
 import tyro
 
-from exec_env.harness.storage import new_file, write_text
-from exec_env.market import Market
-from exec_env.presets import get_preset
-from exec_env.slices import Stamp
-from scripts.cli import named_columns, require_package, run
+from exec_env.base.errors import InputError
+from exec_env.base.files import new_file, write_text
+from exec_env.cli.options import named_columns, require_package, run
+from exec_env.data.slices import Stamp
+from exec_env.market.market import Market
+from exec_env.one_asset.presets import get_preset
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,9 @@ def main(argv: Sequence[str]) -> None:
 
     if options.simulated_truth:
         if options.data:
-            raise ValueError("--simulated-truth goes without files of data")
+            raise InputError("--simulated-truth goes without files of data")
         if options.exponent == "fit":
-            raise ValueError("--exponent fit: --simulated-truth takes the number that the markets have")
+            raise InputError("--exponent fit: --simulated-truth takes the number that the markets have")
         sizes = options.simulated_truth, options.days, options.seed
         found = truth.study(*sizes, options.exponent, progress=not options.quiet)
         print(truth.summary(found).to_string(float_format="{:.3f}".format))
@@ -97,11 +98,11 @@ def main(argv: Sequence[str]) -> None:
         )
         return
     if not options.data:
-        raise ValueError("name the files with the data")
+        raise InputError("name the files with the data")
     outputs = [path for path in (options.out, options.report, options.slices) if path is not None]
     for i, path in enumerate(outputs):
         if new_file(path).resolve() in [other.resolve() for other in outputs[:i]]:
-            raise ValueError(f"{path}: named for two results")
+            raise InputError(f"{path}: named for two results")
     columns = named_columns(options.columns, "--columns")
     prior: Market = get_preset(options.prior).market
     slices = read(

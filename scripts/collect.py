@@ -23,10 +23,11 @@ from pathlib import Path
 
 import tyro
 
-from exec_env.harness import dataset
-from exec_env.harness.collect import Member, record
-from exec_env.reward import Reward
-from scripts.cli import ProblemOptions, TapeOptions, parse, run
+from exec_env.base.errors import InputError
+from exec_env.cli.options import ProblemOptions, TapeOptions, parse, run
+from exec_env.envs.reward import Reward
+from exec_env.harness.offline import dataset
+from exec_env.harness.offline.collect import Member, record
 
 
 @dataclass(frozen=True)
@@ -69,12 +70,12 @@ def main(argv: Sequence[str]) -> None:
     args = parse(Arguments, argv, __doc__, Arguments(problem=start))
     options = args.options
     if not options.agents:
-        raise ValueError("no agents to record: name at least one, such as twap")
+        raise InputError("no agents to record: name at least one, such as twap")
     each = {}
     for name in ("noise", "weights"):
         given = getattr(options, name)
         if len(given) not in (1, len(options.agents)):
-            raise ValueError(f"--{name}: {len(given)} values for {len(options.agents)} agents: give one, or one each")
+            raise InputError(f"--{name}: {len(given)} values for {len(options.agents)} agents: give one, or one each")
         each[name] = given * len(options.agents) if len(given) == 1 else given
     mixture = [Member(*of) for of in zip(options.agents, each["weights"], each["noise"], strict=True)]
     dataset.require_packages()

@@ -20,11 +20,11 @@ from typing import Literal
 
 import tyro
 
-from exec_env.harness.evaluate import evaluate
-from exec_env.harness.storage import free_folder, new_folder
-from exec_env.problem import for_evaluation, make_problem
-from exec_env.registry import get_spec
-from scripts.cli import ProblemOptions, TapeOptions, parse, refuse_existing, run
+from exec_env.base.files import free_folder, new_folder
+from exec_env.cli.options import ProblemOptions, TapeOptions, parse, refuse_existing, run
+from exec_env.envs.registry import get_spec
+from exec_env.harness.evaluation import evaluate
+from exec_env.one_asset.problem import for_evaluation, make_problem
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,9 @@ from pathlib import Path
 
 import tyro
 
-from exec_env.harness.agent import load_run
-from scripts.cli import run
+from exec_env.base.errors import InputError
+from exec_env.cli.options import run
+from exec_env.harness.agents import load_run
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def main(argv: Sequence[str]) -> None:
     args = tyro.cli(Arguments, args=argv, description=__doc__)
     agent = load_run(args.run)
     if not hasattr(agent, "export"):
-        raise ValueError(f"{args.run}: its agent, a {type(agent).__name__}, is not on Stable-Baselines3")
+        raise InputError(f"{args.run}: its agent, a {type(agent).__name__}, is not on Stable-Baselines3")
     print(f"model: {agent.export(args.file)}")
 
 

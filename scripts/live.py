@@ -21,11 +21,12 @@ from typing import Any
 
 import tyro
 
-from exec_env.harness.agent import resolve
-from exec_env.live import LiveExecutor, Snapshot
-from exec_env.problem import make_problem
-from exec_env.validation import from_mapping
-from scripts.cli import ProblemOptions, parse, run
+from exec_env.base.errors import InputError
+from exec_env.base.validation import from_mapping
+from exec_env.cli.options import ProblemOptions, parse, run
+from exec_env.harness.agents import resolve
+from exec_env.harness.live import LiveExecutor, Snapshot
+from exec_env.one_asset.problem import make_problem
 
 _DEFAULT = "AlmgrenChriss-v0"
 
@@ -55,24 +56,24 @@ def answer(live: LiveExecutor, line: str, assume_filled: bool) -> dict[str, Any]
     """What to say to one line of input; None for a fill that was taken.
 
     Raises:
-        ValueError: for a line that is refused; the executor is then as before.
+        InputError: for a line that is refused; the executor is then as before.
     """
     try:
         message = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"not a JSON object: {error}") from None
+        raise InputError(f"not a JSON object: {error}") from None
     if not isinstance(message, dict):
-        raise ValueError(f"not a JSON object: {line.strip()[:80]}")
+        raise InputError(f"not a JSON object: {line.strip()[:80]}")
     if "fill" in message:
         live.fill(message["fill"], message.get("price"))  # type: ignore[arg-type]
         return None
     for name in ("time", "mid", "spread", "volume"):
         if name not in message:
-            raise ValueError(f"snapshot: {name} is missing")
+            raise InputError(f"snapshot: {name} is missing")
     try:
         message["time"] = datetime.fromisoformat(message["time"])
     except (TypeError, ValueError):
-        raise ValueError(f"snapshot: time = {message['time']!r}: must be an ISO 8601 date and time") from None
+        raise InputError(f"snapshot: time = {message['time']!r}: must be an ISO 8601 date and time") from None
     snapshot = from_mapping(Snapshot, message, "snapshot")
     left = live.remaining
     shares = live(snapshot)
@@ -87,7 +88,7 @@ def main(argv: Sequence[str]) -> None:
     args = parse(Arguments, argv, __doc__, Arguments(problem=start))
     problem = make_problem(**args.problem.options(start, argv))
     if problem.ranges:
-        raise ValueError("--randomise: an order is executed in one market")
+        raise InputError("--randomise: an order is executed in one market")
     _, agent = resolve(args.options.agent, problem.market, problem.order)
     hours = args.options.hours_per_day
     if hours is None:

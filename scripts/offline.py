@@ -18,11 +18,12 @@ from pathlib import Path
 import tyro
 from tqdm import tqdm
 
-from exec_env.harness import dataset
-from exec_env.harness.offline_study import Study, collect, figure, findings, summarise, tasks
-from exec_env.harness.storage import read_yaml, write_text, write_yaml
-from exec_env.harness.tasks import difference, plain, run_tasks, workers
-from scripts.cli import WorkerOptions, run
+from exec_env.base.errors import InputError
+from exec_env.base.files import read_yaml, write_text, write_yaml
+from exec_env.cli.options import WorkerOptions, run
+from exec_env.harness.jobs.tasks import difference, plain, run_tasks, workers
+from exec_env.harness.offline import dataset
+from exec_env.harness.studies.offline import Study, collect, figure, findings, summarise, tasks
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def main(argv: Sequence[str]) -> None:
     settings = options.out / "study.yaml"
     was = read_yaml(settings, "results") if settings.exists() and not options.replace else None
     if was and (changed := difference(was, plain(asdict(study)))):
-        raise ValueError(f"{settings}: results made with {changed}; --replace them, or choose another --out")
+        raise InputError(f"{settings}: results made with {changed}; --replace them, or choose another --out")
     every = tasks(study)
     with (
         workers(where.ray, where.memory) as run_on,

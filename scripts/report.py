@@ -18,8 +18,8 @@ from typing import Literal
 
 import tyro
 
-from exec_env.harness.storage import new_file
-from scripts.cli import ProblemOptions, TapeOptions, parse, run
+from exec_env.base.files import new_file
+from exec_env.cli.options import ProblemOptions, TapeOptions, parse, run
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def main(argv: Sequence[str]) -> None:
     args = parse(Arguments, argv, __doc__, Arguments(problem=start))
     options, overrides = args.options, args.tape.options() | args.problem.options(start, argv)
     new_file(options.out)
-    from exec_env.harness.report import write_report  # draws, so that --help need not wait for it
+    from exec_env.harness.reports.report import write_report
 
     evaluation = write_report(
         options.agents,

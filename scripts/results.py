@@ -19,11 +19,11 @@ from pathlib import Path
 import tyro
 from tqdm import tqdm
 
-from exec_env.harness.experiment import Experiment, chosen, resolve, tasks
-from exec_env.harness.results import collect, refuse_others, write
-from exec_env.harness.storage import read_yaml
-from exec_env.harness.tasks import is_finished, run_tasks, workers
-from scripts.cli import WorkerOptions, require_package, run
+from exec_env.base.files import read_yaml
+from exec_env.cli.options import WorkerOptions, require_package, run
+from exec_env.harness.jobs.tasks import is_finished, run_tasks, workers
+from exec_env.harness.studies.experiment import Experiment, chosen, resolve, tasks
+from exec_env.harness.studies.results import collect, refuse_others, write
 
 
 @dataclass(frozen=True)

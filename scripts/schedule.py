@@ -17,17 +17,18 @@ import numpy as np
 import pandas as pd
 import tyro
 
-from baselines import lqr
-from baselines.almgren_chriss import Impact, ac_efficient_frontier
-from baselines.garleanu_pedersen import GarleanuPedersen
-from baselines.results import new_axes, save
-from exec_env import lq
-from exec_env.execution import bps
-from exec_env.harness.storage import free_folder, new_folder
-from exec_env.market import Market
-from exec_env.order import Order
-from exec_env.problem import make_problem
-from scripts.cli import ProblemOptions, parse, refuse_existing, run
+from exec_env.base.errors import InputError
+from exec_env.base.files import free_folder, new_folder
+from exec_env.baselines import lqr
+from exec_env.baselines.almgren_chriss import Impact, ac_efficient_frontier
+from exec_env.baselines.garleanu_pedersen import GarleanuPedersen
+from exec_env.baselines.results import new_axes, save
+from exec_env.cli.options import ProblemOptions, parse, refuse_existing, run
+from exec_env.market.execution import bps
+from exec_env.market.market import Market
+from exec_env.market.order import Order
+from exec_env.one_asset.problem import make_problem
+from exec_env.optimum import lq
 
 Model = Literal["almgren-chriss", "static", "garleanu-pedersen", "lqr", "twap", "vwap"]
 
@@ -82,7 +83,7 @@ def main(argv: Sequence[str]) -> None:
     args = parse(Arguments, argv, __doc__, Arguments(problem=start))
     problem = make_problem(**args.problem.options(start, argv))
     if problem.ranges:
-        raise ValueError("--randomise: a schedule is that of one market")
+        raise InputError("--randomise: a schedule is that of one market")
     market, order = problem.market, problem.order
     impact = Impact.of(market, order)
     refuse_existing(args.options.out)

@@ -30,12 +30,13 @@ from typing import Any, Literal
 
 import tyro
 
-from exec_env.harness.agent import resolve
-from exec_env.harness.storage import free_folder, new_folder
-from exec_env.harness.stresses import NAMES, scenarios, stress
-from exec_env.problem import for_evaluation, make_problem
-from exec_env.registry import get_spec
-from scripts.cli import ProblemOptions, TapeOptions, parse, refuse_existing, run
+from exec_env.base.errors import InputError
+from exec_env.base.files import free_folder, new_folder
+from exec_env.cli.options import ProblemOptions, TapeOptions, parse, refuse_existing, run
+from exec_env.envs.registry import get_spec
+from exec_env.harness.agents import resolve
+from exec_env.harness.studies.stress_tests import NAMES, scenarios, stress
+from exec_env.one_asset.problem import for_evaluation, make_problem
 
 _SWEPT = {
     "stress": "--regimes",
@@ -97,9 +98,9 @@ def main(argv: Sequence[str]) -> None:
     overrides: dict[str, Any] = args.tape.options() | args.problem.options(start, argv)
     for name, instead in _SWEPT.items():
         if name in overrides:
-            raise ValueError(f"--{name.replace('_', '-')}: is what this command line varies; use {instead}")
+            raise InputError(f"--{name.replace('_', '-')}: is what this command line varies; use {instead}")
     if options.severity and not any(a.partition("=")[0] == "--regimes" for a in argv):
-        raise ValueError("--severity: needs --regimes, because what is severe for one is calm for another")
+        raise InputError("--severity: needs --regimes, because what is severe for one is calm for another")
     agents, told = _that_can_be(options, overrides, argv)
     among = scenarios(options.regimes, options.severity, options.onset, options.onset_end)
     refuse_existing(options.out)

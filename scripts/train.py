@@ -30,14 +30,15 @@ from typing import Annotated, Any
 
 import tyro
 
-from exec_env.actions import ActionMode
-from exec_env.harness.agent import agent_class, known_agents
-from exec_env.harness.hyperparameters import TrainConfig, settings
-from exec_env.harness.storage import free_folder, read_yaml
-from exec_env.harness.train import resume, train
-from exec_env.reward import Reward
-from exec_env.validation import unknown
-from scripts.cli import ProblemOptions, TapeOptions, named_env, parse, problem_arguments, run
+from exec_env.base.errors import InputError
+from exec_env.base.files import free_folder, read_yaml
+from exec_env.base.validation import unknown
+from exec_env.cli.options import ProblemOptions, TapeOptions, named_env, parse, problem_arguments, run
+from exec_env.envs.reward import Reward
+from exec_env.harness.agents import agent_class, known_agents
+from exec_env.harness.training.hyperparameters import TrainConfig, settings
+from exec_env.harness.training.loop import resume, train
+from exec_env.one_asset.actions import ActionMode
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def main(argv: Sequence[str]) -> None:
     """Parse, train, say where the result is."""
     name = argv[0] if argv and not argv[0].startswith("-") else None
     if name is not None and name not in learners():
-        raise ValueError(unknown("learning agent", name, learners()))
+        raise InputError(unknown("learning agent", name, learners()))
     rest = argv[1:] if name else argv
     start, env = ProblemOptions.start(rest, TrainConfig.env), named_env(rest, TrainConfig.env)
     train_settings, agent_settings = settings(name or learners()[0], env)
@@ -85,17 +86,17 @@ def main(argv: Sequence[str]) -> None:
     )
     args: Any = parse(arguments, argv, __doc__)
     if args.agent and not name:
-        raise ValueError(f"name the agent first: train.py {args.agent} ..., because the other options depend on it")
+        raise InputError(f"name the agent first: train.py {args.agent} ..., because the other options depend on it")
     if args.options.resume is not None:
         others = [a for a in argv if a.startswith("--") and a.partition("=")[0] not in ("--resume", "--quiet")]
         if name or others:
-            raise ValueError(
+            raise InputError(
                 f"--resume goes with --quiet only, not with {name or others[0]}: the run keeps its options"
             )
         folder = args.options.resume
         work = functools.partial(resume, folder)
     elif not args.agent:
-        raise ValueError(f"name an agent to train: {', '.join(learners())}; or --resume a run")
+        raise InputError(f"name an agent to train: {', '.join(learners())}; or --resume a run")
     else:
         options = args.tape.options() | args.problem.options(start, argv)
         options |= {

@@ -22,11 +22,12 @@ from typing import Any
 import tyro
 from tqdm import tqdm
 
-from exec_env.harness.storage import free_folder, read_yaml
-from exec_env.harness.tasks import workers
-from exec_env.harness.train import TrainConfig
-from exec_env.validation import require_count
-from scripts.cli import ProblemOptions, WorkerOptions, parse, require_package, run
+from exec_env.base.errors import InputError
+from exec_env.base.files import free_folder, read_yaml
+from exec_env.base.validation import require_count
+from exec_env.cli.options import ProblemOptions, WorkerOptions, parse, require_package, run
+from exec_env.harness.jobs.tasks import workers
+from exec_env.harness.training.loop import TrainConfig
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Arguments:
 def main(argv: Sequence[str]) -> None:
     """Search, then say what was found."""
     require_package("optuna", "tune")
-    from exec_env.harness.tune import Settings, open_study, read_study, report, tune
+    from exec_env.harness.studies.tuning import Settings, open_study, read_study, report, tune
 
     start = ProblemOptions.start(argv, TrainConfig.env)
     args = parse(Arguments, argv, __doc__, Arguments(problem=start))
@@ -83,13 +84,13 @@ def main(argv: Sequence[str]) -> None:
         others = [a for a in argv if a.startswith("--") and a.partition("=")[0] not in free]
         if options.agent or others:
             given = options.agent or others[0]
-            raise ValueError(
+            raise InputError(
                 f"--resume goes with {', '.join(free[1:])} only, not with {given}: the study keeps its own"
             )
         folder = options.resume
         wanted, _ = read_study(folder)
     elif not options.agent:
-        raise ValueError("name an agent to tune, or --resume a study")
+        raise InputError("name an agent to tune, or --resume a study")
     else:
         problem: dict[str, Any] = args.problem.options(start, argv)
         if options.action is not None:

@@ -6,12 +6,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exec_env.actions import ActionMode, Decoder, get_action_mode
-from exec_env.execution import Book, Slice
-from exec_env.market import Market
-from exec_env.observation import HIGH, LOW, Observation, Observer, space
-from exec_env.order import Order
-from exec_env.reward import Reward
+from exec_env.envs.reward import Reward
+from exec_env.market.execution import Slice, State
+from exec_env.market.market import Market
+from exec_env.market.order import Order
+from exec_env.one_asset.actions import ActionMode, Decoder, get_action_mode
+from exec_env.one_asset.observation import HIGH, LOW, Observation, Observer, space
 
 ORDER = Order()
 
@@ -99,7 +99,7 @@ def test_the_observation_is_measured_in_its_units() -> None:
     now = slice_of(
         log_liquidity=0.3, half_spread=0.05, volume=5e6 / 39, variance=4 * 4 / 78, drift=2 * (40 / 78) ** 0.5 / 40
     )
-    book = Book(50_000.0, 0.01, -1.0, 0.2)
+    book = State(50_000.0, 0.01, -1.0, 0.2)
     seen = Observation(*observe(book, observe.market(now), 10))
     horizon = 40 / 78
     assert seen.time_left == pytest.approx(0.25)
@@ -136,13 +136,13 @@ def test_observations_are_always_finite_and_inside_the_space(
 ) -> None:
     observe = Observer(Market(), Order())
     now = slice_of(log_liquidity=l, half_spread=spread, volume=volume, variance=variance, drift=drift)
-    seen = np.array(observe(Book(1.0, 1e9, move, participation), observe.market(now), 1), np.float32)
+    seen = np.array(observe(State(1.0, 1e9, move, participation), observe.market(now), 1), np.float32)
     assert space().contains(seen)
 
 
 def test_a_zero_unit_gives_zero_not_infinity() -> None:
     observe = Observer(Market(volatility=0.0, half_spread=0.0, transient_impact=0.0), Order())
-    seen = observe(Book(1.0, 1.0, 1.0, 0.0), observe.market(slice_of(half_spread=1.0, variance=1.0, drift=1.0)), 1)
+    seen = observe(State(1.0, 1.0, 1.0, 0.0), observe.market(slice_of(half_spread=1.0, variance=1.0, drift=1.0)), 1)
     assert np.isfinite(seen).all()
     assert Observation(*seen).price_move == 0.0
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from exec_env.harness.results import mismatches
+from exec_env.harness.studies.results import mismatches
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"

@@ -13,7 +13,7 @@ import agents
 import baselines
 import exec_env
 from exec_env import ENVIRONMENTS
-from exec_env.harness.agent import known_agents
+from exec_env.harness.agents import known_agents
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

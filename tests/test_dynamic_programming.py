@@ -9,17 +9,17 @@ import torch
 from scipy.interpolate import CubicSpline
 from scipy.stats import norm
 
-from baselines.adaptive import Adaptive
-from baselines.optimal import Optimal
-from exec_env import liquidity_grid
-from exec_env.actions import ActionMode
-from exec_env.dynamic_programming import Solution, _recursion, solve
-from exec_env.execution import Book, Slice, bps, temporary_cost, terms, trade
-from exec_env.market import Market
-from exec_env.order import Order
-from exec_env.presets import PRESETS
-from exec_env.rollout import rollout
-from exec_env.tape import Tape
+from exec_env.baselines.adaptive import Adaptive
+from exec_env.baselines.optimal import Optimal
+from exec_env.envs.rollout import rollout
+from exec_env.market.execution import Slice, State, bps, temporary_cost, terms, trade
+from exec_env.market.market import Market
+from exec_env.market.order import Order
+from exec_env.market.paths import Paths
+from exec_env.one_asset.actions import ActionMode
+from exec_env.one_asset.presets import PRESETS
+from exec_env.optimum import liquidity_grid
+from exec_env.optimum.dynamic_programming import Solution, _recursion, solve
 
 SHORT = Order(shares=50_000.0, n_steps=6, max_participation=0.3)
 """An order whose cap binds often, and which takes a tenth of a second."""
@@ -32,7 +32,7 @@ class AtTheCap:
         return np.full((len(observations), 1), SHORT.shares)
 
 
-def excess(agent: Any, solution: Solution, tape: Tape) -> np.ndarray:
+def excess(agent: Any, solution: Solution, tape: Paths) -> np.ndarray:
     """What an agent adds to the bound on each path, less what is known to have mean zero. [bps]
 
     A rare path through the poorest liquidity costs a thousand times the average. How far the price of the
@@ -91,7 +91,7 @@ def brute_force(market: Market, order: Order) -> float:
     ell0 = market.liquidity_volatility * z[:, None, None, None]
     decay = market.decay_at(z, dt)[:, None, None]
     ell1 = market.next_liquidity(ell0, z[:, None], 0.0, dt)
-    start = Book(np.full(v.shape, order.shares), 0.0 * v, 0.0 * v, 0.0 * v)
+    start = State(np.full(v.shape, order.shares), 0.0 * v, 0.0 * v, 0.0 * v)
     book, fill = trade(start, now(ell0, 0.0, decay), v, constants, False)
     points = np.array([0.0, 0.5, 1.0])
     # The spread is free in both slices so far: what is left pays that of the second one, whose mean is added below.
@@ -199,7 +199,7 @@ def test_shocks_do_not_fall_off_the_grid(features: Any, monkeypatch: pytest.Monk
 def test_the_plain_cost_of_the_optimum_under_shocks_is_the_value(features: Any) -> None:
     # Without what is known to have mean zero taken out: where the grid is wrong, that is too.
     market = Market(**features)
-    solution, tape = solve(market, SHORT), Tape.simulate(market, SHORT, 20_000, seed=1)
+    solution, tape = solve(market, SHORT), Paths.simulate(market, SHORT, 20_000, seed=1)
     steps = rollout(Optimal(market, SHORT).act, tape, market, SHORT, ActionMode("shares"))
     objective = sum(step.fill.objective for step in steps) * bps(SHORT.shares * tape.arrival_price)
     mean, error = mean_and_error(objective)
@@ -238,7 +238,7 @@ def test_the_value_grows_with_the_size_of_shocks_and_shrinks_where_they_raise_li
 def test_its_rule_attains_the_value_in_monte_carlo(features: dict[str, Any], terms: dict[str, Any]) -> None:
     market, order = Market(**features), replace(SHORT, **terms)
     solution = solve(market, order)
-    tape = Tape.simulate(market, order, 3000, seed=4)
+    tape = Paths.simulate(market, order, 3000, seed=4)
     ours, theirs = (excess(agent(market, order), solution, tape) for agent in (Optimal, Adaptive))
     mean, error = mean_and_error(ours)
     assert abs(solution.linear.bound_bps + mean - solution.value_bps) < 3 * error + 2 * solution.error_bps + 1e-4
@@ -256,7 +256,7 @@ def test_its_rule_attains_the_value_in_monte_carlo(features: dict[str, Any], ter
 )
 def test_with_regimes_that_show_its_rule_attains_the_value(features: dict[str, Any]) -> None:
     market, order = Market(**features), replace(SHORT, max_participation=0.2)
-    solution, tape = solve(market, order), Tape.simulate(market, order, 12_000, seed=4)
+    solution, tape = solve(market, order), Paths.simulate(market, order, 12_000, seed=4)
     chain, sigma = solution.linear.regimes, market.volatility * market.arrival_price * order.slice_length**0.5
     totals = []
     for agent in (Optimal(market, order), Adaptive(market, order)):
@@ -283,7 +283,7 @@ def test_regimes_that_are_alike_are_none() -> None:
 def test_the_default_optimum_is_between_the_bound_and_the_clipped_rule_and_attained() -> None:
     market, order = Market(), Order()
     solution = solve(market, order)
-    tape = Tape.simulate(market, order, 2000, seed=5)
+    tape = Paths.simulate(market, order, 2000, seed=5)
     ours, theirs = (excess(agent(market, order), solution, tape) for agent in (Optimal, Adaptive))
     above = solution.value_bps - solution.linear.bound_bps
     assert above == pytest.approx(0.1646, abs=4e-4)  # at three times the resolution
@@ -303,7 +303,7 @@ def test_a_smaller_cap_costs_more() -> None:
 def test_under_a_tiny_cap_one_always_trades_at_the_cap() -> None:
     market, order = Market(), replace(SHORT, n_steps=4, max_participation=0.01)
     solution = solve(market, order)
-    tape = Tape.simulate(market, order, 4000, seed=6)
+    tape = Paths.simulate(market, order, 4000, seed=6)
     ours, greedy = (excess(agent, solution, tape) for agent in (Optimal(market, order), AtTheCap()))
     assert ours == pytest.approx(greedy, rel=1e-3)  # the poorest liquidity is worth waiting out
     mean, error = mean_and_error(greedy)

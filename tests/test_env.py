@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from exec_env import ENVIRONMENTS
-from exec_env.actions import ACTION_MODES
-from exec_env.execution import COMPONENTS
-from exec_env.lq import schedule
-from exec_env.tape import Tape
+from exec_env.market.execution import COMPONENTS
+from exec_env.market.paths import Paths
+from exec_env.one_asset.actions import ACTION_MODES
+from exec_env.optimum.lq import schedule
 from tests.conftest import play
 
 
@@ -116,7 +116,7 @@ def test_path_e_does_not_depend_on_what_the_agent_did_before() -> None:
 
 def test_episode_e_is_path_e_of_the_tape_with_that_seed() -> None:
     env = gym.make("AlmgrenChriss-v0").unwrapped
-    tape = Tape.simulate(env.market, env.order, 70, seed=9)
+    tape = Paths.simulate(env.market, env.order, 70, seed=9)
     for e in range(70):
         observation, _ = env.reset(seed=9 if e == 0 else None)
         assert observation[2] == np.float32(tape.slices.log_liquidity[e, 0])

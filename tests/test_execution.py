@@ -9,10 +9,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exec_env.execution import COMPONENTS, Book, Slice, Terms, opening, terms, trade
-from exec_env.market import Market
-from exec_env.order import Order
-from exec_env.tape import Tape
+from exec_env.market.execution import COMPONENTS, Slice, State, Terms, opening, terms, trade
+from exec_env.market.market import Market
+from exec_env.market.order import Order
+from exec_env.market.paths import Paths
 from tests.conftest import RICH
 
 NOW = Slice(
@@ -31,7 +31,7 @@ TERMS = Terms(transient_impact=0.0005, risk_aversion=0.1, max_participation=0.3,
 
 
 def test_a_slice_solved_by_hand() -> None:
-    book = Book(remaining=400.0, transient=0.03, price_move=0.1, participation=0.0)
+    book = State(remaining=400.0, transient=0.03, price_move=0.1, participation=0.0)
     after, fill = trade(book, NOW, 100.0, TERMS, False)
     assert fill.shares == 100.0
     assert fill.spread == pytest.approx(2.0)  # 0.02 · 100
@@ -51,12 +51,12 @@ def test_a_slice_solved_by_hand() -> None:
 
 def test_square_root_impact_solved_by_hand() -> None:
     square_root = NOW._replace(temporary=0.001 * 25**0.5, exponent=0.5)  # that of NOW for 25 shares
-    _, fill = trade(Book(400.0, 0.03, 0.1, 0.0), square_root, 100.0, TERMS, False)
+    _, fill = trade(State(400.0, 0.03, 0.1, 0.0), square_root, 100.0, TERMS, False)
     assert fill.temporary == pytest.approx(5.0)  # 0.001 · 100² / √(100 / 25)
     assert fill.shortfall == pytest.approx(5.0 + 100 * (-0.1 + 0.02 + 0.03 + 0.005))
-    _, fill = trade(Book(400.0, 0.03, 0.1, 0.0), square_root, 300.0, TERMS, True)
+    _, fill = trade(State(400.0, 0.03, 0.1, 0.0), square_root, 300.0, TERMS, True)
     assert fill.temporary == pytest.approx(90.0 / 12**0.5 + 5 * 10.0 / 2)  # of 300 and, five times, of 100
-    _, at_reference = trade(Book(400.0, 0.03, 0.1, 0.0), square_root, 25.0, TERMS, False)
+    _, at_reference = trade(State(400.0, 0.03, 0.1, 0.0), square_root, 25.0, TERMS, False)
     assert at_reference.temporary == pytest.approx(0.001 * 25**2)
 
 
@@ -70,7 +70,7 @@ def test_power_law_impact_has_a_gradient_where_nothing_is_traded() -> None:
 
 
 def test_the_closing_block_solved_by_hand() -> None:
-    book = Book(remaining=400.0, transient=0.03, price_move=0.1, participation=0.0)
+    book = State(remaining=400.0, transient=0.03, price_move=0.1, participation=0.0)
     after, fill = trade(book, NOW, 1000.0, TERMS, True)
     assert (fill.shares, fill.block, fill.excess, fill.clipped) == (400.0, 100.0, 700.0, True)
     assert fill.spread == pytest.approx(8.0)  # 0.02 · 400
@@ -103,7 +103,7 @@ def test_nothing_can_be_sold_in_a_capped_slice_without_volume() -> None:
     assert (fill.shares, after.remaining, after.participation) == (0.0, 400.0, 0.0)
 
 
-def _run(book: Book, slices: list[Slice], asked: Any, constants: Terms) -> tuple[list[Any], list[Book]]:
+def _run(book: State, slices: list[Slice], asked: Any, constants: Terms) -> tuple[list[Any], list[State]]:
     fills, books = [], []
     for t, now in enumerate(slices):
         book, fill = trade(book, now, asked(t), constants, t == len(slices) - 1)
@@ -121,7 +121,7 @@ def test_costs_sum_to_the_implementation_shortfall_and_shares_are_conserved(
     seed: int, pieces: list[float], exponent: float
 ) -> None:
     market, order = Market(**RICH, impact_exponent=exponent), Order(n_steps=8)
-    path = Tape.simulate(market, order, 1, seed).path(0)
+    path = Paths.simulate(market, order, 1, seed).path(0)
     fills, books = _run(opening(order.shares), path, lambda t: pieces[t], terms(market, order))
     shortfall = sum(f.shortfall for f in fills)
     components = [getattr(f, name) for f in fills for name in COMPONENTS]
@@ -135,7 +135,7 @@ def test_costs_sum_to_the_implementation_shortfall_and_shares_are_conserved(
 @pytest.mark.parametrize("exponent", [1.0, 0.6])
 def test_floats_numpy_and_torch_agree_path_by_path(exponent: float) -> None:
     market, order = Market(**RICH, impact_exponent=exponent), Order(n_steps=12)
-    tape, constants = Tape.simulate(market, order, 50, seed=4), terms(market, order)
+    tape, constants = Paths.simulate(market, order, 50, seed=4), terms(market, order)
     rng = np.random.default_rng(5)
     asked = rng.uniform(-1e3, 4e4, (order.n_steps, tape.n_paths))
 
@@ -173,7 +173,7 @@ def test_costs_in_bps_do_not_depend_on_the_unit_of_shares(scale: float, seed: in
             daily_volume=5e6 * k, temporary_impact=1.4e-7 / k, permanent_impact=1.25e-7 / k, transient_impact=3e-7 / k
         )
         order = Order(shares=2e5 * k, n_steps=5, risk_aversion=1e-6 / k)
-        path = Tape.simulate(market, order, 1, seed).path(0)
+        path = Paths.simulate(market, order, 1, seed).path(0)
         fills, _ = _run(opening(order.shares), path, lambda t: order.shares / 5, terms(market, order))
         return sum(f.shortfall + f.risk for f in fills) / order.shares
 

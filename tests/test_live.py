@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from baselines.adaptive import Adaptive
-from baselines.almgren_chriss import AlmgrenChriss
-from baselines.pov import POV
-from baselines.twap import TWAP
-from exec_env.live import LiveExecutor, Snapshot
-from exec_env.market import Market
-from exec_env.order import Order
-from exec_env.tape import Tape
+from exec_env.baselines.adaptive import Adaptive
+from exec_env.baselines.almgren_chriss import AlmgrenChriss
+from exec_env.baselines.pov import POV
+from exec_env.baselines.twap import TWAP
+from exec_env.harness.live import LiveExecutor, Snapshot
+from exec_env.market.market import Market
+from exec_env.market.order import Order
+from exec_env.market.paths import Paths
 from tests.conftest import play
 
 START = datetime(2026, 1, 5, 9, 30)
@@ -34,7 +34,7 @@ def test_decisions_on_the_snapshots_of_a_path_are_those_of_the_environment(basel
     agent = baseline(env.market, env.order)
     live = LiveExecutor(agent, env.order, env.market)
     steps = play(env, lambda o: agent.act(o[None])[0], seed=5)
-    path = Tape.simulate(env.market, env.order, 1, seed=5).path(0)
+    path = Paths.simulate(env.market, env.order, 1, seed=5).path(0)
     for t, (now, step) in enumerate(zip(path, steps, strict=True)):
         seen = snapshot(
             t, mid=step["mid"], spread=2 * now.half_spread, volume=now.volume, log_liquidity=now.log_liquidity

@@ -7,20 +7,21 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.adaptive import Adaptive
-from baselines.schedule import Schedule
-from baselines.twap import TWAP
-from exec_env import ENVIRONMENTS, lq
-from exec_env.actions import ActionMode, get_action_mode
-from exec_env.execution import Book, Slice, bps, terms, trade
+from exec_env import ENVIRONMENTS
+from exec_env.baselines.adaptive import Adaptive
+from exec_env.baselines.schedule import Schedule
+from exec_env.baselines.twap import TWAP
+from exec_env.envs.registry import get_spec
+from exec_env.envs.rollout import rollout
 from exec_env.harness import evaluate
-from exec_env.harness.agent import known_agents
-from exec_env.market import Market
-from exec_env.order import Order
-from exec_env.presets import PRESETS, get_preset
-from exec_env.registry import get_spec
-from exec_env.rollout import rollout
-from exec_env.tape import Tape
+from exec_env.harness.agents import known_agents
+from exec_env.market.execution import Slice, State, bps, terms, trade
+from exec_env.market.market import Market
+from exec_env.market.order import Order
+from exec_env.market.paths import Paths
+from exec_env.one_asset.actions import ActionMode, get_action_mode
+from exec_env.one_asset.presets import PRESETS, get_preset
+from exec_env.optimum import lq
 
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(7)
 WEIGHTS = WEIGHTS / WEIGHTS.sum()
@@ -33,10 +34,10 @@ def brute_force(market: Market, order: Order) -> float:
     """
     constants, dt = terms(market, replace(order, max_participation=None)), order.slice_length
 
-    def value(t: int, book: Book, l: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    def value(t: int, book: State, l: np.ndarray, alpha: np.ndarray) -> np.ndarray:
         last = t == order.n_steps - 1
         # Axes behind those of the state: spread, decay, next liquidity, next signal.
-        wide = Book(*(np.asarray(entry)[..., None, None, None, None] for entry in book))
+        wide = State(*(np.asarray(entry)[..., None, None, None, None] for entry in book))
         ell, a = l[..., None, None, None, None], alpha[..., None, None, None, None]
         now = Slice(
             log_liquidity=ell,
@@ -59,7 +60,7 @@ def brute_force(market: Market, order: Order) -> float:
                 following = market.next_liquidity(ell, NODES[:, None], 0.0, dt)
                 signal = market.next_signal(a, NODES, dt)
                 shape = np.broadcast_shapes(after.remaining.shape, after.transient.shape, following.shape, signal.shape)
-                onward = Book(*(np.broadcast_to(entry, shape) for entry in after))
+                onward = State(*(np.broadcast_to(entry, shape) for entry in after))
                 cost = cost + value(t + 1, onward, np.broadcast_to(following, shape), np.broadcast_to(signal, shape))
             cost = np.broadcast_to(cost, np.broadcast_shapes(np.shape(cost), (*ell.shape[:-4], 7, 7, 7, 7)))
             costs.append(np.einsum("...hdls,d,l,s->...h", cost, WEIGHTS, WEIGHTS, WEIGHTS))
@@ -69,7 +70,7 @@ def brute_force(market: Market, order: Order) -> float:
     start = market.liquidity_volatility * NODES[:, None]
     signal = market.signal + market.signal_volatility * NODES[None, :]
     shape = np.broadcast_shapes(start.shape, signal.shape)
-    book = Book(*(np.full(shape, entry) for entry in (order.shares, 0.0, 0.0, 0.0)))
+    book = State(*(np.full(shape, entry) for entry in (order.shares, 0.0, 0.0, 0.0)))
     total = value(0, book, np.broadcast_to(start, shape), np.broadcast_to(signal, shape))
     return float(WEIGHTS @ total @ WEIGHTS) * bps(order.shares * market.arrival_price)
 
@@ -97,7 +98,7 @@ def tree_of_three(market: Market, order: Order) -> float:
     constants, dt = terms(market, replace(order, max_participation=None)), order.slice_length
     points = np.array([0.2, 0.5, 0.8])
 
-    def value(t: int, book: Book, l: float) -> float:
+    def value(t: int, book: State, l: float) -> float:
         total, last = 0.0, t == 2
         slope = float(WEIGHTS @ market.temporary_at(l, NODES, dt))
         for zh, wh in zip(z, w, strict=True):
@@ -118,7 +119,7 @@ def tree_of_three(market: Market, order: Order) -> float:
             total += wh * (c0 - c1**2 / (4 * c2))
         return total
 
-    starts = [value(0, Book(order.shares, 0.0, 0.0, 0.0), float(market.liquidity_volatility * zl)) for zl in z]
+    starts = [value(0, State(order.shares, 0.0, 0.0, 0.0), float(market.liquidity_volatility * zl)) for zl in z]
     return float(w @ starts) * bps(order.shares * market.arrival_price)
 
 
@@ -139,7 +140,7 @@ def test_the_bound_is_below_two_hundred_random_policies(env_id: str, side: Any) 
     order = replace(preset.order, side=side)
     bound = lq.solve(preset.market, order).bound_bps
     optimum = lq.schedule(preset.market, order)
-    tape = Tape.simulate(preset.market, order, 300, seed=1)
+    tape = Paths.simulate(preset.market, order, 300, seed=1)
     rng = np.random.default_rng(0)
     for _ in range(200):
         # From near the optimum to far away.
@@ -172,7 +173,7 @@ def test_the_bound_is_below_every_baseline(env_id: str) -> None:
 )
 def test_without_a_cap_the_optimum_attains_the_bound_in_monte_carlo(features: dict[str, Any], slack: float) -> None:
     market, order = Market(**features), Order(max_participation=None)
-    tape = Tape.simulate(market, order, 20_000, seed=3)
+    tape = Paths.simulate(market, order, 20_000, seed=3)
     steps = rollout(Adaptive(market, order).act, tape, market, order, ActionMode("shares"))
     objective = sum(s.fill.objective for s in steps) * bps(order.shares * tape.arrival_price)
     bound, standard_error = lq.solve(market, order).bound_bps, objective.std(ddof=1) / 20_000**0.5
@@ -182,7 +183,7 @@ def test_without_a_cap_the_optimum_attains_the_bound_in_monte_carlo(features: di
 @pytest.mark.parametrize("stress", ["none", "impact-regime-shift"])
 def test_what_a_policy_has_above_the_bound_is_its_expected_excess(stress: Any) -> None:
     market, order = Market(stress=stress, signal=0.01), Order(n_steps=10, shares=50_000.0)
-    solution, tape = lq.solve(market, order), Tape.simulate(market, order, 20_000, seed=9)
+    solution, tape = lq.solve(market, order), Paths.simulate(market, order, 20_000, seed=9)
     objective, excess = 0.0, 0.0
     for t, step in enumerate(rollout(TWAP(market, order).act, tape, market, order, get_action_mode(TWAP.action_mode))):
         book, now, fill, _ = step

@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from exec_env import Market
+from exec_env.data.market_file import UNITS, MarketFile, Parameter
+from exec_env.data.tape import Tape
 from exec_env.harness import evaluate
-from exec_env.market_file import UNITS, MarketFile, Parameter
-from exec_env.problem import make_problem
-from exec_env.recording import Recording
+from exec_env.one_asset.problem import make_problem
 
 ROOT = Path(__file__).parents[1]
 
@@ -31,7 +31,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_units_are_those_of_the_fields() -> None:
-    source = (ROOT / "exec_env" / "market.py").read_text()
+    source = (ROOT / "exec_env" / "market" / "market.py").read_text()
     for name, unit in UNITS.items():
         documented = re.search(rf'    {name}: .*\n    """([^"]*)"""', source)
         assert documented is not None
@@ -137,7 +137,7 @@ def test_a_tape_has_the_trading_day_of_the_file_and_no_other(tape_csv: Path) -> 
     with pytest.raises(ValueError, match=r"hours_per_day = 6\.5: the market's rates are per day of 24 hours"):
         make_problem(market=of_days(24.0), hours_per_day=6.5, **tape)
     with pytest.raises(ValueError, match=r"hours_per_day = 6\.5: the market's rates are per day of 24 hours"):
-        make_problem(market=of_days(24.0), tape=Recording.from_csv(tape_csv), n_steps=10)
+        make_problem(market=of_days(24.0), tape=Tape.from_csv(tape_csv), n_steps=10)
 
 
 def test_a_file_by_hand_need_not_name_its_trading_day(tape_csv: Path) -> None:

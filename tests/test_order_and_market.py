@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exec_env.market import BPS, Market, lognormal
-from exec_env.order import Order
-from exec_env.presets import PRESETS
+from exec_env.market.market import BPS, Market, lognormal
+from exec_env.market.order import Order
+from exec_env.one_asset.presets import PRESETS
 
 
 @pytest.mark.parametrize(

@@ -10,24 +10,24 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
-from baselines.adaptive import Adaptive
-from baselines.almgren_chriss import AlmgrenChriss
-from baselines.garleanu_pedersen import GarleanuPedersen
-from baselines.optimal import Optimal
-from baselines.static import Static
-from exec_env import lq
-from exec_env.actions import ActionMode
-from exec_env.dynamic_programming import _recursion, solve
-from exec_env.execution import bps, opening, temporary_cost, terms, trade
+from exec_env.baselines.adaptive import Adaptive
+from exec_env.baselines.almgren_chriss import AlmgrenChriss
+from exec_env.baselines.garleanu_pedersen import GarleanuPedersen
+from exec_env.baselines.optimal import Optimal
+from exec_env.baselines.static import Static
+from exec_env.data.market_file import UNITS, MarketFile, Parameter
+from exec_env.data.tape import Tape
+from exec_env.envs.rollout import rollout
 from exec_env.harness import evaluate
-from exec_env.market import Market
-from exec_env.market_file import UNITS, MarketFile, Parameter
-from exec_env.order import Order
-from exec_env.problem import make_problem
-from exec_env.recording import Recording
-from exec_env.rollout import rollout
-from exec_env.tape import Tape
-from exec_env.torch_market import TorchMarket
+from exec_env.market.execution import bps, opening, temporary_cost, terms, trade
+from exec_env.market.market import Market
+from exec_env.market.order import Order
+from exec_env.market.paths import Paths
+from exec_env.one_asset.actions import ActionMode
+from exec_env.one_asset.problem import make_problem
+from exec_env.one_asset.torch_market import TorchMarket
+from exec_env.optimum import lq
+from exec_env.optimum.dynamic_programming import _recursion, solve
 from tests.conftest import play
 
 POWER = Market(impact_exponent=0.6)
@@ -110,7 +110,7 @@ def test_without_noise_it_is_the_minimum_over_schedules(exponent: float, n_steps
     market = Market(impact_exponent=exponent, **QUIET)
     order = Order(shares=40_000.0, n_steps=n_steps)  # the cap is half of it
     constants, to_bps = terms(market, order), bps(order.shares * market.arrival_price)
-    slices = Tape.simulate(market, order, 1, seed=0).path(0)
+    slices = Paths.simulate(market, order, 1, seed=0).path(0)
 
     def cost(trades: np.ndarray) -> float:
         book, total = opening(order.shares), 0.0
@@ -200,7 +200,7 @@ def _of(problem: Any) -> tuple[Market, Order]:
 def test_on_a_tape_exponent_and_reference_are_given_and_the_reference_follows_its_volume(tape_csv: Path) -> None:
     given = {"impact_exponent": 0.5, "reference_participation": 0.2, "shares": 5000.0, "n_steps": 10}
     problem = make_problem(tape=tape_csv, **given)
-    recording = Recording.from_csv(tape_csv)
+    recording = Tape.from_csv(tape_csv)
     assert problem.market.daily_volume == pytest.approx(recording.volume.mean() / recording.slice_length)
     linear = make_problem(tape=tape_csv, shares=5000.0, n_steps=10)
     ours, theirs = (p.source.sample([np.random.default_rng(0)], 3).slices for p in (problem, linear))

@@ -11,15 +11,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exec_env import lq
 from exec_env.harness import evaluate
-from exec_env.market import Market
-from exec_env.order import Order
-from exec_env.problem import make_problem
-from exec_env.randomise import FIELDS, NAMED, PARAMETERS, Ranges
-from exec_env.stress import REGIMES
-from exec_env.tape import Normals, Tape, shape
-from exec_env.torch_market import TorchMarket
+from exec_env.market.market import Market
+from exec_env.market.order import Order
+from exec_env.market.paths import Normals, Paths, shape
+from exec_env.market.stress import STRESSES
+from exec_env.one_asset.problem import make_problem
+from exec_env.one_asset.randomise import FIELDS, NAMED, PARAMETERS, Ranges
+from exec_env.one_asset.torch_market import TorchMarket
+from exec_env.optimum import lq
 from tests.conftest import RICH
 
 EVERYTHING = [
@@ -45,9 +45,9 @@ def test_each_path_is_what_a_market_of_its_own_parameter_makes(name: str) -> Non
     low, order, z = getattr(nominal, name), Order(n_steps=5), normals(6, 5)
     ranges = Ranges.parse([f"{name}={low}:{low + abs(low)}"], nominal)
     markets = ranges.markets(nominal, draws(ranges, 6))
-    tape = Tape.shaped(markets, order, z)
+    tape = Paths.shaped(markets, order, z)
     for i, value in enumerate(getattr(markets, name)[:, 0]):
-        own = Tape.shaped(
+        own = Paths.shaped(
             replace(nominal, **{name: float(value)}), order, Normals(*(column[i : i + 1] for column in z))
         )
         for column, wanted in zip(tape.slices.columns, own.slices.columns, strict=True):
@@ -58,7 +58,7 @@ def test_each_path_under_stress_is_what_a_market_under_that_stress_makes() -> No
     ranges, order, n = Ranges.parse("stress", Market()), Order(n_steps=12), 60
     z = normals(n, 12)
     markets = ranges.markets(Market(), draws(ranges, n))
-    tape = Tape.shaped(markets, order, z)
+    tape = Paths.shaped(markets, order, z)
     kinds = set()
     for i in range(n):
         r, own = markets.regime, {"stress_onset": 0.0, "stress_onset_end": 1.0}
@@ -76,10 +76,10 @@ def test_each_path_under_stress_is_what_a_market_under_that_stress_makes() -> No
         elif poor["regime_liquidity"] != 1:
             fields = {"regime_rate": 2.0, **poor}
         kinds.add(fields.get("stress", "regime-switching" if fields else "none"))
-        alone = Tape.shaped(Market(**fields), order, Normals(*(column[i : i + 1] for column in z)))
+        alone = Paths.shaped(Market(**fields), order, Normals(*(column[i : i + 1] for column in z)))
         for column, wanted in zip(tape.slices.columns, alone.slices.columns, strict=True):
             np.testing.assert_allclose(column[i], wanted[0], rtol=1e-12, atol=1e-15)
-    assert kinds == {*REGIMES, "regime-switching"} - {"extreme-shock"}  # which is a collapse too
+    assert kinds == {*STRESSES, "regime-switching"} - {"extreme-shock"}  # which is a collapse too
 
 
 def test_every_regime_comes_with_equal_chance_and_no_severity_is_beyond_its_own() -> None:

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from exec_env import Market, Order, Recording
-from exec_env.execution import COMPONENTS
-from exec_env.presets import PRESETS
-from exec_env.problem import make_problem
+from exec_env import Market, Order, Tape
+from exec_env.market.execution import COMPONENTS
+from exec_env.one_asset.presets import PRESETS
+from exec_env.one_asset.problem import make_problem
 from tests.conftest import play, recorded_slices
 
 
@@ -23,8 +23,8 @@ def sessions(rows: int = 20) -> pd.DataFrame:
     return pd.concat([day, next_day], ignore_index=True)
 
 
-def recording(data: pd.DataFrame | None = None, **kwargs: Any) -> Recording:
-    return Recording.from_frame(recorded_slices() if data is None else data, **kwargs)
+def recording(data: pd.DataFrame | None = None, **kwargs: Any) -> Tape:
+    return Tape.from_frame(recorded_slices() if data is None else data, **kwargs)
 
 
 def spoilt(column: str, row: int, value: Any) -> pd.DataFrame:
@@ -39,7 +39,7 @@ def spoilt(column: str, row: int, value: Any) -> pd.DataFrame:
 def test_a_csv_with_our_column_names_is_read_as_it_is(tmp_path: Path) -> None:
     data = recorded_slices()
     data.assign(remark="ignored").to_csv(tmp_path / "market.csv", index=False)
-    read = Recording.from_csv(tmp_path / "market.csv")
+    read = Tape.from_csv(tmp_path / "market.csv")
     for name in ("mid", "spread", "volume", "depth"):
         np.testing.assert_allclose(getattr(read, name), data[name], rtol=1e-12)
     assert list(read.time) == list(data["time"].dt.tz_localize("UTC"))
@@ -61,7 +61,7 @@ def test_columns_of_other_names_and_arithmetic_of_columns_are_read(tmp_path: Pat
             "sells": [300.0, 0.0, 120.0],
         }
     ).to_csv(tmp_path / "other.csv", index=False)
-    read = Recording.from_csv(
+    read = Tape.from_csv(
         tmp_path / "other.csv",
         {"time": "stamp", "mid": "mid price", "spread": "ask - bid", "volume": "(buys + sells) / ((bid + ask) * 0.5)"},
     )
@@ -93,7 +93,7 @@ def test_a_missing_column_is_named_beside_those_there_are(column: str, tmp_path:
     path = tmp_path / "market.csv"
     recorded_slices().drop(columns=column).to_csv(path, index=False)
     with pytest.raises(ValueError, match=rf"market\.csv: column '{column}' is missing.*Its columns: .*depth"):
-        Recording.from_csv(path)
+        Tape.from_csv(path)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_a_bad_value_is_refused_by_file_column_and_row(column: str, value: Any, 
     path = tmp_path / "market.csv"
     spoilt(column, 3, value).to_csv(path, index=False)
     with pytest.raises(ValueError, match=rf"market\.csv: column '{column}', row 4: .*{why}") as caught:
-        Recording.from_csv(path)
+        Tape.from_csv(path)
     assert "\n" not in str(caught.value)
 
 
@@ -145,7 +145,7 @@ def test_too_few_rows_are_refused(rows: int) -> None:
 
 def test_a_file_that_is_missing_empty_or_no_table_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"none\.csv: no such file"):
-        Recording.from_csv(tmp_path / "none.csv")
+        Tape.from_csv(tmp_path / "none.csv")
     for name, content in {
         "empty.csv": b"",
         "binary.csv": bytes(range(256)),
@@ -153,9 +153,9 @@ def test_a_file_that_is_missing_empty_or_no_table_is_refused_by_name(tmp_path: P
     }.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ValueError, match=rf"{name}: not a CSV table"):
-            Recording.from_csv(tmp_path / name)
+            Tape.from_csv(tmp_path / name)
     with pytest.raises(ValueError, match="not a CSV table"):
-        Recording.from_csv(tmp_path)
+        Tape.from_csv(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def test_a_column_that_comes_twice_is_refused() -> None:
 # Estimating
 
 
-def known(**columns: Any) -> Recording:
+def known(**columns: Any) -> Tape:
     """Alternating log returns of ±0.1 %, over 101 rows: as many up as down."""
     data = recorded_slices(101).assign(mid=100.0 * np.exp(0.001 * (np.arange(101) % 2)), **columns)
     return recording(data.drop(columns="depth"))
@@ -486,7 +486,7 @@ def test_many_environments_on_a_tape_do_what_single_ones_do() -> None:
 
 
 def test_volume_stamped_at_the_end_of_what_it_counts_is_that_of_the_slice_before(tape_csv: Path) -> None:
-    start, end = Recording.from_csv(tape_csv), Recording.from_csv(tape_csv, stamp="end")
+    start, end = Tape.from_csv(tape_csv), Tape.from_csv(tape_csv, stamp="end")
     # The last row of each session has no count after it.
     kept = np.r_[np.arange(59), np.arange(60, 119)]
     np.testing.assert_array_equal(end.mid, start.mid[kept])
@@ -496,10 +496,10 @@ def test_volume_stamped_at_the_end_of_what_it_counts_is_that_of_the_slice_before
     assert played.sha256 == end.sha256 != start.sha256
     frame = pd.read_csv(tape_csv)
     with pytest.raises(ValueError, match="column 'time', row 2: .* is earlier than the row before"):
-        Recording.from_frame(frame[::-1], stamp="end")
+        Tape.from_frame(frame[::-1], stamp="end")
     frame.loc[4, "time"] = "noon"
     with pytest.raises(ValueError, match="column 'time', row 5: .* is not a time"):
-        Recording.from_frame(frame, stamp="end")
+        Tape.from_frame(frame, stamp="end")
     with pytest.raises(ValueError, match="tape_stamp = 'middle': must be 'start' or 'end'"):
         make_problem(tape=tape_csv, tape_stamp="middle")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="tape_stamp = 'end': there is no tape"):

@@ -12,8 +12,8 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
 from exec_env import ENVIRONMENTS, PRESETS
-from exec_env.registry import get_spec
-from exec_env.vector_env import ExecutionVectorEnv
+from exec_env.envs.registry import get_spec
+from exec_env.envs.vector import ExecutionVectorEnv
 
 every_id = pytest.mark.parametrize("env_id", ENVIRONMENTS)
 

@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from baselines.adaptive import Adaptive
-from exec_env import lq, relaxation
-from exec_env.actions import get_action_mode
-from exec_env.execution import bps
+from exec_env.baselines.adaptive import Adaptive
+from exec_env.envs.rollout import rollout
 from exec_env.harness import evaluate
-from exec_env.market import Market
-from exec_env.order import Order
-from exec_env.quadratic import Charged
-from exec_env.rollout import rollout
-from exec_env.tape import Tape
+from exec_env.market.execution import bps
+from exec_env.market.market import Market
+from exec_env.market.order import Order
+from exec_env.market.paths import Paths
+from exec_env.one_asset.actions import get_action_mode
+from exec_env.optimum import lq, relaxation
+from exec_env.optimum.cost_forms import Charged
 
 QUIET = {f"{name}_noise": 0.0 for name in ("volume", "spread", "impact", "decay")} | {"liquidity_volatility": 0.0}
 PUSHING = Market(transient_impact=1.5e-5, resilience=60.0)
@@ -50,7 +50,7 @@ def brute_force(market: Market, order: Order) -> float:
     """J of the best two trades with v ≥ 0, without any noise. [bps]"""
     first = np.linspace(0.0, 1.0, 2001)[:, None]
     fractions = iter((first, np.ones_like(first)))
-    tape = Tape.simulate(market, order, len(first), seed=0)
+    tape = Paths.simulate(market, order, len(first), seed=0)
     steps = rollout(lambda seen: next(fractions), tape, market, order, get_action_mode("fraction"))
     return float(sum(step.fill.objective for step in steps).min() * bps(order.shares * market.arrival_price))
 

@@ -4,10 +4,10 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from exec_env.actions import ActionMode
-from exec_env.execution import bps
-from exec_env.rollout import rollout
-from exec_env.tape import Tape
+from exec_env.envs.rollout import rollout
+from exec_env.market.execution import bps
+from exec_env.market.paths import Paths
+from exec_env.one_asset.actions import ActionMode
 from tests.conftest import play
 
 
@@ -15,7 +15,7 @@ from tests.conftest import play
 @pytest.mark.parametrize("side", ["sell", "buy"])
 def test_a_rollout_costs_what_the_environment_says_path_by_path(action: str, side: str, rich: dict) -> None:
     env = gym.make("AlmgrenChriss-v0", action=action, side=side, **rich).unwrapped
-    tape = Tape.simulate(env.market, env.order, 20, seed=2)
+    tape = Paths.simulate(env.market, env.order, 20, seed=2)
     mode = ActionMode(action)
     high = 10 if mode.is_discrete else mode.high(env.order)
 

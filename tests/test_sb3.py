@@ -17,8 +17,8 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, VecNormalize
 
 from exec_env import ENVIRONMENTS, ActionMode
+from exec_env.envs.sb3 import SB3Agent, SB3VecEnv
 from exec_env.harness import evaluate
-from exec_env.sb3 import SB3Agent, SB3VecEnv
 
 SMALL: dict[str, Any] = {"n_steps": 5, "shares": 25_000.0}
 N = 6

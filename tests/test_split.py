@@ -10,22 +10,22 @@ import pandas as pd
 import pytest
 import yaml
 
-from agents.pathwise import PathwiseConfig
-from exec_env import Market, Recording
+from exec_env import Market, Tape
+from exec_env.agents.pathwise import PathwiseConfig
+from exec_env.data.market_file import UNITS, MarketFile, Parameter
+from exec_env.data.split import Split
+from exec_env.envs.reward import Reward
 from exec_env.harness import TrainConfig, evaluate, train
-from exec_env.harness.collect import conditions
-from exec_env.harness.stresses import scenarios, stress
-from exec_env.market_file import UNITS, MarketFile, Parameter
-from exec_env.problem import make_problem
-from exec_env.reward import Reward
-from exec_env.split import Split
+from exec_env.harness.offline.collect import conditions
+from exec_env.harness.studies.stress_tests import scenarios, stress
+from exec_env.one_asset.problem import make_problem
 from tests.conftest import recorded_slices
 
 SMALL: dict[str, Any] = {"n_steps": 5, "shares": 5000.0}
 
 
 def problem(data: pd.DataFrame | None = None, **options: Any) -> Any:
-    tape = Recording.from_frame(recorded_slices(100) if data is None else data)
+    tape = Tape.from_frame(recorded_slices(100) if data is None else data)
     return make_problem(tape=tape, **({"tape_split": 0.6} | SMALL | options))
 
 
@@ -58,7 +58,7 @@ def test_nothing_of_the_evaluation_period_reaches_training() -> None:
 def test_both_parts_are_measured_in_averages_of_the_training_rows() -> None:
     training, evaluation = problem(), problem(tape_part="evaluation")
     assert training.market == evaluation.market
-    known = Recording.from_frame(recorded_slices(100)[:60])
+    known = Tape.from_frame(recorded_slices(100)[:60])
     assert training.market == known.market()
     depth = recorded_slices(100)["depth"].to_numpy()
     rows = np.arange(65, 96)
@@ -70,7 +70,7 @@ def test_both_parts_are_measured_in_averages_of_the_training_rows() -> None:
 
 
 def test_environments_play_the_training_rows_and_evaluation_the_others_unless_told() -> None:
-    tape = Recording.from_frame(recorded_slices(100))
+    tape = Tape.from_frame(recorded_slices(100))
     for make in (gym.make, lambda *a, **k: gym.make_vec(*a, num_envs=2, **k)):
         env = make("AlmgrenChriss-v0", tape=tape, tape_split=0.6, **SMALL).unwrapped
         assert env.problem.recording.rows == (0, 60)

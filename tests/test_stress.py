@@ -11,26 +11,26 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from baselines.adaptive import Adaptive
-from exec_env import lq
-from exec_env.actions import ActionMode
-from exec_env.execution import bps
+from exec_env.baselines.adaptive import Adaptive
+from exec_env.envs.rollout import rollout
 from exec_env.harness import evaluate
-from exec_env.market import Market
-from exec_env.order import Order
-from exec_env.problem import make_problem
-from exec_env.rollout import rollout
-from exec_env.stress import REGIMES, begun, factors
-from exec_env.tape import Normals, Tape, shape
-from exec_env.torch_market import TorchMarket
+from exec_env.market.execution import bps
+from exec_env.market.market import Market
+from exec_env.market.order import Order
+from exec_env.market.paths import Normals, Paths, shape
+from exec_env.market.stress import STRESSES, begun, factors
+from exec_env.one_asset.actions import ActionMode
+from exec_env.one_asset.problem import make_problem
+from exec_env.one_asset.torch_market import TorchMarket
+from exec_env.optimum import lq
 
-STRESSES: list[Any] = [name for name in REGIMES if name != "none"]
-FACTORS = [name for name in STRESSES if name != "liquidity-shocks"]
+NAMED: list[Any] = [name for name in STRESSES if name != "none"]
+FACTORS = [name for name in NAMED if name != "liquidity-shocks"]
 """Stresses that multiply from the onset on, for good."""
 
 
 def columns(**market: Any) -> Any:
-    return Tape.simulate(Market(**market), Order(), 5, seed=1).slices
+    return Paths.simulate(Market(**market), Order(), 5, seed=1).slices
 
 
 def normals(n_paths: int, n_steps: int = 40, seed: int = 0) -> Normals:
@@ -39,16 +39,16 @@ def normals(n_paths: int, n_steps: int = 40, seed: int = 0) -> Normals:
 
 def objective(market: Market, order: Order, n_paths: int, seed: int) -> np.ndarray:
     """Of the linear-quadratic rule. [bps]"""
-    tape = Tape.simulate(market, order, n_paths, seed)
+    tape = Paths.simulate(market, order, n_paths, seed)
     steps = rollout(Adaptive(market, order).act, tape, market, order, ActionMode("shares"))
     return sum(s.fill.objective for s in steps) * bps(order.shares * tape.arrival_price)
 
 
-@pytest.mark.parametrize("name", STRESSES)
+@pytest.mark.parametrize("name", NAMED)
 @pytest.mark.parametrize("end", [None, 0.8])
 def test_nothing_changes_before_the_onset(name: str, end: float | None) -> None:
     z = normals(5)
-    calm, stressed = (Tape.shaped(m, Order(), z).slices for m in (Market(), Market(stress=name, stress_onset_end=end)))
+    calm, stressed = (Paths.shaped(m, Order(), z).slices for m in (Market(), Market(stress=name, stress_onset_end=end)))
     for before, after in zip(calm.columns, stressed.columns, strict=True):
         np.testing.assert_array_equal(before[:, :20], after[:, :20])
 
@@ -92,7 +92,7 @@ def test_a_severity_of_one_is_no_stress(name: Any) -> None:
     ):
         z = normals(3)
         for one, other in zip(
-            Tape.shaped(market, Order(), z).slices.columns, Tape.shaped(calm, Order(), z).slices.columns, strict=True
+            Paths.shaped(market, Order(), z).slices.columns, Paths.shaped(calm, Order(), z).slices.columns, strict=True
         ):
             np.testing.assert_array_equal(one, other)
         assert lq.solve(market, Order()).bound_bps == pytest.approx(lq.solve(calm, Order()).bound_bps, rel=1e-9)
@@ -125,7 +125,7 @@ def test_the_probability_of_having_begun_never_falls(one: float, other: float, n
 
 def test_a_random_onset_is_uniform_over_its_window_and_stays() -> None:
     market, n = Market(stress="impact-regime-shift", stress_onset=0.25, stress_onset_end=0.75), 20_000
-    on = Tape.simulate(market, Order(), n, seed=0).slices.permanent > 2e-7
+    on = Paths.simulate(market, Order(), n, seed=0).slices.permanent > 2e-7
     assert (np.diff(on.astype(int), axis=1) >= 0).all()
     p = begun(0.25, 0.75, 40)
     error = np.sqrt(p * (1 - p) / n)
@@ -140,7 +140,7 @@ def test_a_fixed_onset_is_a_random_one_in_a_window_without_width() -> None:
 
 def test_liquidity_shocks_as_a_stress_begin_with_it_at_their_rate_and_recover() -> None:
     market = Market(liquidity_volatility=0.0, stress="liquidity-shocks", stress_factor=0.5)
-    l, n = Tape.simulate(market, Order(), 20_000, seed=3).slices.log_liquidity, 20_000 * 20
+    l, n = Paths.simulate(market, Order(), 20_000, seed=3).slices.log_liquidity, 20_000 * 20
     assert (l[:, :20] == 0).all()
     jumps = l[:, 20:] - np.exp(-7.8 / 78) * l[:, 19:-1]
     assert set(np.unique(jumps.round(9))) == {round(np.log(0.5), 9), 0.0}
@@ -159,7 +159,7 @@ def test_liquidity_shocks_as_a_stress_begin_with_it_at_their_rate_and_recover() 
 def test_a_poor_regime_comes_goes_and_stays_as_long_as_its_rates_say() -> None:
     market = Market(regime_rate=4.0, regime_recovery=8.0, regime_liquidity=0.25, liquidity_volatility=0.0)
     n = 40_000
-    slices = Tape.simulate(market, Order(), n, seed=2).slices
+    slices = Paths.simulate(market, Order(), n, seed=2).slices
     poor = slices.log_liquidity < -1
     np.testing.assert_allclose(slices.log_liquidity[poor], np.log(0.25))
     np.testing.assert_allclose(slices.variance[poor] / slices.variance[~poor].mean(), 4 * 0.25**-0.5)
@@ -175,11 +175,11 @@ def test_a_poor_regime_comes_goes_and_stays_as_long_as_its_rates_say() -> None:
 def test_extreme_rates_of_regimes_are_no_nonsense() -> None:
     for rates in ((1e-12, 1e-12), (1e9, 1e9), (1e-9, 1e9), (1e9, 1e-9)):
         market = Market(regime_rate=rates[0], regime_recovery=rates[1])
-        assert np.isfinite(Tape.simulate(market, Order(), 50, seed=0).slices.variance).all()
+        assert np.isfinite(Paths.simulate(market, Order(), 50, seed=0).slices.variance).all()
         assert np.isfinite(lq.solve(market, Order()).bound_bps)
 
 
-ALIKE: list[dict[str, Any]] = [{"stress": name, "stress_onset_end": end} for name in STRESSES for end in (None, 0.9)]
+ALIKE: list[dict[str, Any]] = [{"stress": name, "stress_onset_end": end} for name in NAMED for end in (None, 0.9)]
 
 
 @pytest.mark.parametrize("features", [*ALIKE, {"regime_rate": 5.0, "stress": "volatility-spike"}])
@@ -267,7 +267,7 @@ def test_an_environment_on_a_tape_under_random_stress_can_begin_at_a_row(tape_cs
 # The bound.
 
 
-@pytest.mark.parametrize("name", STRESSES)
+@pytest.mark.parametrize("name", NAMED)
 @pytest.mark.parametrize("onset", [0.3, 0.5])
 def test_without_a_cap_the_oracle_attains_its_bound(name: Any, onset: float) -> None:
     market, order = Market(stress=name, stress_onset=onset), Order(max_participation=None)
@@ -292,7 +292,7 @@ def test_without_a_cap_who_sees_a_spike_only_as_it_comes_pays_more_than_the_orac
     assert solution.cost_bps - 3 * error < found.mean() < 1.003 * solution.cost_bps + 3 * error
 
 
-@pytest.mark.parametrize("name", STRESSES)
+@pytest.mark.parametrize("name", NAMED)
 def test_the_bound_of_a_random_onset_is_the_mean_over_onsets(name: Any) -> None:
     order = Order(n_steps=8, shares=40_000.0)
     market = Market(stress=name, stress_onset=0.25, stress_onset_end=0.75)
@@ -370,7 +370,7 @@ def test_the_best_fixed_schedule_does_not_know_a_random_onset() -> None:
     market = Market(stress="volatility-spike", stress_onset=0.2, stress_onset_end=0.8, stress_factor=5.0)
     best = lq.schedule(market, order)
     z = normals(4000, 10, seed=1)
-    tape = Tape.shaped(market, order, z)
+    tape = Paths.shaped(market, order, z)
 
     def cost(trades: np.ndarray) -> float:
         turn = iter(trades)

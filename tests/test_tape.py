@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from exec_env.market import Market
-from exec_env.order import Order
-from exec_env.presets import PRESETS
-from exec_env.tape import Normals, Simulator, Tape, shape
+from exec_env.market.market import Market
+from exec_env.market.order import Order
+from exec_env.market.paths import Normals, Paths, Simulator, shape
+from exec_env.one_asset.presets import PRESETS
 from tests.conftest import RICH
 
 
@@ -22,7 +22,7 @@ def within(sample: np.ndarray, mean: float, k: float = 4.0) -> bool:
 @pytest.mark.parametrize("profile", ["flat", "u-shaped"])
 def test_the_parameters_are_the_averages(profile: Any) -> None:
     market, order = Market(volume_profile=profile), Order()
-    s = Tape.simulate(market, order, 20_000, seed=1).slices
+    s = Paths.simulate(market, order, 20_000, seed=1).slices
     assert within(s.half_spread, 2.5e-4 * 100)
     assert within(s.volume, 5e6 / 78)
     assert within(s.temporary, 1.4e-7 * 78)
@@ -33,7 +33,7 @@ def test_the_parameters_are_the_averages(profile: Any) -> None:
 
 def test_log_liquidity_is_a_stationary_ornstein_uhlenbeck_process() -> None:
     order = Order()
-    l = Tape.simulate(Market(), order, 50_000, seed=2).slices.log_liquidity
+    l = Paths.simulate(Market(), order, 50_000, seed=2).slices.log_liquidity
     np.testing.assert_allclose(l.std(axis=0), 0.6, rtol=0.02)
     a = np.exp(-7.8 / 78)
     for lag in (1, 5):
@@ -43,7 +43,7 @@ def test_log_liquidity_is_a_stationary_ornstein_uhlenbeck_process() -> None:
 
 def test_shocks_come_at_their_rate_and_lower_liquidity() -> None:
     market = Market(liquidity_volatility=0.0, shock_rate=7.8, shock_size=1.0)
-    l = Tape.simulate(market, Order(), 20_000, seed=3).slices.log_liquidity
+    l = Paths.simulate(market, Order(), 20_000, seed=3).slices.log_liquidity
     a = np.exp(-7.8 / 78)
     jumps = l[:, 1:] - a * l[:, :-1]
     assert set(np.unique(jumps.round(9))) == {-1.0, 0.0}
@@ -52,7 +52,7 @@ def test_shocks_come_at_their_rate_and_lower_liquidity() -> None:
 
 def test_the_signal_decays_from_its_start_and_has_its_deviation() -> None:
     market, order = Market(signal=0.1, signal_volatility=0.3, signal_reversion=10.0), Order()
-    alpha = Tape.simulate(market, order, 50_000, seed=4).slices.drift / (100.0 * order.slice_length)
+    alpha = Paths.simulate(market, order, 50_000, seed=4).slices.drift / (100.0 * order.slice_length)
     for t in (0, 10, 39):
         assert within(alpha[:, t], 0.1 * np.exp(-10.0 * t / 78))
         assert alpha[:, t].std() == pytest.approx(0.3, rel=0.02)
@@ -63,7 +63,7 @@ def test_the_signal_decays_from_its_start_and_has_its_deviation() -> None:
 
 def test_same_seed_same_bytes_and_another_seed_other_paths() -> None:
     market, order = Market(**RICH), Order()
-    first, again, other = (Tape.simulate(market, order, 3, seed) for seed in (7, 7, 8))
+    first, again, other = (Paths.simulate(market, order, 3, seed) for seed in (7, 7, 8))
     for a, b in zip(first.slices.columns, again.slices.columns, strict=True):
         assert a.tobytes() == b.tobytes()
     assert not np.array_equal(first.slices.volume, other.slices.volume)
@@ -72,7 +72,7 @@ def test_same_seed_same_bytes_and_another_seed_other_paths() -> None:
 def test_path_e_does_not_depend_on_how_many_paths_are_drawn_at_once() -> None:
     simulator = Simulator(Market(**RICH), Order())
     rng = np.random.default_rng(5)
-    whole = Tape.simulate(simulator.market, simulator.order, 7, seed=5)
+    whole = Paths.simulate(simulator.market, simulator.order, 7, seed=5)
     parts = [simulator.sample([rng], n) for n in (2, 1, 4)]
     for i, column in enumerate(whole.slices):
         np.testing.assert_array_equal(np.concatenate([p.slices[i] for p in parts]), column)
@@ -82,13 +82,13 @@ def test_several_generators_give_their_own_paths_in_turn() -> None:
     simulator = Simulator(Market(), Order(n_steps=5))
     both = simulator.sample([np.random.default_rng(1), np.random.default_rng(2)], 3)
     for i, seed in enumerate((1, 2)):
-        alone = Tape.simulate(simulator.market, simulator.order, 3, seed)
+        alone = Paths.simulate(simulator.market, simulator.order, 3, seed)
         np.testing.assert_array_equal(both.slices.volume[3 * i : 3 * i + 3], alone.slices.volume)
 
 
 def test_switching_a_noise_off_leaves_the_first_path_of_the_others_as_it_was() -> None:
     order = Order()
-    loud, quiet = (Tape.simulate(Market(spread_noise=v), order, 1, seed=6).slices for v in (0.3, 0.0))
+    loud, quiet = (Paths.simulate(Market(spread_noise=v), order, 1, seed=6).slices for v in (0.3, 0.0))
     np.testing.assert_array_equal(loud.volume, quiet.volume)
     np.testing.assert_array_equal(loud.price_shock, quiet.price_shock)
     assert not np.array_equal(loud.half_spread, quiet.half_spread)
@@ -96,7 +96,7 @@ def test_switching_a_noise_off_leaves_the_first_path_of_the_others_as_it_was() -
 
 def test_the_classic_market_has_no_randomness_but_the_price() -> None:
     preset = PRESETS["classic"]
-    s = Tape.simulate(preset.market, preset.order, 10, seed=0).slices
+    s = Paths.simulate(preset.market, preset.order, 10, seed=0).slices
     for name in ("log_liquidity", "half_spread", "volume", "variance", "temporary", "decay", "drift"):
         assert np.ptp(getattr(s, name)) == 0.0, name
     assert np.ptp(s.price_shock) > 0
@@ -112,7 +112,7 @@ def test_torch_shapes_the_same_slices_as_numpy() -> None:
 
 
 def test_a_path_is_its_row_as_plain_floats() -> None:
-    tape = Tape.simulate(Market(), Order(n_steps=4), 3, seed=0)
+    tape = Paths.simulate(Market(), Order(n_steps=4), 3, seed=0)
     path = tape.path(2)
     assert len(path) == 4
     assert all(type(entry) is float for now in path for entry in now.columns)

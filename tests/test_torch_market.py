@@ -10,9 +10,9 @@ import torch
 
 from exec_env import ActionMode, Market, Order
 from exec_env.harness import evaluate
-from exec_env.presets import PRESETS
-from exec_env.tape import Tape
-from exec_env.torch_market import TorchMarket, compile_or_not
+from exec_env.market.paths import Paths
+from exec_env.one_asset.presets import PRESETS
+from exec_env.one_asset.torch_market import TorchMarket, compile_or_not
 
 PACE, FRACTION = ActionMode("pace"), ActionMode("fraction")
 
@@ -21,7 +21,7 @@ def twap(observations: torch.Tensor) -> torch.Tensor:
     return torch.full((len(observations),), 4)
 
 
-class Levels:
+class OrderBook:
     """Every path at a level of its own; of arrays and of tensors."""
 
     def __init__(self, mode: str) -> None:
@@ -50,8 +50,8 @@ class Linear(torch.nn.Module):
 @pytest.mark.parametrize("side", ["sell", "buy"])
 def test_the_same_paths_cost_the_same_as_in_numpy(preset: str, mode: str, side: Any) -> None:
     market, order = PRESETS[preset].market, replace(PRESETS[preset].order, side=side)
-    device, agent = TorchMarket(market, order, dtype=torch.float64), Levels(mode)
-    tape = Tape.simulate(market, order, 55, seed=3)
+    device, agent = TorchMarket(market, order, dtype=torch.float64), OrderBook(mode)
+    tape = Paths.simulate(market, order, 55, seed=3)
     costs = device.costs(agent.act, device.load(tape), agent.action_mode)
     table = evaluate([agent], episodes=55, seed=3, preset=preset, side=side).per_path
     np.testing.assert_allclose(costs.objective, table["objective"], rtol=1e-10, atol=1e-10)
@@ -86,7 +86,7 @@ def test_actions_of_another_shape_or_type_are_refused(mode: str, actions: Any, m
 
 
 def test_single_precision_costs_nearly_the_same() -> None:
-    tape = Tape.simulate(Market(), Order(), 200, seed=0)
+    tape = Paths.simulate(Market(), Order(), 200, seed=0)
     policy = Linear()
     exact = TorchMarket(Market(), Order(), dtype=torch.float64)
     single = TorchMarket(Market(), Order())
@@ -98,7 +98,7 @@ def test_single_precision_costs_nearly_the_same() -> None:
 @pytest.mark.parametrize("cap", [None, 0.3])
 def test_a_slice_without_volume_is_no_nonsense_in_single_precision(cap: float | None) -> None:
     order = Order(n_steps=4, max_participation=cap)
-    tape = Tape.simulate(Market(), order, 5, seed=0)
+    tape = Paths.simulate(Market(), order, 5, seed=0)
     volume = tape.slices.volume.copy()
     volume[:, 1] = 0.0
     tape, policy = replace(tape, slices=tape.slices._replace(volume=volume)), Linear(torch.float32)

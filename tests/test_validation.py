@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import exec_env
-from exec_env.env import ExecutionEnv
-from exec_env.registry import get_spec
-from exec_env.validation import Bounds, Count, Fraction, Positive, check_fields, from_mapping, unknown
+from exec_env.base.validation import Bounds, Count, Fraction, Positive, check_fields, from_mapping, unknown
+from exec_env.envs.registry import get_spec
+from exec_env.envs.single import ExecutionEnv
 
 
 @pytest.mark.parametrize(

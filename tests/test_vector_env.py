@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from exec_env import ahead
-from exec_env.vector_env import ExecutionVectorEnv
+from exec_env.envs import paths_ahead as ahead
+from exec_env.envs.vector import ExecutionVectorEnv
 
 N = 7
 

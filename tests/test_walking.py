@@ -10,12 +10,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exec_env import ActionMode, Recording
-from exec_env.calibration.slicer import walk
-from exec_env.execution import COMPONENTS, Book, Slice, Terms, opening, trade, walking_cost
+from exec_env import ActionMode, Tape
+from exec_env.data.slicer import walk
 from exec_env.harness import evaluate
-from exec_env.problem import make_problem
-from exec_env.torch_market import TorchMarket
+from exec_env.market.execution import COMPONENTS, Slice, State, Terms, opening, trade, walking_cost
+from exec_env.one_asset.problem import make_problem
+from exec_env.one_asset.torch_market import TorchMarket
 from tests.conftest import play
 
 LEVELS = ((10.0, 0.0), (20.0, 0.5), (5.0, 2.0))
@@ -54,7 +54,7 @@ def mirrored(data: pd.DataFrame) -> pd.DataFrame:
 
 
 def options(data: pd.DataFrame | None = None, **more: Any) -> dict[str, Any]:
-    tape = Recording.from_frame(frame() if data is None else data)
+    tape = Tape.from_frame(frame() if data is None else data)
     return {"tape": tape, "fills": "book", "n_steps": 6, "shares": 12_000.0} | more
 
 
@@ -71,14 +71,14 @@ def options(data: pd.DataFrame | None = None, **more: Any) -> dict[str, Any]:
 )
 def test_walking_a_book_of_three_levels_solved_by_hand(shares: float, cost: float) -> None:
     assert walking_cost(LEVELS, shares) == pytest.approx(cost)
-    _, fill = trade(Book(100.0, 0.0, 0.0, 0.0), NOW, shares, TERMS, False)
+    _, fill = trade(State(100.0, 0.0, 0.0, 0.0), NOW, shares, TERMS, False)
     assert fill.temporary == pytest.approx(cost)
     assert fill.spread == pytest.approx(0.02 * shares)
     assert fill.shortfall == pytest.approx(cost + 0.02 * shares)
 
 
 def test_the_closing_block_walks_the_book_anew_at_the_penalty() -> None:
-    _, fill = trade(Book(40.0, 0.0, 0.0, 0.0), NOW, 20.0, TERMS, True)
+    _, fill = trade(State(40.0, 0.0, 0.0, 0.0), NOW, 20.0, TERMS, True)
     assert fill.temporary == pytest.approx(5.0 + 5 * 5.0)
 
 
@@ -184,7 +184,7 @@ def test_levels_are_read_by_arithmetic_with_their_numbers() -> None:
     other = data[["time", "mid", "spread", "volume"]].assign(**distances, **sizes)
     columns = {f"{side}_price_#": f"mid * (1 + {side}_#)" for side in ("bid", "ask")}
     columns |= {f"{side}_size_#": f"{side}_usd_# / mid" for side in ("bid", "ask")}
-    read, plain = Recording.from_frame(other, columns).levels, Recording.from_frame(data).levels
+    read, plain = Tape.from_frame(other, columns).levels, Tape.from_frame(data).levels
     assert read is not None
     for name, column in vars(plain).items():
         np.testing.assert_allclose(getattr(read, name), column, rtol=1e-12)
@@ -204,13 +204,13 @@ def test_a_book_that_cannot_be_is_refused_by_column_and_row(column: str, value: 
     data = frame()
     data.loc[3, column] = value
     with pytest.raises(ValueError, match=f"recording: column {why}"):
-        Recording.from_frame(data)
+        Tape.from_frame(data)
 
 
 def test_a_book_without_a_slope_or_without_levels_is_refused() -> None:
     one = frame().drop(columns=[f"{s}_{w}_{i}" for s in ("bid", "ask") for w in ("price", "size") for i in (1, 2, 3)])
     with pytest.raises(ValueError, match="is the price of every level: the book has no slope"):
-        Recording.from_frame(one)
+        Tape.from_frame(one)
     bare = frame()[["time", "mid", "spread", "volume"]]
     with pytest.raises(ValueError, match="fills = 'book': needs the levels of the book, columns bid_price_#"):
         make_problem(**options(bare))
@@ -219,7 +219,7 @@ def test_a_book_without_a_slope_or_without_levels_is_refused() -> None:
     with pytest.raises(ValueError, match="fills = 'book': there is no tape"):
         make_problem(fills="book")
     with pytest.raises(ValueError, match="'bid_price_#' as 'bid_#' is missing"):
-        Recording.from_frame(frame(), {"bid_price_#": "bid_#"})
+        Tape.from_frame(frame(), {"bid_price_#": "bid_#"})
 
 
 def test_the_table_says_how_often_trades_went_beyond_the_book() -> None:

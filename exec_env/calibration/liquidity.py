@@ -2,7 +2,7 @@
 
     log volume = μ_V(u) + ℓ + v_V z,   log spread = μ_h(u) − β ℓ + v_h z,   log depth = μ_D(u) + ℓ + v_D z
 
-with u the time of day, and ℓ as in ``exec_env.market.Market.next_liquidity``, from its stationary law after each
+with u the time of day, and ℓ as in ``exec_env.market.market.Market.next_liquidity``, from its stationary law after each
 gap. The inverse slope of the book is depth's better measure where it is known. Estimated by maximum likelihood: the
 Kalman filter of statsmodels (Durbin & Koopman 2012, "Time Series Analysis by State Space Methods", chapters 4 and 7).
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize
 
-from exec_env.calibration.errors import Estimate
+from exec_env.base.jackknife import Estimate
 
 _DEGREE = 4  # of the polynomial in the time of day
 

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from exec_env.calibration.errors import Estimate, jackknife, sandwich
+from exec_env.base.jackknife import Estimate, jackknife, sandwich
 
 _SCALE = 12  # slices of the slow scale
 

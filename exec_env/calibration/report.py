@@ -9,18 +9,18 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 from scipy.special import ndtri
 
-from exec_env import lq, relaxation
-from exec_env.calibration.calibrate import Calibration
+from exec_env.base.bootstrap import Z95
+from exec_env.base.files import new_file, write_text
+from exec_env.calibration.fit import Calibration
 from exec_env.calibration.liquidity import without_profile
-from exec_env.harness.errors import Z95
-from exec_env.harness.report import PAGE_STYLE, picture
-from exec_env.harness.storage import new_file, write_text
-from exec_env.market import BPS
-from exec_env.market_file import UNITS
-from exec_env.order import Order
-from exec_env.presets import with_overrides
-from exec_env.problem import make_problem
-from exec_env.tape import Tape
+from exec_env.data.market_file import UNITS
+from exec_env.harness.reports.report import PAGE_STYLE, picture
+from exec_env.market.market import BPS
+from exec_env.market.order import Order
+from exec_env.market.paths import Paths
+from exec_env.one_asset.presets import with_overrides
+from exec_env.one_asset.problem import make_problem
+from exec_env.optimum import lq, relaxation
 
 _DATA, _MODEL = "#56B4E9", "#D55E00"
 _LAGS = 40
@@ -30,7 +30,7 @@ def write_report(calibration: Calibration, out: str | Path) -> None:
     """Write the page.
 
     Raises:
-        ValueError: for a file that exists.
+        InputError: for a file that exists.
     """
     write_text(new_file(out), render(calibration))
 
@@ -39,7 +39,7 @@ def render(calibration: Calibration) -> str:
     """The page; the same calibration gives the same bytes."""
     file, market = calibration.file, calibration.market
     order, has_cost = make_problem(market=file).order, "cost" in calibration.slices.frame
-    loader = ChoiceLoader([PackageLoader("exec_env", "calibration"), PackageLoader("exec_env", "harness")])
+    loader = ChoiceLoader([PackageLoader("exec_env", "calibration"), PackageLoader("exec_env.harness", "reports")])
     page = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     ).get_template("report.html")
@@ -95,13 +95,13 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if 1e4 <= abs(value) < 1e12 else f"{value:.4g}"
 
 
-def _simulated(calibration: Calibration) -> Tape:
+def _simulated(calibration: Calibration) -> Paths:
     """As many slices as the data have, at least 2000, in stretches as long as theirs."""
     slices = calibration.slices
     n_steps = max(int(np.bincount(slices.session).max()), 2)
     n_steps = min(n_steps, 2000)
     order = Order(n_steps=n_steps, slice_length=slices.slice_length)
-    return Tape.simulate(calibration.market, order, max(2000, len(slices.frame)) // n_steps + 1, seed=0)
+    return Paths.simulate(calibration.market, order, max(2000, len(slices.frame)) // n_steps + 1, seed=0)
 
 
 def _distributions(calibration: Calibration) -> Figure:

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from exec_env.execution import Terms, opening, temporary_cost, trade
-from exec_env.market import Market
-from exec_env.order import Order
-from exec_env.tape import Tape
+from exec_env.market.execution import Terms, opening, temporary_cost, trade
+from exec_env.market.market import Market
+from exec_env.market.order import Order
+from exec_env.market.paths import Paths
 
 IMBALANCE = 0.25
 """Standard deviation of the signed flow, as a part of the slice's volume."""
@@ -40,7 +40,7 @@ def sessions(
     """Quotes (time, bid, ask) and trades (time, price, size) of each day, a path of ``n_steps`` slices.
 
     In each slice takers buy q shares more than they sell. This flow fills, and pushes the price, as an order of ours
-    would (``exec_env.execution.trade``); the rest of the volume is bought and sold evenly at the touch.
+    would (``exec_env.market.execution.trade``); the rest of the volume is bought and sold evenly at the touch.
 
     Args:
         market: the truth.
@@ -54,7 +54,7 @@ def sessions(
         imbalance: see ``IMBALANCE``.
     """
     rng = np.random.default_rng(seed)
-    tape = Tape.simulate(market, Order(n_steps=n_steps, slice_length=slice_length), days, rng)
+    tape = Paths.simulate(market, Order(n_steps=n_steps, slice_length=slice_length), days, rng)
     slices = tape.slices
     flow = imbalance * slices.volume * rng.standard_normal(slices.volume.shape)
     flow = np.clip(flow, -slices.volume, slices.volume)
@@ -85,7 +85,7 @@ def sessions(
         yield quoted_frame, pd.DataFrame({name: column.ravel() for name, column in columns.items()})
 
 
-def _push(market: Market, tape: Tape, shares: np.ndarray) -> np.ndarray:
+def _push(market: Market, tape: Paths, shares: np.ndarray) -> np.ndarray:
     """What a flow of one direction has moved the mid before each slice. Shape: (n_paths, n_steps). [$]"""
     terms = Terms(market.transient_impact, 0.0, None, 1.0)
     book = opening(shares.sum(1) + 1.0, np.zeros(len(shares)))

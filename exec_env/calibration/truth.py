@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from exec_env.base.validation import require_count
 from exec_env.calibration import simulate
-from exec_env.calibration.calibrate import interval, of
-from exec_env.calibration.slicer import Slicer
-from exec_env.calibration.slicing import Slices
-from exec_env.market import Market
-from exec_env.validation import require_count
+from exec_env.calibration.fit import interval, of
+from exec_env.data.slicer import Slicer
+from exec_env.data.slicing import Slices
+from exec_env.market.market import Market
 
 RANGES: dict[str, tuple[float, float]] = {
     "volatility": (0.01, 0.04),

@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from exec_env import lq
-from exec_env.actions import get_action_mode
-from exec_env.execution import Book
-from exec_env.harness.agent import Agent
-from exec_env.market import Market
-from exec_env.order import Order
-from exec_env.rollout import executor, rollout
-from exec_env.tape import Normals, Tape
+from exec_env.envs.rollout import executor, rollout
+from exec_env.harness.agents import Agent
+from exec_env.market.execution import State
+from exec_env.market.market import Market
+from exec_env.market.order import Order
+from exec_env.market.paths import Normals, Paths
+from exec_env.one_asset.actions import get_action_mode
+from exec_env.optimum import lq
 
 _WIDTH = 2.0  # levels of liquidity reach this many standard deviations, where 95 % of the time is spent
 _STILL = 1e-12  # [1/day] speed at which log liquidity returns to its mean when it is to stay where it is
@@ -34,9 +34,9 @@ class States:
 
     market: Market
     order: Order
-    tape: Tape
+    tape: Paths
     """One path for each level, on which liquidity stays and all that is random given it is at its mean."""
-    books: list[Book]
+    books: list[State]
     """What is carried into each slice, whatever its liquidity. Length: n_steps."""
     levels: np.ndarray
     """Log liquidity of each path, a stress left out; a single zero where liquidity does not vary. Shape: (n_levels,)"""
@@ -64,10 +64,10 @@ def states(market: Market, order: Order, n_levels: int = 41) -> States:
     except ValueError:
         trades, schedule = np.full(order.n_steps, order.shares / order.n_steps), "an even schedule"
     turn = iter(trades)
-    average = Tape.shaped(mean, order, _start(np.zeros(1), order))
+    average = Paths.shaped(mean, order, _start(np.zeros(1), order))
     steps = rollout(lambda _: np.array([next(turn)]), average, market, order, get_action_mode("shares"))
     books = [step.before for step in steps]
-    tape = Tape.shaped(still, order, _start(u, order))
+    tape = Paths.shaped(still, order, _start(u, order))
     return States(market, order, tape, books, market.liquidity_volatility * u, schedule)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from exec_env.harness.errors import Errors, Independent
+from exec_env.base.bootstrap import Errors, Independent
 
 REFERENCE = "twap"
 """Agent that others are compared with, path by path."""

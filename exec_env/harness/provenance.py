@@ -5,9 +5,9 @@ from typing import Any
 
 import pandas as pd
 
-from exec_env.harness.agent import run_of
-from exec_env.harness.storage import read_yaml
-from exec_env.problem import Problem
+from exec_env.base.files import read_yaml
+from exec_env.harness.agents import run_of
+from exec_env.one_asset.problem import Problem
 
 
 def about_training(agent: Any, problem: Problem, env_id: str, overrides: dict[str, Any]) -> list[str]:

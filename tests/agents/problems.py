@@ -4,8 +4,8 @@ from typing import Any
 
 import gymnasium as gym
 
-from exec_env.harness.agent import Setup
-from exec_env.harness.weights import Head
+from exec_env.harness.agents import Setup
+from exec_env.harness.training.weights import Head
 
 TWO_SLICES: dict[str, Any] = {
     "n_steps": 2,

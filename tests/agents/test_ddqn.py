@@ -10,10 +10,10 @@ from stable_baselines3 import DQN
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecNormalize
 
-from agents.ddqn import DDQN, DoubleDQN
-from agents.dqn import DQNConfig
+from exec_env.agents.ddqn import DDQN, DoubleDQN
+from exec_env.agents.dqn import DQNConfig
+from exec_env.envs.sb3 import SB3VecEnv
 from exec_env.harness import evaluate
-from exec_env.sb3 import SB3VecEnv
 from tests.agents.problems import TWO_SLICES, made, nothing
 
 SMALL: dict[str, Any] = {"n_steps": 5, "shares": 25_000.0}

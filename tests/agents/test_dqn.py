@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from agents.dqn import DQN, DQNConfig, dqn_loss, q_network, td_targets
-from agents.replay import Batch
 from exec_env import ActionMode, Order
+from exec_env.agents.dqn import DQN, DQNConfig, dqn_loss, q_network, td_targets
+from exec_env.agents.replay import Batch
 from exec_env.harness import evaluate
-from exec_env.harness.agent import Setup
-from exec_env.harness.weights import Head
+from exec_env.harness.agents import Setup
+from exec_env.harness.training.weights import Head
 from tests.agents.problems import TWO_SLICES
 
 

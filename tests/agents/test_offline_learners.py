@@ -11,18 +11,18 @@ import pytest
 import torch
 import yaml
 
-from agents.bc import BC, BCConfig
-from agents.bcq import BCQ, VAE, BCQConfig, bcq_targets
-from agents.offline_networks import Batch, Paces, Standardise, TwinCritic
-from agents.td3_bc import TD3BC, TD3BCConfig, actor_loss, td3_targets
 from exec_env import ActionMode, Order
+from exec_env.agents.bc import BC, BCConfig
+from exec_env.agents.bcq import BCQ, VAE, BCQConfig, bcq_targets
+from exec_env.agents.offline_networks import Batch, Paces, Standardise, TwinCritic
+from exec_env.agents.td3_bc import TD3BC, TD3BCConfig, actor_loss, td3_targets
 from exec_env.harness import TrainConfig, evaluate, train
-from exec_env.harness.agent import Learner, Setup, load_run
-from exec_env.harness.collect import Member, Transitions, record
-from exec_env.harness.dataset import save
-from exec_env.harness.train import resume
-from exec_env.harness.weights import Head
-from exec_env.observation import Observation
+from exec_env.harness.agents import Learner, Setup, load_run
+from exec_env.harness.offline.collect import Member, Transitions, record
+from exec_env.harness.offline.dataset import save
+from exec_env.harness.training.loop import resume
+from exec_env.harness.training.weights import Head
+from exec_env.one_asset.observation import Observation
 from tests.agents.problems import nothing
 
 D = len(Observation._fields)

@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 import torch
 
-from agents.pathwise import Paces, Pathwise, PathwiseConfig, pathwise_loss
 from exec_env import ActionMode, Market, Order
+from exec_env.agents.pathwise import Paces, Pathwise, PathwiseConfig, pathwise_loss
 from exec_env.harness import TrainConfig, evaluate, train
-from exec_env.harness.agent import load_run
+from exec_env.harness.agents import load_run
 from exec_env.harness.metrics import cvar
-from exec_env.harness.weights import Head
-from exec_env.observation import Observation
-from exec_env.torch_market import Costs, TorchMarket
+from exec_env.harness.training.weights import Head
+from exec_env.one_asset.observation import Observation
+from exec_env.one_asset.torch_market import Costs, TorchMarket
 
 HEAD = Head(ActionMode("fraction"), 1.0, 40)
 SMALL: dict[str, Any] = {"n_steps": 5, "shares": 2.5e4}

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch.distributions import Normal
 
-from agents.ppo import PPO, LogNormal, PPOConfig
-from exec_env.actions import ACTION_MODES, ActionMode
+from exec_env.agents.ppo import PPO, LogNormal, PPOConfig
 from exec_env.harness import evaluate
-from exec_env.observation import Observation
+from exec_env.one_asset.actions import ACTION_MODES, ActionMode
+from exec_env.one_asset.observation import Observation
 from tests.agents.problems import TWO_SLICES, made, nothing
 
 TINY = PPOConfig(hidden=(8,), rollout=5, batch_size=32, epochs=2)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from agents.replay import MultiStep, Replay
+from exec_env.agents.replay import MultiStep, Replay
 
 
 def filled(capacity: int, blocks: list[list[int]]) -> Replay:

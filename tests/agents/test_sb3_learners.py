@@ -11,12 +11,12 @@ import pytest
 import torch
 from stable_baselines3 import DQN, PPO
 
-from agents import ppo
-from agents.ddqn import DDQN, DoubleDQN
-from agents.dqn import DQNConfig
-from agents.replay import half_cosine
-from exec_env.harness.agent import Learner, Setup
-from exec_env.sb3 import SB3VecEnv
+from exec_env.agents import ppo
+from exec_env.agents.ddqn import DDQN, DoubleDQN
+from exec_env.agents.dqn import DQNConfig
+from exec_env.agents.replay import half_cosine
+from exec_env.envs.sb3 import SB3VecEnv
+from exec_env.harness.agents import Learner, Setup
 from tests.agents.problems import made, nothing
 
 SMALL: dict[str, Any] = {"n_steps": 5, "shares": 25_000.0}

@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from baselines.almgren_chriss import AlmgrenChriss, Impact
-from baselines.pov import POV
-from baselines.schedule import Schedule, fractions
-from baselines.twap import TWAP
-from baselines.vwap import VWAP
-from exec_env import lq
+from exec_env.baselines.almgren_chriss import AlmgrenChriss, Impact
+from exec_env.baselines.pov import POV
+from exec_env.baselines.schedule import Schedule, fractions
+from exec_env.baselines.twap import TWAP
+from exec_env.baselines.vwap import VWAP
 from exec_env.harness import evaluate
-from exec_env.market import Market
-from exec_env.order import Order
-from exec_env.presets import PRESETS
+from exec_env.market.market import Market
+from exec_env.market.order import Order
+from exec_env.one_asset.presets import PRESETS
+from exec_env.optimum import lq
 from tests.conftest import play
 
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from baselines import lqr
-from baselines.almgren_chriss import CONVENTIONS, Impact, ac_efficient_frontier, ac_kappa, ac_optimal_schedule
-from baselines.garleanu_pedersen import (
+from exec_env.baselines import lqr
+from exec_env.baselines.almgren_chriss import CONVENTIONS, Impact, ac_efficient_frontier, ac_kappa, ac_optimal_schedule
+from exec_env.baselines.garleanu_pedersen import (
     GarleanuPedersen,
     gp_exact_trajectory,
     gp_execution_cost,
@@ -20,14 +20,14 @@ from baselines.garleanu_pedersen import (
     gp_optimal_trajectory,
     gp_urgency,
 )
-from baselines.schedule import Schedule
-from exec_env.actions import ActionMode
+from exec_env.baselines.schedule import Schedule
+from exec_env.envs.rollout import rollout
 from exec_env.harness import evaluate
-from exec_env.market import Market
-from exec_env.order import Order
-from exec_env.presets import PRESETS
-from exec_env.rollout import rollout
-from exec_env.tape import Tape
+from exec_env.market.market import Market
+from exec_env.market.order import Order
+from exec_env.market.paths import Paths
+from exec_env.one_asset.actions import ActionMode
+from exec_env.one_asset.presets import PRESETS
 
 # A published notebook: a million shares in an hour, 60 slices, quadratic convention.
 NOTEBOOK = Impact(0.004, 5e-7, 1e-7, 2e-6, slice_length=60.0, convention="quadratic")
@@ -106,7 +106,7 @@ def test_analytic_mean_and_variance_agree_with_simulation_in_the_classic_environ
     impact = Impact.of(market, order)
     for held in (impact.optimum(order.shares, order.n_steps), np.linspace(order.shares, 0, order.n_steps + 1)):
         n = 40_000
-        tape = Tape.simulate(market, order, n, seed=6)
+        tape = Paths.simulate(market, order, n, seed=6)
         agent = Schedule(-np.diff(held))
         steps = rollout(agent.act, tape, market, order, ActionMode("fraction"))
         shortfall = sum(s.fill.shortfall for s in steps)

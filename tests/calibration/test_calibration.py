@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from exec_env.calibration import errors, impact, liquidity, of, prices, simulate, truth
-from exec_env.calibration.calibrate import interval
-from exec_env.calibration.slicer import Slicer, walk
-from exec_env.calibration.slicing import Slices
-from exec_env.market import Market
-from exec_env.market_file import MarketFile, Parameter
+from exec_env.base import jackknife as errors
+from exec_env.calibration import impact, liquidity, of, prices, simulate, truth
+from exec_env.calibration.fit import interval
+from exec_env.data.market_file import MarketFile, Parameter
+from exec_env.data.slicer import Slicer, walk
+from exec_env.data.slicing import Slices
+from exec_env.market.market import Market
 
 DT = 1 / 78
 SECOND = 10**9
@@ -252,7 +253,7 @@ def test_an_exponent_that_the_data_do_not_show_is_linear_and_the_file_says_so(po
 
 
 def test_the_slope_of_a_book_of_a_power_law_is_that_of_the_law_whatever_size_it_is_felt_at() -> None:
-    # Levels such that taking v shares costs 0.001 v^0.6 a share beyond the touch, all over.
+    # OrderBook such that taking v shares costs 0.001 v^0.6 a share beyond the touch, all over.
     taken = 100.0 * np.arange(1, 41)
     cost = np.r_[0.0, np.diff(0.001 * taken**1.6)] / 100.0
     price = cost - cost[0]

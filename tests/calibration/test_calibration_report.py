@@ -7,7 +7,7 @@ import pytest
 
 from exec_env.calibration import of, truth
 from exec_env.calibration.report import render, write_report
-from exec_env.market import Market
+from exec_env.market.market import Market
 
 STRONG = Market(permanent_impact=3e-6, transient_impact=6e-6, temporary_impact=2e-6)
 

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from exec_env.calibration import calibrate, read, simulate
-from exec_env.calibration.files import Cleaner, DataFile
-from exec_env.market import Market
-from exec_env.recording import Recording
+from exec_env.data.tables import Cleaner, DataFile
+from exec_env.data.tape import Tape
+from exec_env.market.market import Market
 from tests.conftest import recorded_slices
 
 ROWS = 60
@@ -45,7 +45,7 @@ def test_csv_and_parquet_give_the_same_slices_however_they_are_cut(
 ) -> None:
     whole = read(written(tmp_path, ticks())).frame
     assert len(whole) == 10
-    monkeypatch.setattr("exec_env.calibration.files.ROWS", 7)
+    monkeypatch.setattr("exec_env.data.tables.ROWS", 7)
     for suffix in ("csv", "parquet"):
         part = read(written(tmp_path, ticks(), suffix)).frame
         pd.testing.assert_frame_equal(part, whole, rtol=1e-9, check_exact=False, atol=1e-6)
@@ -147,7 +147,7 @@ def test_a_tape_and_a_calibration_take_the_same_columns(tmp_path: Path) -> None:
     least = {"volume": "total", "flow": "bought - sold"}
     for columns in (least, least | {"mid": "midpoint"}):
         calibrated = read([path], columns=columns).frame
-        tape = Recording.from_csv(path, columns)
+        tape = Tape.from_csv(path, columns)
         assert calibrated["flow"].tolist() == [2e4] * 100
         for name in ("mid", "spread", "volume"):
             np.testing.assert_allclose(getattr(tape, name), calibrated[name], rtol=1e-9)
@@ -155,7 +155,7 @@ def test_a_tape_and_a_calibration_take_the_same_columns(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="column 'price' as 'mid': a file of slices takes none"):
         read([plain], columns={"price": "mid"})
     with pytest.raises(ValueError, match=r"column 'mid' is missing; it needs time, mid, spread, volume"):
-        Recording.from_frame(data.filter(regex="^(?!ask|midpoint)"), {"volume": "total"})
+        Tape.from_frame(data.filter(regex="^(?!ask|midpoint)"), {"volume": "total"})
 
 
 @pytest.mark.parametrize(("hours", "seen"), [(6.5, "24 hours long, but rates are per day of 6.5"), (24.0, None)])
@@ -267,7 +267,7 @@ def lobster(tmp_path: Path, rows: int = 4) -> list[Path]:
 
 
 def test_lobster_files_are_read_as_trades_and_books(tmp_path: Path) -> None:
-    from exec_env.calibration import lobster as reader
+    from exec_env.data import lobster as reader
 
     messages, book = map(DataFile, lobster(tmp_path))
     cleaner = Cleaner()

@@ -11,13 +11,13 @@ import pytest
 import torch
 import yaml
 
-from agents.ddqn import DDQN
-from agents.dqn import DQN, DQNConfig
-from agents.ppo import PPO, PPOConfig
-from baselines.twap import TWAP
 from exec_env import ActionMode, Market, Order
-from exec_env.harness.agent import Agent, Learner, Setup, agent_class, known_agents, load_run, resolve
-from exec_env.harness.weights import Head
+from exec_env.agents.ddqn import DDQN
+from exec_env.agents.dqn import DQN, DQNConfig
+from exec_env.agents.ppo import PPO, PPOConfig
+from exec_env.baselines.twap import TWAP
+from exec_env.harness.agents import Agent, Learner, Setup, agent_class, known_agents, load_run, resolve
+from exec_env.harness.training.weights import Head
 
 DELETE = object()
 HEAD = Head.of(ActionMode("pace"), Order())

@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from exec_env import Market, Order, lq
-from exec_env.harness.agent import resolve
+from exec_env import Market, Order
+from exec_env.harness.agents import resolve
 from exec_env.harness.behaviour import pace, pace_map, states
-from exec_env.observation import Observation
-from exec_env.presets import get_preset
+from exec_env.one_asset.observation import Observation
+from exec_env.one_asset.presets import get_preset
+from exec_env.optimum import lq
 
 ENDLESS: dict[str, Any] = {"permanent_impact": 1e-4}
 """Trading ever faster pays, so that there is no optimum."""

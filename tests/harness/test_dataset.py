@@ -11,15 +11,15 @@ import minari
 import numpy as np
 import pytest
 
-from agents.pathwise import Pathwise, PathwiseConfig
 from exec_env import ActionMode, Order
+from exec_env.agents.pathwise import Pathwise, PathwiseConfig
+from exec_env.data.tape import Tape
 from exec_env.harness import evaluate
-from exec_env.harness.collect import Episodes, Member, record
-from exec_env.harness.dataset import load, save
-from exec_env.harness.weights import Head
-from exec_env.market import Market
-from exec_env.observation import Observation
-from exec_env.recording import Recording
+from exec_env.harness.offline.collect import Episodes, Member, record
+from exec_env.harness.offline.dataset import load, save
+from exec_env.harness.training.weights import Head
+from exec_env.market.market import Market
+from exec_env.one_asset.observation import Observation
 
 
 def assert_same(one: Episodes, other: Episodes) -> None:
@@ -67,7 +67,7 @@ def test_without_noise_an_agent_costs_what_its_evaluation_says() -> None:
 
 
 def test_episodes_do_not_depend_on_how_many_are_recorded(monkeypatch: pytest.MonkeyPatch, mixture: Any) -> None:
-    monkeypatch.setattr("exec_env.harness.collect._CHUNK", 70)
+    monkeypatch.setattr("exec_env.harness.offline.collect._CHUNK", 70)
     fewer = record(MIXTURE, episodes=110, seed=5, shares=50_000, n_steps=8).episodes
     first = Episodes(*(getattr(mixture.episodes, name)[:110] for name in Episodes.__annotations__))
     assert_same(fewer, first)
@@ -125,8 +125,8 @@ def test_episodes_of_a_recorded_market(tape_csv: Path, tmp_path: Path) -> None:
     options = {"tape": str(tape_csv), "shares": 500, "n_steps": 6}
     found = load(save(record(["twap"], episodes=10, **options), tmp_path / "tape-v0"))
     assert found.provenance["options"] == options
-    assert found.provenance["tape"]["sha256"] == Recording.from_csv(tape_csv).sha256
-    assert found.market == Recording.from_csv(tape_csv).market(Market())
+    assert found.provenance["tape"]["sha256"] == Tape.from_csv(tape_csv).sha256
+    assert found.market == Tape.from_csv(tape_csv).market(Market())
 
 
 # What is kept
@@ -177,7 +177,7 @@ def test_nothing_is_overwritten_and_nothing_half_done_is_left(
     with pytest.raises(ValueError, match=r"a-v0 exists: choose another folder"):
         save(mixture, tmp_path / "a-v0")
     assert (tmp_path / "a-v0/data/main_data.hdf5").read_bytes() == before
-    monkeypatch.setattr("exec_env.harness.dataset._write", full)
+    monkeypatch.setattr("exec_env.harness.offline.dataset._write", full)
     with pytest.raises(OSError, match="disk full"):
         save(mixture, tmp_path / "b-v0")
     assert [p.name for p in tmp_path.iterdir()] == ["a-v0"]

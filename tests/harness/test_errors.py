@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from exec_env import Recording
+from exec_env import Tape
+from exec_env.base.bootstrap import Blocks, Independent
 from exec_env.harness import evaluate
-from exec_env.harness.errors import Blocks, Independent
 
 
 def autoregressive(rng: np.random.Generator, n: int, phi: float) -> np.ndarray:
@@ -93,7 +93,7 @@ def test_with_one_block_nothing_is_said_and_with_few_a_warning(tape_csv: Path) -
     few = evaluate(["twap", "pov"], n_steps=20, **kwargs)
     assert "of blocks of 20 starts in a row, of which there are 4" in few.table()
     assert "with only 4 blocks intervals are too narrow to trust" in few.table()
-    session = Recording.from_frame(pd.read_csv(tape_csv)[:60])
+    session = Tape.from_frame(pd.read_csv(tape_csv)[:60])
     none = evaluate(["twap", "pov"], n_steps=40, **kwargs | {"tape": session})
     assert none.per_agent[["objective_se", "diff_low"]].isna().all(axis=None)
     assert "with so few there are none" in none.table()

@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 import yaml
 
-from agents.dqn import DQNConfig
-from baselines.pov import POV
-from baselines.twap import TWAP
 from exec_env import Market, Order
-from exec_env.execution import COMPONENTS
+from exec_env.agents.dqn import DQNConfig
+from exec_env.baselines.pov import POV
+from exec_env.baselines.twap import TWAP
 from exec_env.harness import Agent, Evaluation, TrainConfig, evaluate, train
+from exec_env.market.execution import COMPONENTS
 from tests.conftest import play
 
 BASELINES = ["twap", "vwap", "pov", "almgren-chriss"]
@@ -105,7 +105,7 @@ def test_how_many_paths_are_in_memory_at_once_changes_nothing(
     if source != "simulated":
         kwargs |= {"tape": tape_csv, "starts": source.split()[0]}
     whole = evaluate(["twap", "pov"], **kwargs)
-    monkeypatch.setattr(importlib.import_module("exec_env.harness.evaluate"), "_CHUNK", 7)
+    monkeypatch.setattr(importlib.import_module("exec_env.harness.evaluation"), "_CHUNK", 7)
     same(whole, evaluate(["twap", "pov"], **kwargs))
 
 
@@ -220,7 +220,7 @@ def test_labels_that_come_up_again_are_numbered(small: dict) -> None:
         (["dqn"], "agent 'dqn' has to be trained first: name its run folder instead"),
         (["runs/none"], "agent 'runs/none': no such run folder"),
         (["no_such_module:Agent"], "agent 'no_such_module:Agent': No module named"),
-        (["baselines.twap:Twop"], "agent 'baselines.twap:Twop': .*Twop"),
+        (["exec_env.baselines.twap:Twop"], "agent 'exec_env.baselines.twap:Twop': .*Twop"),
         (["builtins:int"], "agent 'builtins:int'"),
         (["collections:ChainMap"], "ChainMap.*is no agent: it needs action_mode and act"),
         ([object()], "is no agent: it needs action_mode and act"),
@@ -280,7 +280,7 @@ def test_a_name_that_stands_for_nothing_is_refused_before_anything_is_computed(
     def computed(*args: Any) -> Any:
         raise AssertionError("the optimum was computed")
 
-    monkeypatch.setattr(importlib.import_module("exec_env.harness.evaluate"), "find_optimum", computed)
+    monkeypatch.setattr(importlib.import_module("exec_env.harness.evaluation"), "find_optimum", computed)
     with pytest.raises(ValueError, match="unknown agent 'twpa'; did you mean 'twap'"):
         evaluate(["twpa"], episodes=2, optimum=True, **small)
 

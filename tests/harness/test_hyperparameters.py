@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from exec_env.harness import hyperparameters
+from exec_env.harness.training import hyperparameters
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from exec_env.harness.errors import Z95
+from exec_env.base.bootstrap import Z95
 from exec_env.harness.metrics import cvar, summarise
 
 

@@ -9,11 +9,13 @@ import pandas as pd
 import pytest
 import yaml
 
-from exec_env.harness import dataset, evaluate, offline_study
-from exec_env.harness.agent import load_run
-from exec_env.harness.offline_study import Study, baseline, behaviour, findings, split, summarise, tasks
-from scripts import collect, offline
-from scripts.cli import run
+from exec_env.cli import collect, offline
+from exec_env.cli.options import run
+from exec_env.harness import evaluate
+from exec_env.harness.agents import load_run
+from exec_env.harness.offline import dataset
+from exec_env.harness.studies import offline as offline_study
+from exec_env.harness.studies.offline import Study, baseline, behaviour, findings, split, summarise, tasks
 
 EVALUATION = {"episodes": 300, "seed": 4}
 ENV = "AlmgrenChrissContinuous-v0"

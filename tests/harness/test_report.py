@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agents.dqn import DQNConfig
+from exec_env.agents.dqn import DQNConfig
+from exec_env.base.bootstrap import Z95
 from exec_env.harness import Evaluation, TrainConfig, train
-from exec_env.harness import report as reporting
-from exec_env.harness.errors import Z95
-from exec_env.harness.report import number, with_baselines, write_report
+from exec_env.harness.reports import report as reporting
+from exec_env.harness.reports.report import number, with_baselines, write_report
 
 NASTY = '<script>alert("x")</script> & <b>$\\frac$'
 

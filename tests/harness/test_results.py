@@ -11,12 +11,21 @@ import pytest
 import yaml
 from tqdm import tqdm
 
-from exec_env.harness import evaluate, experiment
-from exec_env.harness import results as module
-from exec_env.harness.experiment import Experiment, chosen, resolve, tasks
-from exec_env.harness.hyperparameters import settings
-from exec_env.harness.results import collect, interquartile_mean, mismatches, overall, refuse_others, summarise, write
-from exec_env.harness.tasks import run_tasks, workers
+from exec_env.harness import evaluate
+from exec_env.harness.jobs.tasks import run_tasks, workers
+from exec_env.harness.studies import experiment
+from exec_env.harness.studies import results as module
+from exec_env.harness.studies.experiment import Experiment, chosen, resolve, tasks
+from exec_env.harness.studies.results import (
+    collect,
+    interquartile_mean,
+    mismatches,
+    overall,
+    refuse_others,
+    summarise,
+    write,
+)
+from exec_env.harness.training.hyperparameters import settings
 
 TRAIN = {"steps": 640, "num_envs": 16, "intervals": 2, "check_episodes": 20}
 AGENT = {"hidden": [8], "warm_up": 32, "batch_size": 16, "update_every": 16}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from exec_env.harness.storage import free_folder, new_folder, read_tensors, read_yaml, write_tensors, write_yaml
+from exec_env.base.files import free_folder, new_folder, read_tensors, read_yaml, write_tensors, write_yaml
 
 
 class Malicious:

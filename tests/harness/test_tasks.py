@@ -17,8 +17,8 @@ import yaml
 from tqdm import tqdm
 
 import exec_env
-from exec_env.harness import tasks as module
-from exec_env.harness.tasks import Failure, Result, Run, Task, difference, is_finished, run_tasks, workers
+from exec_env.harness.jobs import tasks as module
+from exec_env.harness.jobs.tasks import Failure, Result, Run, Task, difference, is_finished, run_tasks, workers
 
 QUIET: Any = {"disable": True}
 
@@ -220,8 +220,8 @@ def test_ctrl_c_on_ray_keeps_what_is_finished_and_the_same_tasks_go_on(
     program = f"""
 from pathlib import Path
 from tqdm import tqdm
-from exec_env.harness.tasks import run_tasks, workers
-from scripts.cli import run
+from exec_env.harness.jobs.tasks import run_tasks, workers
+from exec_env.cli.options import run
 from test_tasks import squares
 
 def main(_):

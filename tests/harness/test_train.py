@@ -18,14 +18,14 @@ import pytest
 import torch
 import yaml
 
-from agents.ddqn import DoubleDQN
-from agents.dqn import DQN, DQNConfig
-from agents.ppo import PPOConfig, StablePPO
+from exec_env.agents.ddqn import DoubleDQN
+from exec_env.agents.dqn import DQN, DQNConfig
+from exec_env.agents.ppo import PPOConfig, StablePPO
 from exec_env.harness import TrainConfig, evaluate, train
-from exec_env.harness.agent import load_run
-from exec_env.harness.train import child_seed, resume
+from exec_env.harness.agents import load_run
+from exec_env.harness.training.loop import child_seed, resume
 
-module = importlib.import_module("exec_env.harness.train")
+module = importlib.import_module("exec_env.harness.training.loop")
 CONFIG = {"steps": 1280, "num_envs": 16, "intervals": 4, "check_episodes": 50, "seed": 1}
 AGENT = DQNConfig(hidden=(16,), batch_size=32, update_every=16, warm_up=64, replay_size=500)
 # Rollouts of 7 slices in 16 environments fit no interval of 320 steps, which is the harder case.

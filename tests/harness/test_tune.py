@@ -11,11 +11,11 @@ import yaml
 from optuna.trial import TrialState
 from tqdm import tqdm
 
-from agents.dqn import DQNConfig
-from exec_env.harness import tune as module
-from exec_env.harness.hyperparameters import TrainConfig
-from exec_env.harness.tasks import Failure, Result, Run, workers
-from exec_env.harness.tune import Settings, open_study, propose, ranked, read_study, report, tune
+from exec_env.agents.dqn import DQNConfig
+from exec_env.harness.jobs.tasks import Failure, Result, Run, workers
+from exec_env.harness.studies import tuning as module
+from exec_env.harness.studies.tuning import Settings, open_study, propose, ranked, read_study, report, tune
+from exec_env.harness.training.hyperparameters import TrainConfig
 
 SEARCH = {
     "learning_rate": {"low": 1e-4, "high": 1e-2, "log": True},

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from scripts.cli import run
+from exec_env.cli.options import run
 
 
 @pytest.fixture

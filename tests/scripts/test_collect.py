@@ -1,4 +1,4 @@
-"""Recording from the command line, as a user does it."""
+"""Tape from the command line, as a user does it."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from exec_env.harness.dataset import load
+from exec_env.harness.offline.dataset import load
 
 ROOT = Path(__file__).parents[2]
 TINY = ["--n-steps", "4", "--shares", "20000", "--episodes", "30"]

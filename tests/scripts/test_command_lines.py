@@ -12,12 +12,12 @@ import pandas as pd
 import pytest
 import yaml
 
-from agents.dqn import DQN, DQNConfig
-from agents.ppo import PPO, PPOConfig, StablePPO
 from exec_env import ActionMode, Order
-from exec_env.harness.agent import Setup, load_run
-from exec_env.harness.weights import Head
-from scripts import benchmark, evaluate, export, report, schedule, stress, train
+from exec_env.agents.dqn import DQN, DQNConfig
+from exec_env.agents.ppo import PPO, PPOConfig, StablePPO
+from exec_env.cli import benchmark, evaluate, export, report, schedule, stress, train
+from exec_env.harness.agents import Setup, load_run
+from exec_env.harness.training.weights import Head
 
 ROOT = Path(__file__).parents[2]
 TINY = ["--n-steps", "4", "--shares", "20000"]
@@ -104,7 +104,7 @@ def test_training_then_going_on_then_evaluating_beside_baselines(tmp_path: Path,
 def test_evaluating_on_a_tape_as_a_module_says_how_each_column_was_used(tmp_path: Path, tape_csv: Path) -> None:
     out = tmp_path / "out"
     options = ["--tape", tape_csv, *COLUMNS, "--starts", "rolling", "--side", "buy", "--out", out, *TINY, "--quiet"]
-    done = python("-m", "scripts.evaluate", "twap", "pov", *options)
+    done = python("-m", "exec_env.cli.evaluate", "twap", "pov", *options)
     assert done.returncode == 0, done.stderr
     assert "volume  = buys + sells" in done.stdout
     assert "no bound: the paths are recorded" in done.stdout

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from scripts import train
+from exec_env.cli import train
 
 ROOT = Path(__file__).parents[2]
 TRAINING = [

@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from exec_env.market import Market
-from exec_env.market_file import UNITS, MarketFile, Parameter
-from scripts import live, schedule
+from exec_env.cli import live, schedule
+from exec_env.data.market_file import UNITS, MarketFile, Parameter
+from exec_env.market.market import Market
 
 
 @pytest.mark.parametrize("model", ["almgren-chriss", "static", "garleanu-pedersen", "lqr", "vwap"])

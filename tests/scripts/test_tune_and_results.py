@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from exec_env.harness import experiment, tasks
-from exec_env.harness.hyperparameters import settings
-from scripts import results, tune
+from exec_env.cli import results, tune
+from exec_env.harness.jobs import tasks
+from exec_env.harness.studies import experiment
+from exec_env.harness.training.hyperparameters import settings
 
 PROBLEM = ["--n-steps", "4", "--shares", "20000"]
 STEPS = ["--steps", "21000"]

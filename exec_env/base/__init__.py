@@ -1,0 +1,1 @@
+"""What everything else rests on: arrays of three kinds, checks, errors, files, standard errors."""

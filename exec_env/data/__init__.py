@@ -1,0 +1,1 @@
+"""Recorded markets: reading, checking and slicing files, and playing them as a tape."""

@@ -1,0 +1,115 @@
+"""Columns of a table by name, or by arithmetic of the names that a file has."""
+
+import ast
+import operator
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import pandas as pd
+
+from exec_env.base.errors import InputError
+
+LEVEL = ("bid_price_#", "bid_size_#", "ask_price_#", "ask_size_#")
+"""Columns of each level of a book; # is its number, from 0 or 1."""
+_OPERATORS: dict[type, Callable[..., Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.USub: operator.neg,
+    ast.UAdd: operator.pos,
+}
+
+
+def evaluate(frame: pd.DataFrame, ours: str, text: str, name: str, needs: str) -> pd.Series:
+    """A column of ``frame``, or an arithmetic expression of its columns.
+
+    Args:
+        frame: the data.
+        ours: our name of the column.
+        text: its name in the data, or the expression.
+        name: what error messages call the data.
+        needs: which columns it needs, for the message where one is missing.
+
+    Raises:
+        InputError: for a column that is missing or comes twice, and for what is no arithmetic.
+    """
+    if text in frame:
+        if isinstance(frame[text], pd.DataFrame):
+            raise InputError(f"{name}: column {ours!r}: the data has more than one column {text!r}")
+        return frame[text]
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+        if not any(isinstance(node, ast.Name) for node in ast.walk(tree)):
+            raise KeyError(text)
+        return _arithmetic(tree, frame)
+    except (KeyError, SyntaxError, RecursionError, MemoryError):
+        what = f"column {ours!r}" if text == ours else f"column {ours!r} as {text!r}"
+        raise InputError(
+            f"{name}: {what} is missing; it needs {needs}. "
+            f"Its columns: {', '.join(map(str, list(frame)[:12]))}{' ...' if frame.shape[1] > 12 else ''}"
+        ) from None
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise InputError(f"{name}: column {ours!r} as {text!r}: {error}") from None
+
+
+def _arithmetic(node: ast.AST, frame: pd.DataFrame) -> Any:
+    """Columns, numbers, + - * / and brackets; nothing that could call anything.
+
+    Raises:
+        KeyError: for whatever else there is.
+    """
+    if isinstance(node, ast.Name):
+        return frame[node.id]
+    if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
+        return float(node.value)
+    if isinstance(node, ast.UnaryOp) and type(node.op) in _OPERATORS:
+        return _OPERATORS[type(node.op)](_arithmetic(node.operand, frame))
+    if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
+        return _OPERATORS[type(node.op)](_arithmetic(node.left, frame), _arithmetic(node.right, frame))
+    raise KeyError(type(node).__name__)
+
+
+def names(text: str) -> set[str]:
+    """The columns that a name or an expression takes; only the text itself where it cannot be read as arithmetic.
+
+    >>> sorted(names("(buys + sells) / mid") - {"(buys + sells) / mid"})
+    ['buys', 'mid', 'sells']
+    """
+    try:
+        tree = ast.parse(text.strip(), mode="eval")
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return {text}
+    return {text} | {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+
+
+def needed(text: str, header: Collection[str]) -> set[str]:
+    """The columns that ``text`` takes from a file: itself where the file has it, else the names in it."""
+    return {text} if text in header else (names(text) - {text}) or {text}
+
+
+def levels(header: Collection[str], given: Mapping[str, str]) -> list[int]:
+    """Numbers of the levels of the book that a file has, one after the other.
+
+    Args:
+        header: the file's columns.
+        given: where it has other names: our name, with # -> its column or arithmetic, with #.
+
+    >>> levels(["p0", "p1", "p2", "p4"], dict.fromkeys(LEVEL, "p#"))
+    [0, 1, 2]
+    """
+    found = [
+        i
+        for i in range(200)
+        if all(needed(given.get(name, name).replace("#", str(i)), header) <= set(header) for name in LEVEL)
+    ]
+    return [i for i in found if i - found[0] == found.index(i)]
+
+
+def at_levels(numbers: list[int], given: Mapping[str, str]) -> dict[str, str]:
+    """Columns of the book: our names, levels counted from 1 -> the column or arithmetic that each is read from."""
+    return {
+        name.replace("#", str(ours)): given.get(name, name).replace("#", str(theirs))
+        for ours, theirs in enumerate(numbers, 1)
+        for name in LEVEL
+    }

@@ -1,0 +1,403 @@
+"""Recorded markets: slices read from a file, cut into episodes."""
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pandas as pd
+
+from exec_env.base.errors import InputError
+from exec_env.data.columns import LEVEL
+from exec_env.data.order_book import OrderBook
+from exec_env.data.slices import OPTIONAL, REQUIRED, Stamp, counted_ahead, read
+from exec_env.data.split import Part, Split
+from exec_env.market.execution import Slice
+from exec_env.market.market import BPS, Market
+from exec_env.market.order import Order
+from exec_env.market.paths import Normals, Paths, stress_recorded
+
+Fills = Literal["impact", "book"]
+
+_ANSWER = {
+    *("temporary_impact", "impact_exponent", "reference_participation"),
+    *("permanent_impact", "transient_impact", "resilience"),
+}
+_STRESS = {
+    *("stress", "stress_onset", "stress_onset_end", "stress_factor", "shock_rate", "shock_size"),
+    *("regime_rate", "regime_recovery", "regime_liquidity", "regime_volatility"),
+    *("liquidity_reversion", "spread_elasticity", "volatility_elasticity"),
+}
+GIVEN = frozenset(_ANSWER | {"volatility"} | _STRESS)
+"""Fields of Market that a tape does not settle: how the price answers to us, the volatility that risk is charged at,
+and the stress, shocks and regimes that recorded slices are put under, with how the rest follows liquidity."""
+
+_USES = {
+    "time": "start of each slice; the slice length is the median step",
+    "mid": "price path: its changes are the price shocks; our own impact comes on top",
+    "spread": "half of it is paid on every share",
+    "volume": "market volume of the slice; the cap on participation is a share of it",
+    "depth": "liquidity: temporary impact is inversely proportional to it, with mean one",
+}
+
+
+@dataclass(frozen=True)
+class Tape:
+    """Slices of a recorded market.
+
+    Raises:
+        InputError: naming column and row, for NaNs, prices or depths that are not positive, negative spreads or
+            volumes, times that are unsorted or repeated, and fewer than two rows.
+    """
+
+    time: pd.DatetimeIndex
+    mid: np.ndarray
+    """Mid price at the start of the slice. [$]"""
+    spread: np.ndarray
+    """Best ask minus best bid at the start of the slice. [$]"""
+    volume: np.ndarray
+    """Market volume of the slice. [shares]"""
+    depth: np.ndarray | None = None
+    """Resting size near the touch at the start of the slice. [shares]"""
+    hours_per_day: float = 6.5
+    """Length of a trading day, the unit of time of every rate; 24 where trading never stops. [hour]"""
+    name: str = "recording"
+    columns: dict[str, str] = field(default_factory=dict)
+    """Where each number came from: our name -> column or expression."""
+    levels: OrderBook | None = None
+    """The book at the start of the slice."""
+    fills: Fills = "impact"
+    """What a trade costs beyond the touch: by the market's temporary impact, or by walking the recorded book."""
+    split: Split | None = None
+    """Rows for training and for evaluation; None: all are for both."""
+    part: Part = "training"
+    """Which of them episodes are of, where there is a split."""
+
+    def __post_init__(self) -> None:
+        for name in ("mid", "spread", "volume", "depth"):
+            column = getattr(self, name)
+            if column is None:
+                continue
+            try:
+                object.__setattr__(self, name, np.asarray(column, dtype=np.float64))
+            except (TypeError, ValueError):
+                raise InputError(f"{self.name}: column {name!r} must hold numbers") from None
+            if getattr(self, name).shape != (len(self.time),):
+                raise InputError(f"{self.name}: column {name!r} must have {len(self.time)} rows, as many as 'time'")
+        if len(self.time) < 2:
+            raise InputError(f"{self.name}: {len(self.time)} rows; a recorded market needs at least two")
+        if not isinstance(self.hours_per_day, int | float) or not 0 < self.hours_per_day <= 24:
+            raise InputError(f"{self.name}: hours_per_day = {self.hours_per_day!r}: must be in (0, 24]")
+        if self.fills not in get_args(Fills):
+            raise InputError(f"fills = {self.fills!r}: must be 'impact' or 'book'")
+        if self.fills == "book" and self.levels is None:
+            raise InputError(
+                f"{self.name}: fills = 'book': needs the levels of the book, columns {', '.join(LEVEL)} with # from 0 "
+                "or 1, or tape columns for these four"
+            )
+        self._refuse(np.asarray(self.time.isna()), "time", "is not a time")
+        steps = np.diff(self.time.to_numpy()) / np.timedelta64(1, "s")
+        self._refuse(np.r_[False, steps == 0], "time", "is the same time as the row before")
+        self._refuse(np.r_[False, steps < 0], "time", "is earlier than the row before; sort the file by time")
+        for name in ("mid", "spread", "volume", "depth"):
+            column = getattr(self, name)
+            if column is None:
+                continue
+            self._refuse(~np.isfinite(column), name, "is not a finite number")
+            positive = name in ("mid", "depth")
+            self._refuse(column <= 0 if positive else column < 0, name, f"must be {'>' if positive else '>='} 0")
+        if self.levels is not None:
+            self._check_levels(self.levels)
+
+    def _check_levels(self, levels: OrderBook) -> None:
+        if len(levels.bid_price) != len(self.time):
+            raise InputError(f"{self.name}: levels must have {len(self.time)} rows, as many as 'time'")
+        for name, best, away in (("bid", levels.bid_price[:, 0], -1.0), ("ask", levels.ask_price[:, 0], 1.0)):
+            across = np.flatnonzero(away * (best - self.mid) < 0)
+            if across.size:
+                row = across[0]
+                where = f"column '{name}_price_1', row {row + 1}: {best[row]} is on the other side of 'mid'"
+                raise InputError(f"{self.name}: {where}, {self.mid[row]}")
+
+    def _refuse(self, bad: np.ndarray, column: str, why: str) -> None:
+        rows = np.flatnonzero(bad)
+        if rows.size:
+            value = getattr(self, column)[rows[0]]
+            more = f" (and {rows.size - 1} more rows)" if rows.size > 1 else ""
+            raise InputError(f"{self.name}: column {column!r}, row {rows[0] + 1}: {value} {why}{more}")
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: pd.DataFrame,
+        columns: dict[str, str] | None = None,
+        hours_per_day: float = 6.5,
+        name: str = "recording",
+        stamp: Stamp = "start",
+    ) -> "Tape":
+        """Read slices from a frame with columns time, mid, spread, volume and, if known, depth and levels of the book.
+
+        Args:
+            frame: one row a slice.
+            columns: where the file has other names: our name -> its column, or an arithmetic expression of its
+                columns, such as ``{"volume": "(buys + sells) / midpoint"}``. Of levels, # is the number:
+                ``{"bid_price_#": "midpoint * (1 + bids_distance_#)"}``.
+            hours_per_day: length of a trading day. [hour]
+            name: what error messages call the data.
+            stamp: whether a row's volume is that from its time on, or up to it.
+
+        Raises:
+            InputError: for a column that is missing, or data that cannot be right (see the class).
+        """
+        if stamp not in get_args(Stamp):
+            raise InputError(f"tape_stamp = {stamp!r}: must be 'start' or 'end'")
+        found = read(frame, columns or {}, name)
+        found = counted_ahead(found) if stamp == "end" else found
+        return cls(hours_per_day=hours_per_day, name=name, **found)
+
+    @classmethod
+    def from_csv(
+        cls,
+        path: str | Path,
+        columns: dict[str, str] | None = None,
+        hours_per_day: float = 6.5,
+        stamp: Stamp = "start",
+    ) -> "Tape":
+        """Read slices from a CSV file; see ``from_frame``.
+
+        Raises:
+            InputError: for a file that is missing or is no table, and as ``from_frame``.
+        """
+        try:
+            frame = pd.read_csv(path)
+        except FileNotFoundError:
+            raise InputError(f"{path}: no such file") from None
+        except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+            raise InputError(f"{path}: not a CSV table: {error}") from None
+        return cls.from_frame(frame, columns, hours_per_day, str(path), stamp)
+
+    @cached_property
+    def slice_length(self) -> float:
+        """Median time from row to row. [day]"""
+        seconds = np.median(np.diff(self.time.to_numpy()) / np.timedelta64(1, "s"))
+        return float(seconds) / (3600 * self.hours_per_day)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Checksum of the slices: whatever file they came from, and whatever its columns were called."""
+        digest = sha256(self._stamps)
+        for column in (self.mid, self.spread, self.volume, self.depth):
+            digest.update(b"none" if column is None else np.ascontiguousarray(column).data)
+        for column in () if self.levels is None else vars(self.levels).values():
+            digest.update(np.ascontiguousarray(column).data)
+        digest.update(repr(float(self.hours_per_day)).encode())
+        return digest.hexdigest()
+
+    @cached_property
+    def prices_sha256(self) -> str:
+        """Checksum of times and mid prices alone: the same market at the same time, whatever else was taken of it."""
+        digest = sha256(self._stamps)
+        digest.update(np.ascontiguousarray(self.mid).data)
+        return digest.hexdigest()
+
+    @property
+    def _stamps(self) -> bytes:
+        return self.time.to_numpy("datetime64[ns]").view(np.int64).tobytes()
+
+    @property
+    def rows(self) -> tuple[int, int]:
+        """The first row that episodes are of, and the first after them."""
+        return (0, len(self.mid)) if self.split is None else self.split.rows(self.part)
+
+    @property
+    def _known(self) -> slice:
+        """Rows that averages are taken from: those for training."""
+        return slice(None if self.split is None else self.split.training)
+
+    def market(self, base: Market | None = None) -> Market:
+        """The market whose averages are those of the recording, or of its training rows where it is split.
+
+        Slices do not show how the price answers to us. Impact comes from ``base``, scaled so that the same
+        participation costs the same part of a day's volatility: η, γ, κ ∝ σ S0 / V (Almgren et al. 2005).
+        """
+        base, known = base or Market(), self._known
+        mid, spread = self.mid[known], self.spread[known]
+        returns = np.diff(np.log(mid))[~self._gap[: len(mid) - 1]]
+        volatility = float(np.std(returns)) / self.slice_length**0.5 if returns.size else 0.0
+        daily_volume = float(self.volume[known].mean()) / self.slice_length
+        price = float(mid.mean())
+        if daily_volume == 0:
+            raise InputError(f"{self.name}: column 'volume' is zero throughout")
+        if not volatility > 0:
+            raise InputError(f"{self.name}: column 'mid' is the same throughout, so that impact has no scale")
+        return replace(
+            base.rescaled(price, volatility, daily_volume),
+            half_spread=float((spread / mid).mean()) / 2 / BPS,
+            liquidity_volatility=0.0 if self.depth is None else float(np.log(self.depth[known]).std()),
+        )
+
+    @cached_property
+    def _gap(self) -> np.ndarray:
+        """Whether the step after each row but the last is a gap, more than 1.5 slices. Shape: (rows − 1,)."""
+        steps = np.diff(self.time.to_numpy()) / np.timedelta64(1, "s")
+        return steps > 1.5 * np.median(steps)
+
+    def starts(self, order: Order) -> np.ndarray:
+        """Rows at which an episode of ``order`` can begin without running over a gap or the end.
+
+        Raises:
+            InputError: when there is none.
+        """
+        gaps, (begin, end) = np.r_[0, np.cumsum(self._gap)], self.rows
+        first = np.arange(begin, max(begin, end - order.n_steps + 1))
+        possible = first[gaps[first + order.n_steps - 1] == gaps[first]]
+        if possible.size == 0:
+            longest = int(np.bincount(gaps[begin:end]).max()) if end > begin else 0
+            which = "" if self.split is None else f"{self.part} "
+            raise InputError(
+                f"{self.name}: no {order.n_steps} rows without a gap among its {end - begin} {which}rows; "
+                f"n_steps must be at most {longest}"
+            )
+        return possible
+
+    def check(self, order: Order) -> None:
+        """Refuse an order that this market cannot fill within the cap.
+
+        Raises:
+            InputError: naming the order's size and the largest that fits, or a slice length that is not the tape's.
+        """
+        if not np.isclose(order.slice_length, self.slice_length):
+            raise InputError(
+                f"Order.slice_length = {order.slice_length:g} day: the slices of {self.name} have {self.slice_length:g}"
+            )
+        if order.max_participation is not None:
+            most = order.max_participation * float(self.volume[self._known].mean()) * order.n_steps
+            if order.shares > most:
+                raise InputError(
+                    f"Order.shares = {order.shares:g}: {order.n_steps} slices of {self.name} let through about "
+                    f"{most:.4g} at max_participation = {order.max_participation:g}; choose at most that"
+                )
+
+    def tape(self, market: Market, order: Order, starts: np.ndarray, normals: Normals | None = None) -> Paths:
+        """Episodes that begin at the given rows. Impact and decay are the market's averages.
+
+        What the market's stress, shocks and regimes multiply is multiplied on top of what was recorded.
+
+        Args:
+            market: where η, γ, κ, ρ and σ come from.
+            order: its side turns recorded prices into the order's frame.
+            starts: first row of each episode. Shape: (n_paths,).
+            normals: for what is random about the stress; without, nothing is. All else in them is zero.
+        """
+        self.check(order)
+        starts = np.asarray(starts)
+        if starts.dtype.kind not in "iu":
+            raise InputError(f"{self.name}: start = {starts.flat[0]!r}: must be a row, a whole number from 0")
+        outside = starts[~np.isin(starts, self.starts(order))]
+        if outside.size:
+            of = (
+                f"{len(self.mid)} rows"
+                if self.split is None
+                else f"the {self.part} rows {self.rows[0]} to {self.rows[1] - 1}"
+            )
+            raise InputError(
+                f"{self.name}: rows from {outside[0]} on do not begin {order.n_steps} slices of {of} without a gap"
+            )
+        rows = starts[:, None] + np.arange(order.n_steps)
+        moves = order.sign * np.diff(self.mid, append=self.mid[-1])
+        if self.depth is None:
+            liquidity, impact = np.zeros(len(self.mid)), np.ones(len(self.mid))
+        else:
+            known = self._known
+            liquidity = np.log(self.depth) - np.log(self.depth[known]).mean()
+            impact = np.exp(-liquidity) / np.exp(-liquidity[known]).mean()
+        n = rows.shape
+        dt = order.slice_length
+        book = [column.T for column in self.levels.hit(order.sign)] if self.levels and self.fills == "book" else []
+        slices = Slice(
+            log_liquidity=liquidity[rows],
+            half_spread=self.spread[rows] / 2,
+            volume=self.volume[rows],
+            variance=np.full(n, (market.volatility * market.arrival_price) ** 2 * dt),
+            drift=np.zeros(n),
+            temporary=market.slope(dt) * impact[rows],
+            permanent=np.full(n, market.permanent_impact),
+            decay=np.full(n, np.exp(-market.resilience * dt)),
+            price_shock=moves[rows],
+            slippage=np.zeros(n),
+            exponent=np.broadcast_to(market.impact_exponent, n),
+            levels=tuple((size[rows], distance[rows]) for size, distance in zip(*book, strict=True)) if book else (),
+        )
+        none = Normals(*np.zeros((6, 1, order.n_steps)))
+        return Paths(stress_recorded(market, order, slices, normals or none), self.mid[starts], starts)
+
+    def described(self) -> dict[str, Any]:
+        """Which rows are played and how, in plain values, to tell recordings apart; rows are counted from 0."""
+        begin, end = self.rows
+        return {
+            "name": self.name,
+            "sha256": self.sha256,
+            "prices_sha256": self.prices_sha256,
+            "rows": [begin, end],
+            "times": [str(self.time[begin]), str(self.time[end - 1])],
+            "averages_of_rows": self._known.stop or len(self.mid),
+            "fills": self.fills,
+        }
+
+    def describe(self, market: Market, base: Market | None = None, calibrated: bool = False) -> str:
+        """How each number was used, in lines for a person to read.
+
+        Args:
+            market: what is played.
+            base: where impact is from.
+            calibrated: whether ``base`` is a market file's, whose impact is taken as it is; if not, it was scaled.
+        """
+        lines = [f"{self.name}: {len(self.mid)} slices from {self.time[0]} to {self.time[-1]}"]
+        for ours in REQUIRED + OPTIONAL:
+            source = self.columns.get(ours, ours) if getattr(self, ours) is not None else "(none)"
+            use = _USES[ours] if source != "(none)" else "liquidity taken as constant"
+            lines.append(f"  {ours:7} = {source}: {use}")
+        if self.split is not None:
+            lines += [f"  {line}" for line in self._periods()]
+        if self.levels is not None:
+            used = {"book": "walked by every trade; η is what schedules go by", "impact": "not used: fills = 'impact'"}[
+                self.fills
+            ]
+            lines.append(f"  {self.levels.bid_price.shape[1]} levels of the book on each side: {used}")
+        minutes = self.slice_length * self.hours_per_day * 60
+        own = self.market(base)
+        asked = base if calibrated and base is not None else own
+        came = "from the market file" if calibrated else "scaled from the defaults by σ S0 / V"
+
+        def how(name: str, text: str) -> str:
+            """The number, and whether it was given rather than found."""
+            given = getattr(market, name) != getattr(own if name == "volatility" else asked, name)
+            return f"{text.format(getattr(market, name))}{' (as given)' if given else ''}"
+
+        lines += [
+            f"  slices of {minutes:g} min; a day of {self.hours_per_day:g} hours; {int(self._gap.sum())} gaps",
+            f"  from the recording: price {market.arrival_price:,.4g}, "
+            f"{how('volatility', 'volatility {:.4g} per √day')}, "
+            f"half spread {market.half_spread:.4g} bps, volume {market.daily_volume:,.6g} a day",
+            f"  not in it, so {came}: {how('temporary_impact', 'η = {:.3g}')}, "
+            f"{how('permanent_impact', 'γ = {:.3g}')}, {how('transient_impact', 'κ = {:.3g}')}; "
+            f"ρ = {market.resilience:g}{'' if calibrated else ' as given'}",
+        ]
+        return "\n".join(lines)
+
+    def _periods(self) -> list[str]:
+        """Which rows are for what, counted from 1, and when they were."""
+        assert self.split is not None
+        end, begin = self.split.training, self.split.rows("evaluation")[0]
+        uses = {
+            "training": (0, end, "training; all averages are of these"),
+            "purge": (end, begin, "purge, which nobody plays"),
+            "evaluation": (begin, len(self.mid), "evaluation"),
+        }
+        return [
+            f"rows {a + 1} to {b}, {self.time[a]} to {self.time[b - 1]}: {use}{'; played here' * (part == self.part)}"
+            for part, (a, b, use) in uses.items()
+            if b > a
+        ]

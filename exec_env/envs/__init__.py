@@ -1,0 +1,1 @@
+"""Environments and rollouts, which know a problem through one small protocol alone."""

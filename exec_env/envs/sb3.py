@@ -1,0 +1,150 @@
+"""Stable-Baselines3: its view of the native vector environment, and its models as agents."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import VecEnv
+
+from exec_env.base.errors import InputError
+from exec_env.envs.vector import ExecutionVectorEnv
+from exec_env.one_asset.actions import ActionMode, get_action_mode
+
+
+class SB3VecEnv(VecEnv):
+    """The native vector environment as Stable-Baselines3 wants it.
+
+    A step gives what ``DummyVecEnv`` of the same single environments gives, but for two things: the information of a
+    sub-environment that goes on is empty, because building hundreds of dictionaries takes longer than the step; that
+    of one that ended holds all costs of its last step, the episode's totals, ``terminal_observation`` and the
+    statistics of ``Monitor``.
+
+    Args:
+        env: a registered id, or the vector environment itself, which must reset in the same step.
+        num_envs: how many sub-environments, for an id.
+        **options: options of the environment, for an id.
+
+    Raises:
+        InputError: for another vector environment, a wrapped one included, or another autoreset mode.
+
+    >>> from stable_baselines3 import A2C
+    >>> SB3VecEnv("AlmgrenChriss-v0", num_envs=4).reset().shape
+    (4, 10)
+    """
+
+    def __init__(self, env: str | gym.vector.VectorEnv, num_envs: int = 64, **options: Any) -> None:
+        if isinstance(env, str):
+            env = gym.make_vec(env, num_envs=num_envs, **options)
+        elif options:
+            raise InputError(f"options {', '.join(options)}: go with an id, not with an environment that exists")
+        if not isinstance(env, ExecutionVectorEnv):  # a wrapper, too, would be passed over in silence
+            raise InputError(f"{env!r}: not the native vector environment of exec_env")
+        if env.metadata["autoreset_mode"] != AutoresetMode.SAME_STEP:
+            raise InputError(f"autoreset_mode = {env.metadata['autoreset_mode'].name}: must be SAME_STEP")
+        self.native = env
+        super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
+        self._returns, self._lengths = np.zeros(self.num_envs), np.zeros(self.num_envs, np.int64)
+        self._began = time.perf_counter()
+
+    def reset(self) -> np.ndarray:
+        """Begin the next path everywhere, on new seeds if ``seed`` was called. Shape: (num_envs, 10)."""
+        observations, _ = self.native.reset(seed=None if set(self._seeds) == {None} else self._seeds)
+        self._reset_seeds()
+        self._returns[:], self._lengths[:] = 0.0, 0
+        return observations
+
+    def step_async(self, actions: np.ndarray) -> None:
+        """Keep the actions for ``step_wait``."""
+        self._actions = actions
+
+    def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
+        """Trade one slice in every sub-environment."""
+        observations, rewards, dones, _, vector_infos = self.native.step(self._actions)
+        self._returns += rewards
+        self._lengths += 1
+        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        which = np.flatnonzero(dones)
+        if which.size:
+            elapsed = round(time.perf_counter() - self._began, 6)
+            final = {k: v[which].tolist() for k, v in vector_infos["final_info"].items() if not k.startswith("_")}
+            for i, *values in zip(which.tolist(), *final.values(), strict=True):
+                infos[i] = dict(zip(final, values, strict=True))
+                infos[i]["terminal_observation"] = vector_infos["final_obs"][i]
+                infos[i]["TimeLimit.truncated"] = False  # the horizon is an end, not a limit on time
+                infos[i]["episode"] = {"r": float(self._returns[i]), "l": int(self._lengths[i]), "t": elapsed}
+            self._returns[which], self._lengths[which] = 0.0, 0
+        return observations, rewards.astype(np.float32), dones, infos
+
+    def close(self) -> None:
+        """Close the native environment."""
+        self.native.close()
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        """The native environment's attribute, which all sub-environments share."""
+        return [getattr(self.native, attr_name)] * len(list(self._get_indices(indices)))
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        """Refused.
+
+        Raises:
+            AttributeError: always; sub-environments are columns of arrays and have no attributes of their own.
+        """
+        raise AttributeError(f"{attr_name!r} cannot be set: give options when the environment is made")
+
+    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
+        """Refused.
+
+        Raises:
+            AttributeError: always; sub-environments are columns of arrays and have no methods of their own.
+        """
+        raise AttributeError(f"{method_name!r} cannot be called on single sub-environments")
+
+    def env_is_wrapped(self, wrapper_class: type[gym.Wrapper], indices: Any = None) -> list[bool]:
+        """Nothing is wrapped, but episode statistics are there as ``Monitor`` gives them."""
+        return [wrapper_class is Monitor] * len(list(self._get_indices(indices)))
+
+    def set_options(self, options: Any = None) -> None:
+        """Refused, unless empty.
+
+        Raises:
+            InputError: for reset options; there are none.
+        """
+        if options:
+            raise InputError(f"reset options {options!r}: there are none")
+
+    def seed(self, seed: int | None = None) -> Sequence[int | None]:
+        """Sub-environment i begins with ``seed`` + i at the next reset, as in ``DummyVecEnv``."""
+        return super().seed(seed)
+
+
+class SB3Agent:
+    """A model of Stable-Baselines3, or of a library that builds on it, as an agent: it acts without exploring.
+
+    Args:
+        model: the model, with its environment if that normalises observations.
+        action_mode: meaning of its actions; by default that of the environment it was trained in.
+
+    Raises:
+        InputError: when neither tells the action mode, or for a recurrent model: an agent has no memory.
+    """
+
+    def __init__(self, model: BaseAlgorithm, action_mode: str | ActionMode | None = None) -> None:
+        env = model.get_env()
+        if hasattr(model.policy, "lstm_actor"):
+            raise InputError(f"{type(model).__name__}: its policy is recurrent, but an agent has no memory")
+        if action_mode is None:
+            if env is None or not env.has_attr("mode"):
+                raise InputError("action_mode: the model has no environment of exec_env to take it from; name it")
+            action_mode = env.get_attr("mode")[0]
+        self.model, self.name, self.action_mode = model, type(model).__name__, get_action_mode(action_mode)
+        self._normalise = model.get_vec_normalize_env()
+
+    def act(self, observations: np.ndarray) -> np.ndarray:
+        """Actions for a batch of observations. Shape: (n, 10) -> (n,) or (n, 1)."""
+        seen: Any = observations if self._normalise is None else self._normalise.normalize_obs(observations)
+        return self.model.predict(np.ascontiguousarray(seen), deterministic=True)[0]

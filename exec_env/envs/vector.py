@@ -1,0 +1,199 @@
+"""The native vector environment: many executions at once, on NumPy arrays, through the same equations."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode
+from gymnasium.vector.utils import batch_space
+
+from exec_env.base.errors import InputError
+from exec_env.base.validation import require_count, unknown
+from exec_env.envs.paths_ahead import PathsAhead
+from exec_env.envs.reward import Reward
+from exec_env.market.execution import Slice, State, bps, opening, terms, trade
+from exec_env.one_asset import observation
+from exec_env.one_asset.actions import ActionMode, Decoder
+from exec_env.one_asset.info import episode_info, step_info
+from exec_env.one_asset.observation import Observer
+from exec_env.one_asset.problem import make_problem
+
+
+class ExecutionVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
+    """``num_envs`` executions at once; see ``ExecutionEnv`` for spaces, rewards, information and arguments.
+
+    Sub-environment i of ``reset(seed=s)`` plays, path for path, what ``ExecutionEnv`` seeded with s + i plays, as in
+    Gymnasium's SyncVectorEnv; ``seed`` may also be a sequence of one seed each.
+
+    ``autoreset_mode`` is SAME_STEP by default: a finished sub-environment begins its next path within the step, and
+    the observation and information that ended the last one are ``info["final_obs"]`` and ``info["final_info"]``.
+    NEXT_STEP resets one step later and ignores that step's action. With DISABLED a finished sub-environment stands
+    still, at reward zero, until ``reset(options={"reset_mask": mask})``.
+
+    Shape:
+        Observations (num_envs, 10), actions (num_envs,) or, if continuous, (num_envs, 1); the rest (num_envs,).
+    """
+
+    metadata: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        preset: str = "default",
+        action: str | ActionMode | None = None,
+        levels: Any = None,
+        reward: str = "expected",
+        violation_penalty: float = 0.0,
+        smoothness_penalty: float = 0.0,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
+        render_mode: None = None,
+        **overrides: Any,
+    ) -> None:
+        require_count(num_envs=num_envs)
+        if render_mode is not None:
+            raise InputError(f"render_mode = {render_mode!r}: a vector environment does not render")
+        problem = make_problem(preset, action=action, levels=levels, **overrides)
+        self.problem, self.market, self.order, self.mode = problem, problem.market, problem.order, problem.action
+        self.num_envs = int(num_envs)
+        self.render_mode = None
+        self._autoreset = _autoreset_mode(autoreset_mode)
+        self.metadata = self.metadata | {"autoreset_mode": self._autoreset}
+        self.single_observation_space = observation.space()
+        self.single_action_space = self.mode.space(self.order)
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+        self.reward = Reward(reward, violation_penalty, smoothness_penalty)  # type: ignore[arg-type]
+        self._decode = Decoder(self.mode, self.order).many
+        self._observe = Observer(self.market, self.order)
+        self._terms = terms(self.market, self.order)
+        self._t = np.zeros(self.num_envs, np.int64)
+        # Slices left: n_steps - t, as the floats that the equations want.
+        self._left = np.zeros(self.num_envs)
+        self._done = np.ones(self.num_envs, bool)
+        self._book = opening(*np.zeros((2, self.num_envs)))
+        self._shortfall, self._objective = np.zeros((2, self.num_envs))
+        self._arrival_price, self._to_bps = np.ones((2, self.num_envs))
+        self._ahead = PathsAhead(problem.source, self.num_envs, self.order.n_steps)
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Begin the next path everywhere, or where ``options["reset_mask"]`` is True."""
+        for name in options or {}:
+            if name != "reset_mask":
+                raise InputError(unknown("reset option", name, ["reset_mask"]))
+        self._seed(seed)
+        everywhere = np.ones(self.num_envs, bool)
+        mask = np.asarray((options or {}).get("reset_mask", everywhere))
+        if mask.shape != (self.num_envs,) or mask.dtype != bool or not mask.any():
+            raise InputError(f"reset option 'reset_mask': must be {self.num_envs} booleans, at least one of them True")
+        self._begin(np.flatnonzero(mask))
+        self._now = self._slices()
+        return self._observation(), {}
+
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Trade one slice in every sub-environment.
+
+        Raises:
+            ResetNeeded: before the first reset.
+            InputError: for actions outside the space.
+        """
+        if not self._ahead.seeded:
+            raise gym.error.ResetNeeded("call reset() before the first step()")
+        order, book, now, was_done = self.order, self._book, self._now, self._done
+        some_done = was_done.any()
+        left = np.maximum(self._left, 1.0) if some_done else self._left
+        last = left == 1.0
+        values = self._decode(actions, self.num_envs)
+        asked = self.mode.shares(values, book.remaining, left, now.volume)
+        self._book, fill = trade(book, now, asked, self._terms, last if last.any() else False)
+        going = ~was_done if some_done else 1
+        self._t += going
+        self._left -= going
+        self._shortfall += fill.shortfall
+        self._objective += fill.objective
+        self._done = self._book.remaining <= 0.0
+        terminated = self._done & ~was_done if self._autoreset == AutoresetMode.NEXT_STEP else self._done.copy()
+        rewards = self.reward(fill, book, self._book, order.shares, self._to_bps)
+        if some_done:  # what is over stands still
+            rewards = np.where(was_done, 0.0, rewards)
+            self._book = State(*(np.where(was_done, old, new) for old, new in zip(book, self._book, strict=True)))
+        infos = self._infos(step_info(book, fill, self._arrival_price, order.sign, self._to_bps), was_done)
+        resets = {AutoresetMode.SAME_STEP: self._done, AutoresetMode.NEXT_STEP: was_done}.get(self._autoreset)
+        if resets is not None and resets.any():
+            self._begin(np.flatnonzero(resets))
+        self._now = self._slices()
+        return self._observation(), rewards, terminated, np.zeros(self.num_envs, bool), infos
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """End the process that makes paths ahead, where there is one."""
+        self._ahead.forget()
+
+    def _infos(self, infos: dict[str, Any], was_done: np.ndarray) -> dict[str, Any]:
+        """Information in Gymnasium's layout for the autoreset mode."""
+        ended = self._done & ~was_done
+        if not ended.any():
+            return _masked(infos, ~was_done)
+        final = episode_info(self._shortfall, self._objective, self._to_bps)
+        if self._autoreset != AutoresetMode.SAME_STEP:
+            return _masked(infos, ~was_done) | _masked(final, ended)
+        final_obs = np.empty(self.num_envs, dtype=object)  # filled with None
+        which = np.flatnonzero(ended)
+        final_obs[which] = list(self._observation(which))
+        final_info = _masked(infos | final, ended)
+        return _masked(infos, ~ended) | _masked({"final_obs": final_obs, "final_info": final_info}, ended)
+
+    def _seed(self, seed: int | Sequence[int | None] | None) -> None:
+        """One generator per sub-environment; those without a new seed go on where they are."""
+        going = self._ahead.seeded
+        if seed is None and going:
+            return
+        seeds: Sequence[int | None]
+        if seed is None:
+            seeds = self.np_random.integers(2**63, size=self.num_envs).tolist()
+        elif isinstance(seed, int | np.integer):
+            super().reset(seed=int(seed))
+            seeds = range(int(seed), int(seed) + self.num_envs)
+        else:
+            seeds = seed
+        if len(seeds) != self.num_envs:
+            raise InputError(f"seed: {len(seeds)} seeds for {self.num_envs} environments")
+        new = {i: np.random.default_rng(s) for i, s in enumerate(seeds) if s is not None or not going}
+        self._ahead.seed(new)
+
+    def _begin(self, which: np.ndarray) -> None:
+        """Begin the next path in ``which``."""
+        self._arrival_price[which] = prices = self._ahead.advance(which)
+        self._to_bps[which] = bps(self.order.shares * prices)
+        # The step has just made these arrays, so nobody else holds them.
+        for column, value in zip(self._book, opening(self.order.shares), strict=True):
+            column[which] = value
+        self._left[which] = self.order.n_steps
+        for column in (self._shortfall, self._objective, self._t, self._done):
+            column[which] = 0
+
+    def _slices(self, which: np.ndarray | None = None) -> Slice:
+        """The slice that is on, everywhere or in ``which``. After the last slice the last one is shown again."""
+        t = self._t if which is None else self._t[which]
+        return self._ahead.at(np.minimum(t, self.order.n_steps - 1), which)
+
+    def _observation(self, which: np.ndarray | None = None) -> np.ndarray:
+        """Observations of all sub-environments, or of ``which``. Shape: (n, 10)."""
+        book, now, left = self._book, self._now, self._left
+        if which is not None:
+            book, now, left = State(*(entry[which] for entry in book)), self._slices(which), left[which]
+        entries = self._observe(book, self._observe.market(now), left)
+        return observation.stack(entries, len(left))
+
+
+def _masked(infos: dict[str, Any], mask: np.ndarray) -> dict[str, Any]:
+    """Gymnasium's layout of vector information: beside each key, under ``_key``, where it holds."""
+    return infos | {f"_{key}": mask for key in infos}
+
+
+def _autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
+    for known in AutoresetMode:
+        if mode in (known, known.name, known.value):
+            return known
+    raise InputError(f"autoreset_mode = {mode!r}: must be one of {', '.join(m.name for m in AutoresetMode)}")

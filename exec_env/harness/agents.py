@@ -1,0 +1,194 @@
+"""What an agent is, and how one is found by name, by run folder or by import path."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from gymnasium.vector import VectorEnv
+
+from exec_env.base.errors import InputError
+from exec_env.base.files import read_yaml
+from exec_env.base.validation import unknown
+from exec_env.harness.training.weights import Head
+from exec_env.market.market import Market
+from exec_env.market.order import Order
+from exec_env.one_asset.actions import ActionMode
+
+GROUP = "exec_env.agents"
+"""Entry points of this group give agents their names; any distribution can add to it."""
+BEST, LAST = "best", "last"
+"""Folders of a run: the agent as it was at its best check, and at its last."""
+
+
+@runtime_checkable
+class Agent(Protocol):
+    """Anything that acts on observations. Baselines are built from (Market, Order)."""
+
+    action_mode: str | ActionMode
+    """The action mode its actions are meant in."""
+
+    def act(self, observations: np.ndarray) -> np.ndarray:
+        """Actions for a batch of observations. Shape: (n, 10) -> (n,) or (n, 1)."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How a learner is going to be trained."""
+
+    total_steps: int
+    """Environment steps in all."""
+    interval: int
+    """Of these, steps between two checks."""
+    num_envs: int
+    """Environments side by side."""
+    seed: int
+    """Of weights and exploration."""
+    device: str
+    """Torch device of the networks."""
+
+
+@runtime_checkable
+class Learner(Agent, Protocol):
+    """An agent that learns, and that a run folder can keep.
+
+    Where what it minimises is not J, a method ``score(objective, shortfall) -> float`` ranks its checks: of arrays
+    of shape (n_paths,), lower is better. Where it does not fit every environment that has its action mode, a method
+    ``check_env(env)`` refuses the others. What ``provenance`` has is kept in the run's configuration.
+    """
+
+    Config: type
+    """Frozen dataclass of its hyper-parameters."""
+    steps: int
+    """Environment steps it has learned from."""
+
+    @classmethod
+    def build(cls, config: Any, head: Head, setup: Setup) -> Learner:
+        """A fresh learner for an environment."""
+
+    def learn(self, env: VectorEnv, steps: int, seed: int, report: Callable[[int, dict[str, float]], None]) -> None:
+        """Learn from ``steps`` transitions, on paths that are a function of ``seed``."""
+
+    def save(self, folder: Path) -> None:
+        """Write what ``load`` needs to act."""
+
+    @classmethod
+    def load(cls, folder: Path) -> Learner:
+        """Read what ``save`` wrote, running nothing that it contains."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What ``load_state_dict`` needs to go on learning: tensors and numbers only."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what ``state_dict`` returned."""
+
+
+def known_agents() -> dict[str, Any]:
+    """Entry points of all agents that have a name."""
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def normalise(name: str) -> str:
+    """Agent names are lower case with hyphens."""
+    return name.strip().lower().replace("_", "-")
+
+
+def agent_class(name: str) -> type[Any]:
+    """The class behind a name.
+
+    Raises:
+        InputError: for an unknown name, with the nearest known one.
+    """
+    known = known_agents()
+    if normalise(name) not in known:
+        raise InputError(unknown("agent", name, known))
+    return known[normalise(name)].load()
+
+
+def run_of(folder: str | Path) -> Path:
+    """The run folder, of which ``folder`` may also be the part ``best`` or ``last``."""
+    folder = Path(folder).resolve()
+    return folder.parent if folder.name in (BEST, LAST) else folder
+
+
+def load_run(folder: str | Path) -> Learner:
+    """The agent that a run folder holds: the best of its checks; ``RUN/last`` is the one that training ended with.
+
+    Raises:
+        InputError: when the folder holds none, or something that is none.
+    """
+    folder = Path(folder)
+    if not (folder / "agent.yaml").exists() and (folder / BEST).is_dir():
+        folder = folder / BEST
+    elif not (folder / "agent.yaml").exists() and (folder / "config.yaml").exists():
+        hint = f"; {folder / LAST} can be named instead" if (folder / LAST).is_dir() else ""
+        raise InputError(f"{folder}: has no {BEST}/, the agent at its best check{hint}")
+    described = read_yaml(folder / "agent.yaml")
+    name = described.get("agent")
+    if not isinstance(name, str):
+        raise InputError(f"{folder / 'agent.yaml'}: has no field 'agent'")
+    cls = agent_class(name)
+    if not hasattr(cls, "load"):
+        raise InputError(f"{folder / 'agent.yaml'}: agent {name!r} does not learn, so no run can hold it")
+    return cls.load(folder)
+
+
+def resolve(agent: str | Path | Agent, market: Market, order: Order) -> tuple[str, Agent]:
+    """A label and an agent for what the user named.
+
+    Args:
+        agent: an agent; a name such as ``"twap"``; a run folder; a class or ``"module:Class"``, built from
+            (market, order).
+        market: for baselines.
+        order: for baselines.
+
+    Raises:
+        InputError: for a name that stands for nothing, or an object that is no agent.
+    """
+    if not isinstance(agent, str | Path):
+        if isinstance(agent, type):
+            agent = agent(market, order)
+        if not isinstance(agent, Agent):
+            raise InputError(f"{agent!r} is no agent: it needs action_mode and act(observations)")
+        return str(getattr(agent, "name", type(agent).__name__)).lower(), agent
+    text = str(agent)
+    named = normalise(text) in known_agents()
+    if not named and Path(text).is_dir():
+        run, folder = run_of(text), Path(text).resolve()
+        return run.name if run == folder else f"{run.name}/{folder.name}", load_run(folder)
+    if ":" in text:
+        module, _, attribute = text.partition(":")
+        try:
+            built = getattr(importlib.import_module(module), attribute)(market, order)
+            return attribute, resolve(built, market, order)[1]
+        except (ImportError, AttributeError, TypeError) as error:
+            raise InputError(f"agent {text!r}: {error}") from None
+    if "/" in text:
+        raise InputError(f"agent {text!r}: no such run folder")
+    cls = agent_class(text)
+    if hasattr(cls, "learn"):
+        raise InputError(f"agent {text!r} has to be trained first: name its run folder instead")
+    return normalise(text), cls(market, order)
+
+
+def resolve_all(agents: Iterable[str | Path | Agent], market: Market, order: Order) -> dict[str, Agent]:
+    """Agents by label; a label that comes up again gets a number.
+
+    Raises:
+        InputError: as ``resolve``, or when there is no agent.
+    """
+    found: dict[str, Agent] = {}
+    for agent in [agents] if isinstance(agents, str | Path) else agents:
+        label, instance = resolve(agent, market, order)
+        number, unique = 2, label
+        while unique in found:
+            unique, number = f"{label}-{number}", number + 1
+        found[unique] = instance
+    if not found:
+        raise InputError("no agents to evaluate: name at least one")
+    return found

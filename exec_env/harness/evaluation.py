@@ -1,0 +1,388 @@
+"""Evaluation: every agent on the same market paths."""
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from exec_env.base.bootstrap import FEW_BLOCKS, Blocks, Errors, Independent
+from exec_env.base.errors import InputError
+from exec_env.base.files import new_folder, write_yaml
+from exec_env.base.validation import require_count
+from exec_env.data.episodes import TapeSource
+from exec_env.envs.registry import get_spec
+from exec_env.envs.rollout import rollout
+from exec_env.harness.agents import Agent, resolve_all
+from exec_env.harness.metrics import REFERENCE, summarise
+from exec_env.harness.provenance import about_training, looked_ahead
+from exec_env.market.execution import COMPONENTS, Slice, bps
+from exec_env.market.paths import Paths
+from exec_env.one_asset.actions import get_action_mode
+from exec_env.one_asset.problem import Problem, for_evaluation, make_problem
+from exec_env.optimum import dynamic_programming, relaxation
+
+_CHUNK = 4096  # paths in memory at once
+_SUMS = (*COMPONENTS, "risk", "objective")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What every agent did on the same paths."""
+
+    per_path: pd.DataFrame
+    """One row per agent and path: agent, path; shortfall, its components, risk and objective [bps]; shares_left for
+    the closing block [shares]; participation, traded over market volume until done. On a recording also row, at which
+    the path begins, counted from 0; where fills walk its book also trades and beyond_book, slices with a trade and
+    those of them that went beyond the last level."""
+    examples: pd.DataFrame
+    """The first few paths slice by slice: agent, path, step; inventory before, shares, participation, mid, fill_price,
+    half_spread, log_liquidity."""
+    problem: Problem
+    bound_bps: float | None
+    """Lower bound on J of any policy [bps]; None where there is none."""
+    on_bound: str = ""
+    """Why there is none, or what it leaves out of the costs."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the table should know: agents that were trained on something else."""
+    optimum: dynamic_programming.Solution | None = None
+    """The best achievable value within the cap, where it was asked for and can be computed."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """What was evaluated: environment, episodes, seed, overrides."""
+
+    @cached_property
+    def errors(self) -> Errors:
+        """Where standard errors come from: of a recording, whose episodes overlap, from blocks of time."""
+        recording, order = self.problem.recording, self.problem.order
+        if recording is None:
+            return Independent()
+        rows = self.per_path.loc[self.per_path["agent"] == self.per_path["agent"].iloc[0], "row"].to_numpy()
+        return Blocks(rows, recording.starts(order), order.n_steps)
+
+    @cached_property
+    def per_agent(self) -> pd.DataFrame:
+        """One row per agent; see ``exec_env.harness.metrics.summarise`` for the columns."""
+        return summarise(self.per_path, self.bound_bps, self.errors)
+
+    @property
+    def remarks(self) -> list[str]:
+        """Sentences that belong to the table, ``notes`` among them."""
+        lines = [*self.on_errors, *self.beyond_book]
+        if self.bound_bps is not None and self.on_bound:
+            lines.append(self.on_bound)
+        if REFERENCE not in self.settings["agents"]:
+            lines.append(f"{REFERENCE} was not among the agents, so nothing is compared with it")
+        return [*lines, *self.notes]
+
+    @property
+    def on_errors(self) -> list[str]:
+        """Where errors and intervals are from, if not from independent paths, and whether there is enough of it."""
+        blocks = self.errors
+        if not isinstance(blocks, Blocks):
+            return []
+        lines = [
+            "episodes of a recording overlap, so that errors and intervals are from a bootstrap of blocks of "
+            f"{blocks.length} starts in a row, of which there are {blocks.n_blocks}"
+        ]
+        if blocks.n_blocks < 2:
+            lines.append("with so few there are none: take a longer recording or fewer slices")
+        elif blocks.n_blocks < FEW_BLOCKS:
+            lines.append(f"with only {blocks.n_blocks} blocks intervals are too narrow to trust")
+        return lines
+
+    @property
+    def beyond_book(self) -> list[str]:
+        """How often trades went beyond the recorded book, where they walk it."""
+        if "beyond_book" not in self.per_path:
+            return []
+        sums = self.per_path.groupby("agent", observed=True)[["trades", "beyond_book"]].sum()
+        said = ", ".join(
+            f"{agent} {100 * row['beyond_book'] / max(row['trades'], 1):.2g} %" for agent, row in sums.iterrows()
+        )
+        return [f"trades beyond the last recorded level, where the book goes on with its average slope: {said}"]
+
+    def table(self) -> str:
+        """The main columns as text, for a terminal."""
+        t = self.per_agent
+        shown = pd.DataFrame(
+            {
+                "J": t["objective_mean"].map("{:.3f}".format) + t["objective_se"].map(" ± {:.3f}".format),
+                "gap %": t["gap_percent"].map("{:+.2f}".format),
+                "of TWAP's gap closed %": t["gap_closed_percent"].map("{:.1f}".format),
+                "J - TWAP [95 %]": [
+                    f"{d:+.3f} [{a:+.3f}, {b:+.3f}]" for d, a, b in zip(t["diff"], t.diff_low, t.diff_high, strict=True)
+                ],
+                "shortfall": t["shortfall_mean"].map("{:.2f}".format) + t["shortfall_se"].map(" ± {:.2f}".format),
+                "std": t["shortfall_std"].map("{:.1f}".format),
+                "CVaR 95": t["cvar95"].map("{:.1f}".format),
+                "wins %": (100 * t["win_rate"]).map("{:.1f}".format),
+                "left": t["shares_left"].map("{:,.6g}".format),
+            },
+            index=t.index,
+        )
+        bound = f"no bound: {self.on_bound}" if self.bound_bps is None else f"lower bound {self.bound_bps:.3f}"
+        order = self.problem.order
+        lines = [
+            f"{order.side} {order.shares:,.6g} shares in {order.n_steps} slices of {order.slice_length:.4g} day",
+            f"bps of the arrival notional; ± is one standard error; {bound}",
+            "J: expected shortfall, without price moves of mean zero, + charge for risk; gap: J above the lower bound",
+            "shortfall, std, CVaR 95: realised; wins: paths with less of it than TWAP's; left: shares for the closing "
+            "block, mean",
+        ]
+        if best := self.optimum:
+            lines.append(
+                f"best achievable {best.value_bps:.3f}, numerical error {best.error_bps:.1g} (dynamic programming)"
+            )
+            if self.bound_bps and self.bound_bps > 0:
+                lines[-1] += f", {100 * (best.value_bps / self.bound_bps - 1):+.2f} % above the bound"
+        lines += self.remarks
+        text = shown.map(lambda cell: "-" if "nan" in cell and "±" not in cell else cell.replace("± nan", ""))
+        return "\n".join([text.to_string(), *lines])
+
+    def save(self, folder: str | Path, plots: bool = True) -> Path:
+        """Write tables, settings and pictures to a new folder.
+
+        Raises:
+            InputError: when the folder exists.
+        """
+        folder = new_folder(folder)
+        best = {"best_bps": self.optimum.value_bps, "best_error_bps": self.optimum.error_bps} if self.optimum else {}
+        write_yaml(folder / "evaluation.yaml", self.settings | {"bound_bps": self.bound_bps} | best)
+        self.per_agent.to_csv(folder / "per_agent.csv")
+        self.per_path.to_csv(folder / "per_path.csv", index=False, float_format="%.8g")
+        self.examples.to_csv(folder / "examples.csv", index=False, float_format="%.8g")
+        if plots:
+            from exec_env.harness.reports.plots import save_evaluation
+
+            save_evaluation(self, folder)
+        return folder
+
+
+def evaluate(
+    agents: Iterable[str | Path | Agent],
+    env_id: str = "AlmgrenChriss-v0",
+    episodes: int = 10_000,
+    seed: int = 0,
+    starts: Literal["random", "rolling"] = "random",
+    n_examples: int = 3,
+    progress: bool = False,
+    optimum: bool = False,
+    **overrides: Any,
+) -> Evaluation:
+    """Run every agent on the same ``episodes`` paths.
+
+    Agents act in their own action mode. Path e is the one that the environment seeded with ``seed`` plays in its
+    episode e. Agents run side by side in threads, so one that draws random numbers needs a generator of its own.
+
+    Args:
+        agents: names, run folders, "module:Class" or objects; see ``exec_env.harness.agents.resolve``.
+        env_id: a registered id.
+        episodes: number of paths.
+        seed: of the paths.
+        starts: where episodes of a recorded tape begin: at random rows, or every row that fits, evenly spread when
+            there are more of these than episodes.
+        n_examples: paths kept slice by slice.
+        progress: whether to show a progress bar.
+        optimum: whether to compute the best achievable value too; it takes seconds.
+        **overrides: fields of Market and Order, ``preset``, ``tape``. Of a tape with ``tape_split`` the evaluation
+            part, unless another ``tape_part`` is named.
+
+    Raises:
+        InputError: for unknown agents, ids or overrides, and impossible values.
+
+    >>> evaluate(["twap"], episodes=4).per_agent.shape
+    (1, 15)
+    """
+    require_count(episodes=episodes)
+    require_count(0, seed=seed)
+    for name in ("action", "levels"):
+        if name in overrides:
+            raise InputError(f"{name} = {overrides[name]!r}: each agent acts in its own action mode")
+    overrides = for_evaluation(overrides)
+    problem = make_problem(**({"preset": get_spec(env_id).preset} | overrides))
+    agents = [agents] if isinstance(agents, str | Path) else list(agents)
+    resolved = resolve_all(agents, problem.market, problem.order)
+    bound, why = find_bound(problem)
+    best, why_not = find_optimum(problem) if optimum else (None, ())
+    rows = _rows(problem, episodes, starts)
+    if rows is not None:
+        episodes = rows.size
+    # An agent that takes part twice, as one object, is not in two threads at once.
+    groups = [[label for label, agent in resolved.items() if agent is one] for one in _different(resolved.values())]
+    frames, examples = [], []
+    with (
+        tqdm(total=len(resolved) * episodes, unit=" paths", disable=not progress, desc="evaluate") as bar,
+        one_thread_each(),
+        ThreadPoolExecutor(min(len(groups), os.cpu_count() or 1)) as threads,
+    ):
+        first = 0
+        for tape in _tapes(problem, episodes, seed, rows):
+
+            def run(
+                labels: list[str], tape: Paths = tape, first: int = first
+            ) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
+                shown = max(0, n_examples - first)
+                return [_run(label, resolved[label], tape, problem, first, shown) for label in labels]
+
+            for done in threads.map(run, groups):
+                for paths, example in done:
+                    frames.append(paths)
+                    examples.append(example)
+                    bar.update(tape.n_paths)
+            first += tape.n_paths
+    per_path = pd.concat(frames, ignore_index=True)
+    per_path["agent"] = pd.Categorical(per_path["agent"], categories=list(resolved))
+    per_path = per_path.sort_values(["agent", "path"], kind="stable", ignore_index=True)
+    settings: dict[str, Any] = {"env": env_id, "episodes": first, "seed": int(seed), "agents": list(resolved)}
+    settings |= {"overrides": {k: _plain(v) for k, v in overrides.items()}}
+    trained = [note for agent in agents for note in about_training(agent, problem, env_id, settings["overrides"])]
+    notes = (*looked_ahead(problem), *trained)
+    examples_frame = pd.concat(examples, ignore_index=True)
+    return Evaluation(per_path, examples_frame, problem, bound, why, (*notes, *why_not), best, settings)
+
+
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Networks calculate in the thread they are called from, so that results do not depend on how many there are."""
+    torch = sys.modules.get("torch")  # without networks it need not be there
+    if torch is None:
+        yield
+        return
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _different(agents: Iterable[Agent]) -> list[Agent]:
+    """The different objects among agents."""
+    return list({id(agent): agent for agent in agents}.values())
+
+
+def find_bound(problem: Problem) -> tuple[float | None, str]:
+    """Lower bound on J [bps], and what it leaves out of the costs, if anything; or None, and why there is none."""
+    if problem.recording:
+        return None, "the paths are recorded"
+    if problem.ranges:
+        return None, "every path has a market of its own"
+    try:
+        solution = relaxation.solve(problem.market, problem.order)
+        return solution.bound_bps, relaxation.left_out(solution.charged)
+    except ValueError as error:
+        return None, str(error)
+
+
+def find_optimum(problem: Problem) -> tuple[dynamic_programming.Solution | None, tuple[str, ...]]:
+    """The constrained optimum, or None and a note on why there is none."""
+    if problem.recording:
+        return None, ("no best achievable value: the paths are recorded",)
+    if problem.ranges:
+        return None, ("no best achievable value: every path has a market of its own",)
+    try:
+        return dynamic_programming.solve(problem.market, problem.order), ()
+    except ValueError as error:
+        return None, (f"no best achievable value: {error}",)
+
+
+def _rows(problem: Problem, episodes: int, starts: str) -> np.ndarray | None:
+    """Rows of a recorded tape at which rolling episodes begin; None where starts are drawn."""
+    if starts not in ("random", "rolling"):
+        raise InputError(f"starts = {starts!r}: must be 'random' or 'rolling'")
+    if problem.recording is None or starts == "random":
+        return None
+    possible = problem.recording.starts(problem.order)
+    return possible[np.linspace(0, possible.size - 1, min(episodes, possible.size)).round().astype(int)]
+
+
+def _tapes(problem: Problem, episodes: int, seed: int, rows: np.ndarray | None) -> Iterator[Paths]:
+    """The paths, some at a time; how many at a time changes nothing in them."""
+    rng = np.random.default_rng(seed)
+    for i in range(0, episodes, _CHUNK):
+        if rows is not None and isinstance(problem.source, TapeSource):
+            tape = problem.source.at(rows[i : i + _CHUNK], rng)
+        else:
+            tape = problem.source.sample([rng], min(_CHUNK, episodes - i))
+        yield tape.by_slice()
+
+
+def _plain(value: Any) -> Any:
+    """A value as YAML can keep it, for the record."""
+    value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    return value if value is None or isinstance(value, int | float | str | dict) else str(value)
+
+
+def _run(
+    label: str, agent: Agent, tape: Paths, problem: Problem, first: int, n_examples: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """One agent on one chunk: sums over the episode, and the first few paths slice by slice."""
+    order, n = problem.order, tape.n_paths
+    sums = {name: np.zeros(n) for name in ("shortfall", *_SUMS)}
+    left, traded, volume = np.zeros(n), np.zeros(n), np.zeros(n)
+    trades, beyond = np.zeros(n), np.zeros(n)
+    kept: list[pd.DataFrame] = []
+    shown = slice(0, n_examples)
+    paths = np.arange(first, first + n)
+    mode = get_action_mode(agent.action_mode)
+    for t, step in enumerate(rollout(agent.act, tape, problem.market, order, mode)):
+        fill = step.fill
+        for name, total in sums.items():
+            total += getattr(fill, name)
+        left += fill.block
+        traded += fill.shares - fill.block
+        volume += np.where(step.before.remaining > 0, step.now.volume, 0.0)
+        if step.now.levels:
+            most = np.maximum(fill.shares - fill.block, fill.block)
+            trades += most > 0
+            beyond += most > sum(size for size, _ in step.now.levels)
+        if n_examples > 0:
+            kept.append(_example(label, t, step.before, step.now, fill, step.after, tape, order.sign, paths, shown))
+    to_bps = bps(order.shares * tape.arrival_price)
+    columns = {"agent": label, "path": paths}
+    columns |= {name: to_bps * total for name, total in sums.items()}
+    columns |= {"shares_left": left, "participation": traded / np.maximum(volume, 1e-300)}
+    if tape.rows is not None:
+        columns["row"] = tape.rows
+    if tape.slices.levels:
+        columns |= {"trades": trades, "beyond_book": beyond}
+    return pd.DataFrame(columns), pd.concat(kept, ignore_index=True) if kept else pd.DataFrame()
+
+
+def _example(
+    label: str,
+    t: int,
+    before: Any,
+    now: Slice,
+    fill: Any,
+    after: Any,
+    tape: Paths,
+    sign: float,
+    paths: Any,
+    which: slice,
+) -> pd.DataFrame:
+    price = tape.arrival_price
+    columns = {
+        "inventory": before.remaining,
+        "shares": fill.shares,
+        "participation": after.participation,
+        "mid": price + sign * before.price_move,
+        "fill_price": np.where(fill.shares > 0, price + sign * fill.price_per_share, np.nan),
+        "half_spread": now.half_spread,
+        "log_liquidity": now.log_liquidity,
+    }
+    frame = pd.DataFrame({name: np.asarray(column)[which] for name, column in columns.items()})
+    frame.insert(0, "step", t)
+    frame.insert(0, "path", paths[which])
+    frame.insert(0, "agent", label)
+    return frame

@@ -1,0 +1,207 @@
+"""Live execution: any agent or schedule drives an order slice by slice from snapshots of a market."""
+
+import math
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from exec_env.base.errors import InputError
+from exec_env.base.validation import is_finite, require
+from exec_env.harness.agents import Agent
+from exec_env.market.execution import Slice, State
+from exec_env.market.market import BPS, Market
+from exec_env.market.order import Order
+from exec_env.one_asset.actions import Decoder, get_action_mode
+from exec_env.one_asset.observation import Observer, stack
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A market at the start of a slice.
+
+    Raises:
+        InputError: naming the field and what is allowed, for anything but finite numbers and a time.
+    """
+
+    time: datetime
+    mid: float
+    """[$]"""
+    spread: float
+    """Best ask minus best bid. [$]"""
+    volume: float
+    """Market volume expected in the slice. [shares]"""
+    log_liquidity: float = 0.0
+    """Log of depth over its mean, if known."""
+    signal: float = 0.0
+    """Expected drift α in the order's favour, if known. [1/day]"""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.time, datetime):
+            raise InputError(f"time = {self.time!r}: must be a date and time")
+        for name in ("mid", "spread", "volume", "log_liquidity", "signal"):
+            value = getattr(self, name)
+            if not is_finite(value):
+                raise InputError(f"{name} = {value!r}: must be a finite number")
+        if self.mid <= 0 or self.spread < 0 or self.volume < 0:
+            raise InputError(
+                f"mid = {self.mid!r}, spread = {self.spread!r}, volume = {self.volume!r}: must be > 0, >= 0 and >= 0"
+            )
+
+
+class LiveExecutor:
+    """Asks an agent for one child order per slice, and keeps the book.
+
+    It decides as the environment does on the same snapshots and fills. It never asks for more than is left or the cap
+    allows; in the last slice it asks for all that is left within the cap, and ``report`` says what still is.
+
+    Args:
+        agent: anything with ``action_mode`` and ``act``.
+        order: the parent order.
+        market: gives the units of observations and the decay of our own push; its arrival price is replaced by the
+            first mid.
+        hours_per_day: length of a trading day, which turns slice length into seconds. [hour]
+        max_age: a snapshot later than this many slices after the last one is refused as stale.
+
+    Example:
+        >>> from datetime import datetime, timedelta
+        >>> from exec_env.baselines.twap import TWAP
+        >>> order = Order(shares=1000.0, n_steps=2)
+        >>> live, start = LiveExecutor(TWAP(Market(), order), order), datetime(2026, 1, 5, 9, 30)
+        >>> live(Snapshot(start, mid=100.0, spread=0.05, volume=60_000.0))
+        500.0
+        >>> live.fill(shares=400.0, price=99.97)
+        >>> live(Snapshot(start + timedelta(minutes=5), mid=99.9, spread=0.05, volume=60_000.0))
+        600.0
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        order: Order,
+        market: Market | None = None,
+        hours_per_day: float = 6.5,
+        max_age: float = 1.5,
+    ) -> None:
+        if not isinstance(agent, Agent):
+            raise InputError(f"{agent!r} is no agent: it needs action_mode and act(observations)")
+        if not isinstance(order, Order):
+            raise InputError(f"{order!r} is no Order")
+        require(0.0, open_low=True, hours_per_day=hours_per_day, max_age=max_age)
+        self.agent, self.order, self.market = agent, order, market or Market()
+        self.slice_seconds, self.max_age = order.slice_length * hours_per_day * 3600, max_age
+        self.remaining = order.shares
+        self.paid = 0.0  # cash received for a sell, spent for a buy [$]
+        self.arrival_price: float | None = None
+        self._mode = get_action_mode(agent.action_mode)
+        self._decode = Decoder(self._mode, order).many
+        self._observe = Observer(self.market, order)
+        self._step, self._transient, self._participation = 0, 0.0, 0.0
+        self._last: Snapshot | None = None
+        self._asked: float | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether all is traded, or time is up."""
+        return self.remaining <= 0 or (self._step >= self.order.n_steps and self._asked is None)
+
+    def __call__(self, snapshot: Snapshot) -> float:
+        """Shares of this slice's child order. [shares]
+
+        Raises:
+            InputError: when the last child order has had no fill reported, when the order is over, or when the
+                snapshot is out of order or stale. Nothing is changed then.
+        """
+        if self._asked is not None:
+            raise InputError("the last child order has no fill yet: call fill(), with shares=0 if there was none")
+        if self.done:
+            raise InputError(f"the order is over, {self.remaining:g} shares left")
+        if self._last is not None:
+            self._check_time(snapshot, self._last)
+        arrival_price = self.arrival_price or snapshot.mid
+        asked = self._ask(snapshot, arrival_price)
+        self.arrival_price, self._last, self._asked = arrival_price, snapshot, asked
+        self._step += 1
+        return asked
+
+    def fill(self, shares: float, price: float) -> None:
+        """Report what the last child order came to.
+
+        Args:
+            shares: traded; between 0 and what was asked for.
+            price: average price; any finite number when nothing was traded. [$]
+
+        Raises:
+            InputError: when nothing was asked for, or the numbers cannot be. Nothing is changed then.
+        """
+        if self._asked is None or self._last is None:
+            raise InputError("there is no child order to fill: call the executor with a snapshot first")
+        for name, value in (("shares", shares), ("price", price)):
+            if not is_finite(value) or value < 0:
+                raise InputError(f"fill: {name} = {value!r}: must be a finite number >= 0")
+        if shares > self._asked * (1 + 1e-9):
+            raise InputError(f"fill: shares = {shares!r}: only {self._asked!r} were asked for")
+        self.remaining = max(self.remaining - shares, 0.0)
+        self.paid += shares * price
+        dt = self.order.slice_length
+        pushed = self._transient + self.market.transient_impact * shares
+        self._transient = float(self.market.decay_at(0.0, dt)) * pushed
+        self._participation = shares / (self._last.volume + 1e-30)
+        self._asked = None
+
+    def report(self) -> dict[str, Any]:
+        """Where the order stands: shares traded and left, average price, shortfall [bps of the traded notional]."""
+        traded = self.order.shares - self.remaining
+        average = self.paid / traded if traded > 0 else None
+        shortfall = None
+        if average is not None and self.arrival_price is not None:
+            shortfall = self.order.sign * (1 - average / self.arrival_price) / BPS
+        return {
+            "done": self.done,
+            "traded": traded,
+            "left": self.remaining,
+            "average_price": average,
+            "shortfall_bps": shortfall,
+        }
+
+    def _check_time(self, snapshot: Snapshot, last: Snapshot) -> None:
+        try:
+            elapsed = (snapshot.time - last.time).total_seconds()
+        except TypeError:
+            raise InputError("snapshot: time: all times must have a time zone, or none") from None
+        if elapsed <= 0:
+            raise InputError(f"snapshot: time = {snapshot.time}: not after the last one, {last.time}")
+        if elapsed < self.slice_seconds / 2:
+            raise InputError(
+                f"snapshot: time = {snapshot.time}: only {elapsed:g} s after the last one, "
+                f"where a slice takes {self.slice_seconds:g} s"
+            )
+        if elapsed > self.max_age * self.slice_seconds:
+            raise InputError(
+                f"snapshot: time = {snapshot.time}: stale, {elapsed:g} s after the last one "
+                f"where a slice takes {self.slice_seconds:g} s"
+            )
+
+    def _ask(self, snapshot: Snapshot, arrival_price: float) -> float:
+        order, market, left = self.order, self.market, self.order.n_steps - self._step
+        stress = market.stress_factors(order.n_steps)
+        # Agents know prices relative to arrival.
+        dt, scale = order.slice_length, market.arrival_price / arrival_price
+        now = Slice(
+            log_liquidity=snapshot.log_liquidity,
+            half_spread=snapshot.spread / 2 * scale,
+            volume=snapshot.volume,
+            variance=float(market.variance_at(snapshot.log_liquidity, dt)) * float(stress.volatility[self._step]) ** 2,
+            drift=market.arrival_price * dt * snapshot.signal,
+            temporary=0.0,
+            permanent=0.0,
+            decay=0.0,
+            price_shock=0.0,
+            slippage=0.0,
+        )
+        move = order.sign * (snapshot.mid - arrival_price) * scale
+        book = State(self.remaining, self._transient, move, self._participation)
+        observation = stack(self._observe(book, self._observe.market(now), left), 1)
+        value = float(self._decode(self.agent.act(observation), 1)[0])
+        cap = math.inf if order.max_participation is None else order.max_participation * snapshot.volume
+        asked = self.remaining if left == 1 else self._mode.shares(value, self.remaining, left, snapshot.volume)
+        return float(max(0.0, min(asked, self.remaining, cap)))

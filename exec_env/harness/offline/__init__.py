@@ -1,0 +1,1 @@
+"""Datasets of recorded episodes, for learning without an environment."""

@@ -1,0 +1,1 @@
+"""Studies over many runs: results over seeds, tuning, stress tests, offline learning."""

@@ -1,0 +1,1 @@
+"""Training: settings, the loop that every learner shares, weights on disk."""

@@ -1,0 +1,345 @@
+"""Training: one loop for every learner, a run folder that keeps everything, and a way to go on."""
+
+import json
+import os
+import platform
+import time
+from dataclasses import asdict, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from exec_env.base.errors import InputError
+from exec_env.base.files import new_folder, read_tensors, read_yaml, write_tensors, write_yaml
+from exec_env.base.validation import from_mapping, require, unknown
+from exec_env.data.market_file import MarketFile
+from exec_env.envs.registry import get_spec
+from exec_env.envs.rollout import rollout
+from exec_env.harness.agents import BEST, LAST, Learner, Setup, agent_class, normalise
+from exec_env.harness.evaluation import find_bound
+from exec_env.harness.provenance import looked_ahead
+from exec_env.harness.training.hyperparameters import TrainConfig, settings
+from exec_env.harness.training.weights import Head
+from exec_env.market.execution import bps
+from exec_env.market.market import Market
+from exec_env.market.order import Order
+from exec_env.one_asset.actions import get_action_mode
+from exec_env.one_asset.presets import ENVIRONMENT_OPTIONS
+from exec_env.one_asset.problem import Problem
+
+_TRAINING, _VALIDATION = 1, 2  # streams of seeds, so that no path is shared between them
+
+
+def train(
+    agent: str,
+    run: str | Path,
+    config: TrainConfig | None = None,
+    agent_config: Any = None,
+    progress: bool = False,
+    **options: Any,
+) -> Learner:
+    """Train a learner and keep everything in a new folder ``run``.
+
+    The folder holds ``config.yaml``; ``best/`` and ``last/``, the agent as it was at its best check and at its last;
+    ``market.yaml``, a copy of the market file if there is one; ``checkpoint.pt`` (to go on); ``progress.csv`` and
+    TensorBoard events (the log); and, once training has ended, ``summary.yaml`` and ``learning_curve.png``.
+
+    Args:
+        agent: name of a learner.
+        run: folder to create.
+        config: what to train on; by default the agent's own settings, see ``hyperparameters.settings``.
+        agent_config: the learner's own ``Config``; by default its settings for the environment.
+        progress: whether to show a progress bar.
+        **options: options of the environment: fields of Market and Order, ``preset``, ``action``, ``tape`` ... Of a
+            tape with ``tape_split`` the training part alone is played, in training and in its checks.
+
+    Raises:
+        InputError: for a folder that exists, an unknown agent, and whatever the environment refuses.
+    """
+    _learner_class(agent)
+    config = config or settings(agent)[0]
+    agent_config = agent_config or settings(agent, config.env)[1]
+    described = {"agent": normalise(agent), "train": asdict(config), "options": _plain(options)}
+    problem, learner = build(agent, config, agent_config, options)
+    run = new_folder(run)
+    described |= {"tape": problem.recording.described()} if problem.recording else {}
+    if notes := looked_ahead(problem):
+        described["notes"] = notes
+    described |= {"agent_config": _plain(asdict(agent_config)), "made_with": _versions()}
+    write_yaml(run / "config.yaml", described | getattr(learner, "provenance", {}))
+    if problem.file is not None:
+        problem.file.save(run / "market.yaml")
+    return _loop(learner, run, config, problem, options, 0, progress)
+
+
+def build(agent: str, config: TrainConfig, agent_config: Any, options: dict[str, Any]) -> tuple[Problem, Learner]:
+    """The problem and the fresh learner that ``train`` begins with; nothing is written.
+
+    Raises:
+        InputError: for an agent that does not learn, and for what it or the environment refuses.
+    """
+    cls = _learner_class(agent)
+    if options.get("tape_part") == "evaluation":
+        raise InputError("tape_part = 'evaluation': these rows are for evaluation, so nothing is trained on them")
+    env = _env(config, options)
+    problem = env.problem
+    total = config.intervals * config.per_interval
+    setup = Setup(total, config.per_interval, config.num_envs, config.seed, config.device)
+    learner = cls.build(agent_config, Head.of(problem.action, problem.order), setup)
+    if hasattr(learner, "check_env"):
+        learner.check_env(env)
+    if config.stop_gap is not None:
+        bound, why = find_bound(problem)
+        if bound is None or bound <= 0:
+            reason = f"there is no bound: {why}" if bound is None else f"needs a bound above 0, not {bound:.4g} bps"
+            raise InputError(f"TrainConfig.stop_gap = {config.stop_gap}: {reason}")
+    if hasattr(learner, "score") and not np.isfinite(learner.score(*np.zeros((2, config.check_episodes)))):
+        raise InputError(
+            f"TrainConfig.check_episodes = {config.check_episodes}: too few for a score by which {agent} is ranked"
+        )
+    return problem, learner
+
+
+def resume(run: str | Path, progress: bool = False) -> Learner:
+    """Go on with a run from its last checkpoint; the result is that of a run that was never interrupted.
+
+    Raises:
+        InputError: when the folder is no run, or its files are corrupt.
+    """
+    run = Path(run)
+    described = read_yaml(run / "config.yaml")
+    for part in ("agent", "train", "options", "agent_config"):
+        if part not in described:
+            raise InputError(f"{run / 'config.yaml'}: has no field {part!r}")
+    where = str(run / "config.yaml")
+    config = from_mapping(TrainConfig, described["train"], where)
+    cls = _learner_class(str(described["agent"]))
+    options = described["options"]
+    if not isinstance(options, dict):
+        raise InputError(f"{where}: expected options of the environment, found {type(options).__name__}")
+    agent_config = from_mapping(cls.Config, described["agent_config"], where)
+    problem, learner = build(str(described["agent"]), config, agent_config, options)
+    kept = run / "market.yaml"
+    if problem.file is not None and kept.is_file() and MarketFile.load(kept).parameters != problem.file.parameters:
+        raise InputError(f"{options['market']}: has changed since the run began, whose copy is {kept}")
+    done = 0
+    if (run / "checkpoint.pt").exists():
+        state = read_tensors(run / "checkpoint.pt")
+        try:
+            done = int(state["intervals"])
+            learner.load_state_dict(state["learner"])
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            raise InputError(f"{run / 'checkpoint.pt'}: does not fit this run: {str(error).splitlines()[0]}") from None
+    return _loop(learner, run, config, problem, options, done, progress)
+
+
+def _learner_class(name: str) -> Any:
+    cls = agent_class(name)
+    if not hasattr(cls, "learn"):
+        raise InputError(f"agent {name!r} does not learn; evaluate it as it is")
+    return cls
+
+
+def _env(config: TrainConfig, options: dict[str, Any]) -> Any:
+    # Gymnasium has arguments of its own, such as num_envs; the environment itself says what else it refuses.
+    allowed = {f.name for part in (Market, Order) for f in fields(part)} | ENVIRONMENT_OPTIONS - {"render_mode"}
+    for name in options:
+        if name not in allowed:
+            raise InputError(unknown("option", name, allowed))
+    return gym.make_vec(config.env, num_envs=1, **(get_spec(config.env).kwargs() | options)).unwrapped
+
+
+def _loop(
+    learner: Learner,
+    run: Path,
+    config: TrainConfig,
+    problem: Problem,
+    options: dict[str, Any],
+    done: int,
+    progress: bool,
+) -> Learner:
+    """Learn, check, log and save, interval by interval.
+
+    Every interval begins on paths of its own seed, which is why a run that goes on from a checkpoint ends where an
+    uninterrupted one does.
+    """
+    import torch
+    from torch.utils.tensorboard import SummaryWriter
+
+    check = _Check(problem, config)
+    per_interval = config.per_interval
+    log = _Log(run / "progress.csv", done)
+    kwargs = get_spec(config.env).kwargs() | options
+    threads = torch.get_num_threads()
+    torch.set_num_threads(config.threads)
+    writer = SummaryWriter(str(run / "tensorboard"), purge_step=learner.steps + 1)
+    total = config.intervals * per_interval
+    env = gym.make_vec(config.env, num_envs=config.num_envs, **kwargs)
+    try:
+        with tqdm(
+            total=total, initial=done * per_interval, unit=" steps", unit_scale=True, disable=not progress
+        ) as bar:
+            bar.set_description("train")
+            for interval in range(done, config.intervals):
+                if log.stopped(config):
+                    break
+                began = time.perf_counter()
+                latest: dict[str, float] = {}
+
+                def report(steps: int, values: dict[str, float], latest: dict[str, float] = latest) -> None:
+                    bar.update(steps)
+                    latest.update(values)
+
+                learner.learn(env, per_interval, child_seed(config.seed, _TRAINING, interval), report)
+                row = {"interval": interval + 1, "steps": learner.steps} | check(learner) | latest
+                row["seconds"] = log.seconds + time.perf_counter() - began
+                for name in ("objective", "score"):
+                    if not np.isfinite(row.get(name, 0.0)):
+                        raise InputError(
+                            f"{run}: the {name} is {row[name]} after {learner.steps} steps: learning diverged; "
+                            "try a smaller learning rate"
+                        )
+                log.add(row)
+                for key, value in row.items():
+                    writer.add_scalar(f"train/{key}", value, learner.steps)
+                bar.set_postfix_str(check.describe(row))
+                if log.best["interval"] == interval + 1:
+                    learner.save(run / BEST)
+                learner.save(run / LAST)
+                write_tensors(run / "checkpoint.pt", {"intervals": interval + 1, "learner": learner.state_dict()})
+    finally:
+        env.close()
+        writer.close()
+        torch.set_num_threads(threads)
+    from exec_env.harness.reports.plots import save_learning_curve
+
+    save_learning_curve(log.frame(), check.twap, check.bound, run / "learning_curve.png")
+    write_yaml(run / "summary.yaml", log.summary())
+    return learner
+
+
+class _Check:
+    """How good a learner is now: its objective on a fixed set of paths, the bound and TWAP on the same ones."""
+
+    def __init__(self, problem: Problem, config: TrainConfig) -> None:
+        self._problem = problem
+        rng = np.random.default_rng(child_seed(config.seed, _VALIDATION))
+        self._tape = problem.source.sample([rng], config.check_episodes)
+        self.bound, _ = find_bound(problem)
+        twap = get_action_mode("pace")
+        one = int(np.flatnonzero(twap.values(problem.order) == 1.0)[0])
+        self.twap = float(self._costs(lambda observations: np.full(len(observations), one), twap)[0].mean())
+
+    def __call__(self, learner: Learner) -> dict[str, float]:
+        costs = self._costs(learner.act, get_action_mode(learner.action_mode))
+        objective = float(costs[0].mean())
+        row = {"objective": objective, "twap": self.twap}
+        if hasattr(learner, "score"):  # what it is after, where that need not be J
+            row["score"] = learner.score(*costs)
+        return row | ({"gap_percent": 100 * (objective / self.bound - 1)} if self.bound and self.bound > 0 else {})
+
+    def describe(self, row: dict[str, float]) -> str:
+        """A few words for the progress bar."""
+        gap = f", gap {row['gap_percent']:+.2f} %" if "gap_percent" in row else ""
+        return f"J {row['objective']:.2f} bps{gap} (TWAP {self.twap:.2f})"
+
+    def _costs(self, act: Any, mode: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Objective and realised shortfall of each path. [bps]"""
+        order = self._problem.order
+        objective = shortfall = np.zeros(self._tape.n_paths)
+        for step in rollout(act, self._tape, self._problem.market, order, mode):
+            objective, shortfall = objective + step.fill.objective, shortfall + step.fill.shortfall
+        to_bps = bps(order.shares * self._tape.arrival_price)
+        return objective * to_bps, shortfall * to_bps
+
+
+class _Log:
+    """The log as a CSV file; going on drops what came after the checkpoint."""
+
+    def __init__(self, path: Path, done: int) -> None:
+        self._path = path
+        self._rows: list[dict[Any, Any]] = []
+        if done == 0:
+            return
+        try:
+            rows = [_as_written(row) for row in pd.read_csv(path).to_dict("records")]
+            self._rows = [row for row in rows if row["interval"] <= done]
+            for row in self._rows:
+                require(**{name: row[name] for name in ("steps", "objective", "seconds")})
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path}: lost or spoilt, so the run cannot go on with its log: {error!r}") from None
+
+    @property
+    def seconds(self) -> float:
+        """Time spent so far."""
+        return float(self._rows[-1]["seconds"]) if self._rows else 0.0
+
+    @property
+    def best(self) -> dict[Any, Any]:
+        """The row of the best check; of equal ones the first."""
+        return min(self._rows, key=lambda row: row.get("score", row["objective"]))
+
+    def stopped(self, config: TrainConfig) -> bool:
+        """Whether the last check ends training early. A function of the log, so that going on decides the same."""
+        if not self._rows:
+            return False
+        last = self._rows[-1]
+        if config.stop_gap is not None and last.get("gap_percent", np.inf) <= config.stop_gap:
+            return True
+        return config.patience is not None and last["interval"] - self.best["interval"] >= config.patience
+
+    def summary(self) -> dict[str, Any]:
+        """How training ended, in plain numbers."""
+        best, last = self.best, self._rows[-1]
+        gap = {"gap_percent": float(best["gap_percent"])} if "gap_percent" in best else {}
+        ended = {"intervals": int(last["interval"]), "steps": int(last["steps"]), "seconds": float(last["seconds"])}
+        return ended | {"best_interval": int(best["interval"]), "objective": float(best["objective"])} | gap
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Write the log with one more row."""
+        self._rows.append(_as_written(row))
+        partial = self._path.with_suffix(".partial")
+        self.frame().to_csv(partial, index=False)
+        os.replace(partial, self._path)
+
+    def frame(self) -> pd.DataFrame:
+        return pd.DataFrame(self._rows)
+
+
+def _as_written(row: dict[Any, Any]) -> dict[Any, Any]:
+    """Numbers to eight digits, as the log has them: with more, a run that goes on could find another best."""
+    return {k: float(f"{v:.8g}") if isinstance(v, float) else v for k, v in row.items()}
+
+
+def child_seed(seed: int, *stream: int) -> int:
+    """A seed of its own for each purpose, far from its neighbours' so that no path is shared by accident."""
+    return int(np.random.SeedSequence([seed, *stream]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    """Values that YAML can keep.
+
+    Raises:
+        InputError: for an option that only exists in memory.
+    """
+    plain = {}
+    for key, value in values.items():
+        value = str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
+        try:
+            json.dumps(value)
+        except TypeError:
+            raise InputError(
+                f"option {key!r}: a {type(value).__name__} cannot be kept in a run folder; give its name or file"
+            ) from None
+        plain[key] = value
+    return plain
+
+
+def _versions() -> dict[str, str]:
+    packages = ("exec-env", "gymnasium", "numpy", "stable-baselines3", "torch")
+    return {"python": platform.python_version()} | {p: version(p) for p in packages}

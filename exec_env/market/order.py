@@ -1,0 +1,50 @@
+"""The order: what is to be sold or bought, by when, under which constraints."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from exec_env.base.validation import Bounds, Fraction, NonNegative, Positive, check_fields
+
+Side = Literal["sell", "buy"]
+
+
+@dataclass(frozen=True)
+class Order:
+    """A parent order, to be finished within ``n_steps`` slices of ``slice_length`` days.
+
+    The default is 200 000 shares, 4 % of the average daily volume, over 40 slices of five minutes.
+
+    Raises:
+        InputError: naming the field, the value and what is allowed.
+
+    >>> Order(n_steps=20).horizon * 78
+    20.0
+    """
+
+    shares: Positive = 200_000.0
+    """Size of the order, X. [shares]"""
+    side: Side = "sell"
+    """Direction. A buy is the mirror image of a sell."""
+    n_steps: Annotated[int, Bounds(low=2)] = 40
+    """Number of slices, N; one decision each."""
+    slice_length: Positive = 1 / 78
+    """Length of a slice, Δ: 1/78 of a trading day is five minutes. [day]"""
+    risk_aversion: NonNegative = 1e-6
+    """Price λ of a unit of variance. [1/$]"""
+    max_participation: Fraction | None = 0.30
+    """Cap on the share of a slice's volume that we may trade; None lifts it."""
+    terminal_penalty: NonNegative = 5.0
+    """Multiplies the temporary impact of what is left after the last slice and sold at once."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    @property
+    def horizon(self) -> float:
+        """Time allowed, T = N Δ. [day]"""
+        return self.n_steps * self.slice_length
+
+    @property
+    def sign(self) -> float:
+        """+1 for a sell, −1 for a buy: turns the order's frame into market prices."""
+        return 1.0 if self.side == "sell" else -1.0

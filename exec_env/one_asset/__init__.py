@@ -1,0 +1,1 @@
+"""One order in one asset: the first problem, with its actions, observation and presets."""

@@ -1,0 +1,163 @@
+"""What an agent sees: one named layout, the same for every environment and every agent."""
+
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+
+from exec_env.base.namespace import namespace
+from exec_env.market.execution import Slice, State
+from exec_env.market.market import BPS, Market
+from exec_env.market.order import Order
+
+
+class Observation(NamedTuple):
+    """The observation, by name. All of order one, always finite.
+
+    | index | symbol | name | meaning | unit | range |
+    |---|---|---|---|---|---|
+    | 0 | (N−t)/N | ``time_left`` | slices left, this one included | order's horizon | [0, 1] |
+    | 1 | x/X | ``inventory_left`` | shares left | order's size | [0, 1] |
+    | 2 | ℓ | ``log_liquidity`` | log liquidity of this slice | - | [−10, 10] |
+    | 3 | h_t/h | ``relative_spread`` | half spread of this slice | its mean | [0, 100] |
+    | 4 | V_t/VΔ | ``relative_volume`` | market volume of this slice | its mean | [0, 100] |
+    | 5 | σ_t/σ | ``relative_volatility`` | volatility of this slice | σ | [0, 100] |
+    | 6 | I | ``transient_impact`` | part of our own push still to decay | that of an even sale at its end | [0, 1000] |
+    | 7 | S−S0 | ``price_move`` | mid since arrival, in the order's favour | S0 σ √T | [−100, 100] |
+    | 8 | v/V | ``last_participation`` | our share of the last slice's volume | X/(V T) | [0, 1000] |
+    | 9 | α | ``signal`` | expected drift, in the order's favour | σ/√T | [−100, 100] |
+
+    Where a unit is zero (no spread, no volatility, no transient impact), the entry is zero.
+    """
+
+    time_left: Any
+    inventory_left: Any
+    log_liquidity: Any
+    relative_spread: Any
+    relative_volume: Any
+    relative_volatility: Any
+    transient_impact: Any
+    price_move: Any
+    last_participation: Any
+    signal: Any
+
+
+MarketEntries = tuple[Any, Any, Any, Any, Any]
+"""Log liquidity, relative spread, volume and volatility, and signal."""
+OwnEntries = tuple[Any, Any, Any, Any]
+"""Inventory left, transient impact, price move and last participation."""
+
+LOW = Observation(0, 0, -10, 0, 0, 0, 0, -100, 0, -100)
+"""Smallest value of each entry."""
+HIGH = Observation(1, 1, 10, 100, 100, 100, 1000, 100, 1000, 100)
+"""Largest value of each entry."""
+
+
+def space() -> gym.spaces.Box:
+    """Gymnasium space of one observation."""
+    return gym.spaces.Box(np.array(LOW, np.float32), np.array(HIGH, np.float32), dtype=np.float32)
+
+
+class Units(NamedTuple):
+    """What each entry is measured in; dividing by zero gives zero."""
+
+    n_steps: float
+    shares: float  # [shares]
+    half_spread: float  # [$]
+    volume: float  # [shares]
+    deviation: float  # of the price over a slice [$]
+    transient: float  # [$]
+    price: float  # [$]
+    participation: float  # [-]
+    drift: float  # of the price over a slice [$]
+
+
+def units(market: Market, order: Order) -> Units:
+    """The units of the observation, from the problem's parameters."""
+    horizon, price_unit = order.horizon, market.volatility * market.arrival_price * order.horizon**0.5
+    decayed = market.resilience * horizon
+    survival = (1 - namespace(decayed).exp(-decayed)) / decayed if decayed > 0 else 1.0
+    return Units(
+        n_steps=order.n_steps,
+        shares=order.shares,
+        half_spread=market.half_spread * BPS * market.arrival_price,
+        volume=market.daily_volume * order.slice_length,
+        deviation=market.volatility * market.arrival_price * order.slice_length**0.5,
+        transient=market.transient_impact * order.shares * survival,
+        price=price_unit,
+        participation=order.shares / (market.daily_volume * horizon),
+        drift=price_unit / order.n_steps,
+    )
+
+
+class Observer:
+    """Turns slice and book into observations; the same code for floats, arrays and tensors."""
+
+    def __init__(self, market: Market, order: Order) -> None:
+        self.units = units(market, order)
+        # Multiplying is cheaper than dividing, and a zero unit needs no branch later.
+        self._inverse = Units(*(1.0 / u if u > 0 else 0.0 for u in self.units))
+
+    def market(self, now: Slice) -> MarketEntries:
+        """Entries that do not depend on us: of one slice, or of a whole tape at once."""
+        per = self._inverse
+        xp = namespace(now.log_liquidity)
+        low, high = xp.maximum, xp.minimum
+        return (
+            low(high(now.log_liquidity, 10.0), -10.0),
+            high(now.half_spread * per.half_spread, 100.0),
+            high(now.volume * per.volume, 100.0),
+            high(now.variance**0.5 * per.deviation, 100.0),
+            low(high(now.drift * per.drift, 100.0), -100.0),
+        )
+
+    def own(self, book: State) -> OwnEntries:
+        """Entries that depend on what we did."""
+        per = self._inverse
+        xp = namespace(book.remaining)
+        return (
+            book.remaining * per.shares,
+            xp.minimum(book.transient * per.transient, 1000.0),
+            xp.maximum(xp.minimum(book.price_move * per.price, 100.0), -100.0),
+            xp.minimum(book.participation * per.participation, 1000.0),
+        )
+
+    def __call__(self, book: State, market: MarketEntries, slices_left: Any) -> Observation:
+        """The entries of ``Observation``, in its order; each has the shape of its arguments."""
+        inventory, transient, move, participation = self.own(book)
+        liquidity, spread, volume, volatility, signal = market
+        return Observation(
+            slices_left * self._inverse.n_steps,
+            inventory,
+            liquidity,
+            spread,
+            volume,
+            volatility,
+            transient,
+            move,
+            participation,
+            signal,
+        )
+
+    def renewed(self, observation: np.ndarray, book: State) -> np.ndarray:
+        """An observation that was made for another book, with the entries of this one. Shape: (10,)."""
+        own = self.own(book)
+        observation[_INVENTORY], observation[_TRANSIENT], observation[_MOVE], observation[_PARTICIPATION] = own
+        return observation
+
+
+_INVENTORY, _TRANSIENT, _MOVE, _PARTICIPATION = map(
+    Observation._fields.index, ("inventory_left", "transient_impact", "price_move", "last_participation")
+)
+
+
+def stack(observation: tuple[Any, ...], n: int) -> Any:
+    """Observations of ``n`` environments as one fresh array or tensor. Shape: (n, 10), float32 if an array."""
+    inventory = observation[1]
+    if hasattr(inventory, "new_full"):
+        columns = [e if hasattr(e, "expand") else inventory.new_full((), e) for e in observation]
+        return namespace(inventory).stack([c.expand(n) for c in columns], 1)
+    out = np.empty((len(observation), n), np.float32)
+    for row, entry in zip(out, observation, strict=True):
+        row[...] = entry
+    return out.T

@@ -1,0 +1,148 @@
+"""Named problems: a market, an order and the way an agent steers."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+from exec_env.base.errors import InputError
+from exec_env.base.validation import unknown
+from exec_env.market.market import Market
+from exec_env.market.order import Order
+from exec_env.market.stress import STRESSES
+from exec_env.one_asset.actions import ActionMode
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A problem with a name: what ``gym.make(id, preset=name)`` starts from."""
+
+    description: str
+    market: Market = field(default_factory=Market)
+    order: Order = field(default_factory=Order)
+    action: ActionMode | None = None
+
+
+_QUIET: dict[str, Any] = {
+    "liquidity_volatility": 0.0,
+    "volume_noise": 0.0,
+    "spread_noise": 0.0,
+    "impact_noise": 0.0,
+    "decay_noise": 0.0,
+    "transient_impact": 0.0,
+}
+
+# A participation costs as much volatility as in the default market: η, γ ∝ σ S0 / V (Almgren et al. 2005).
+_NOTEBOOK_VOLUME = 2e6 * 78
+_NOTEBOOK_SCALE = 5e6 / _NOTEBOOK_VOLUME
+
+PRESETS: dict[str, Preset] = {
+    "default": Preset("4 % of daily volume in 40 slices of five minutes; liquidity, spread, impact random"),
+    "classic": Preset(
+        "no randomness but the price, no transient impact, no cap: the closed form is exactly optimal",
+        Market(**_QUIET),
+        Order(max_participation=None),
+    ),
+    "almgren-chriss-2001": Preset(
+        "worked example of Almgren & Chriss (2001), section 3.4: a million shares in five days",
+        Market(
+            arrival_price=50.0,
+            volatility=0.95 / 50.0,
+            half_spread=12.5,
+            daily_volume=5e6,
+            temporary_impact=2.5e-6,
+            permanent_impact=2.5e-7,
+            **_QUIET,
+        ),
+        Order(shares=1e6, n_steps=5, slice_length=1.0, risk_aversion=1e-6, max_participation=None),
+    ),
+    "participation-notebook": Preset(
+        "100 000 shares against 2e6 ± 5e5 shares of volume a slice, cap 20 %, seven participation levels",
+        Market(
+            volatility=0.02,
+            half_spread=5.0,
+            daily_volume=_NOTEBOOK_VOLUME,
+            temporary_impact=1.4e-7 * _NOTEBOOK_SCALE,
+            permanent_impact=1.25e-7 * _NOTEBOOK_SCALE,
+            # Log standard deviation of a lognormal volume whose standard deviation is a quarter of its mean.
+            **(_QUIET | {"volume_noise": 0.24622067706923975}),
+        ),
+        Order(shares=1e5, max_participation=0.20),
+        ActionMode("participation-levels", tuple(0.20 * i / 6 for i in range(7))),
+    ),
+    "constrained-rl": Preset(
+        "1000 shares in 20 periods, η = 0.01 and γ = 0.001 $/share per share per period, OU liquidity",
+        Market(
+            daily_volume=20_000.0,
+            temporary_impact=0.01 / 20,
+            permanent_impact=0.001,
+            transient_impact=0.0,
+            # Half the default: where liquidity makes temporary impact smaller than permanent impact, no bound exists.
+            liquidity_volatility=0.3,
+        ),
+        Order(shares=1000.0, n_steps=20, slice_length=1 / 20, risk_aversion=1e-3),
+    ),
+}
+
+
+# The default problem under each stress, and under liquidity shocks that come at random and revert.
+PRESETS |= {
+    name: Preset(f"the default problem, but {regime.description} half-way", Market(stress=name))  # type: ignore[arg-type]
+    for name, regime in STRESSES.items()
+    if name != "none"
+}
+PRESETS["liquidity-shocks"] = Preset(
+    "the default problem, but liquidity falls by two thirds twice a day on average, and recovers",
+    Market(shock_rate=2.0, shock_size=1.1),
+)
+PRESETS["regime-switching"] = Preset(
+    "the default problem, but twice a day, for a sixth of a day on average, liquidity is × 0.3 and volatility × 2",
+    Market(regime_rate=2.0),
+)
+
+
+def get_preset(name: str) -> Preset:
+    """The preset of that name.
+
+    Raises:
+        InputError: with the nearest known name.
+    """
+    if not isinstance(name, str) or name not in PRESETS:
+        raise InputError(unknown("preset", name, PRESETS))
+    return PRESETS[name]
+
+
+def with_overrides(market: Market, order: Order, overrides: dict[str, Any]) -> tuple[Market, Order]:
+    """``market`` and ``order`` with fields replaced by name, whichever of the two has the field.
+
+    Raises:
+        InputError: for a name that neither has, or a value that its field refuses.
+    """
+    ours = {f.name for f in dataclasses.fields(Market)}
+    theirs = {f.name for f in dataclasses.fields(Order)}
+    for name in overrides:
+        if name not in ours | theirs:
+            if name in ENVIRONMENT_OPTIONS:
+                raise InputError(f"option {name!r} is one of an environment, not of the problem; it has no effect here")
+            raise InputError(unknown("option", name, ours | theirs | ENVIRONMENT_OPTIONS))
+    return (
+        dataclasses.replace(market, **{k: v for k, v in overrides.items() if k in ours}),
+        dataclasses.replace(order, **{k: v for k, v in overrides.items() if k in theirs}),
+    )
+
+
+ENVIRONMENT_OPTIONS = frozenset(
+    {"preset", "action", "levels", "reward", "violation_penalty", "smoothness_penalty", "render_mode"}
+    | {
+        "tape",
+        "tape_columns",
+        "hours_per_day",
+        "tape_split",
+        "tape_part",
+        "tape_purge",
+        "tape_stamp",
+        "fills",
+        "randomise",
+        "market",
+    }
+)
+"""What an environment takes beside the fields of Market and Order."""

@@ -1,0 +1,1 @@
+"""What can be achieved: lower bound, constrained optimum and best fixed schedule."""

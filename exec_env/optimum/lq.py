@@ -1,0 +1,438 @@
+"""Linear-quadratic control: the best that any policy can do, and the classical schedules as special cases.
+
+Without the constraint 0 ≤ v ≤ cap the problem is linear-quadratic in inventory x, transient push I and signal α,
+given log liquidity ℓ: the optimal cost from slice t on is a quadratic form whose coefficients are functions of ℓ,
+
+    V_t(x, I, α; ℓ) = s' P_t(ℓ) s,   s = (x, I, α, 1).
+
+Dropping constraints can only lower the cost, so V_0 is a lower bound for every policy (where it is none, or too low,
+see ``exec_env.optimum.relaxation``). The recursion lives on a grid
+of ℓ: Gauss-Hermite expectation over the next ℓ with cubic interpolation between grid points, and exact moments of
+what else is random (spread noise, seen before trading; impact noise and decay, seen after).
+
+The grid ends at six standard deviations of ℓ, and further down where shocks can take it; what lies beyond is treated
+as its edge, an event of probability 2e-9, or with shocks about 1e-6.
+
+Where the market has regimes (``optimum.regimes``), the coefficients are functions of the regime too, and the next
+one is part of the expectation: a Markov jump linear-quadratic problem (Costa, Fragoso & Marques 2005, "Discrete-time
+Markov jump linear systems", chapter 4). The rule then sees the regime, but not what is to come. Of a stress that
+begins at random the *bound* is that of an oracle who knows when: the mean over onsets of the bound of each.
+One grid point and no noise is Almgren & Chriss (2001); with a signal it is Garleanu & Pedersen (2013). ``minimise``
+alone, iterated, is LQR. Fields of Market and Order may be torch tensors: the bound is then a tensor, and gradients
+flow to every field but θ, the shocks, stress, regimes and the decay of the signal, which shape the grid's transitions
+or multiply them.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from scipy.interpolate import CubicSpline
+
+from exec_env.base.errors import InputError, NoBound
+from exec_env.base.namespace import namespace
+from exec_env.market.execution import Slice, bps
+from exec_env.market.market import Market
+from exec_env.market.order import Order
+from exec_env.market.stress import Factors
+from exec_env.optimum import liquidity_grid, regimes
+from exec_env.optimum.cost_forms import (
+    EVERYTHING,
+    HELD,
+    ONE,
+    PUSH,
+    SIGNAL,
+    SPREAD,
+    TRADE,
+    Charged,
+    Entries,
+    form,
+    last_cost,
+    slice_cost,
+    square_mean,
+    symmetric,
+)
+
+_NEXT = [HELD, PUSH, SIGNAL, ONE]  # what the next slice starts from; its spread is drawn anew
+
+_GRID = 41
+_PRECISION = 1e8  # a risk charge this many times the slope of impact leaves half of the digits
+
+
+class NoOptimum(NoBound):
+    """Trading ever faster, there and back, pays."""
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Optimal cost and feedback rule of the unconstrained problem; arrays are tensors where a parameter was one."""
+
+    market: Market
+    order: Order
+    grid: np.ndarray
+    """Grid of ℓ, multipliers left out, in units of ``unit``. Shape: (n_grid,)."""
+    unit: Any
+    """What ℓ is measured in: s, or a part of a shock where that is more."""
+    regimes: regimes.Chain
+    """Regimes that the rule tells apart."""
+    value: Any
+    """P_t(ℓ) before the spread of slice t is seen. Shape: (n_steps, n_regimes, n_grid, 4, 4). [$]"""
+    gain: Any
+    """Trade per unit of (x, I, α, half spread, 1). Shape: (n_steps, n_regimes, n_grid, 5)."""
+    curvature: Any
+    """What a trade costs more than the optimal one, per square of their difference: J of any policy is ``cost`` plus
+    the expected sum of that. Shape: (n_steps, n_regimes, n_grid). [$/share²]"""
+    charged: Charged = EVERYTHING
+    """What is left out of the costs; J above is then what is left."""
+
+    @property
+    def std(self) -> float:
+        """Stationary standard deviation of ℓ, shocks left out, in units of the grid."""
+        return liquidity_grid.plain(self.market.liquidity_volatility) / (liquidity_grid.plain(self.unit) or 1.0)
+
+    @cached_property
+    def cost(self) -> Any:
+        """J of the rule: the least of any policy that sees regimes only as they come. [$]"""
+        weights = np.kron(self.regimes.law[0], liquidity_grid.stationary(self.grid, self.std))
+        p = (_like(weights, self.value)[:, None, None] * self.value[0].reshape(-1, 4, 4)).sum(0)
+        shares, alpha = self.order.shares, self.market.signal
+        quadratic = shares**2 * p[0, 0] + alpha**2 * p[2, 2] + p[3, 3] + self.market.signal_volatility**2 * p[2, 2]
+        return quadratic + 2 * (shares * alpha * p[0, 2] + shares * p[0, 3] + alpha * p[2, 3])
+
+    @cached_property
+    def bound(self) -> Any:
+        """Lower bound on J = E[shortfall] + E[risk] of any policy, even of one that knows when a stress begins. [$]"""
+        if not self.market.random_onset:
+            return self.cost
+        begun = self.market.stress_begun(self.order.n_steps)
+        probabilities = np.diff(begun, prepend=0.0, append=1.0)
+        total = 0.0
+        for first in np.flatnonzero(probabilities):
+            # Just before the slice, so that rounding does not put it off; after the last slice it is never.
+            onset = max(float(first) - 0.5, 0.0) / self.order.n_steps
+            known = replace(self.market, stress_onset=onset, stress_onset_end=None)
+            total = total + float(probabilities[first]) * solve(known, self.order, charged=self.charged).cost
+        return total
+
+    @property
+    def bound_bps(self) -> Any:
+        """The bound in basis points of the arrival notional: a float, or a tensor with its gradient."""
+        return self._bps(self.bound)
+
+    @property
+    def cost_bps(self) -> Any:
+        """J of the rule in basis points of the arrival notional; the bound, but where a stress begins at random."""
+        return self._bps(self.cost)
+
+    def _bps(self, dollars: Any) -> Any:
+        scaled = dollars * bps(self.order.shares * self.market.arrival_price)
+        return float(scaled) if isinstance(scaled, np.generic) else scaled
+
+    def policy(
+        self,
+        step: int,
+        remaining: Any,
+        transient: Any,
+        signal: Any,
+        half_spread: Any,
+        liquidity: Any,
+        regime: int = 0,
+    ) -> Any:
+        """Optimal trade of slice ``step``, unconstrained. [shares]
+
+        Args:
+            step: slice, from 0.
+            remaining: x. [shares]
+            transient: I. [$]
+            signal: α. [1/day]
+            half_spread: of this slice. [$]
+            liquidity: ℓ of this slice, multipliers included.
+            regime: which of ``regimes`` the slice is in.
+
+        Shape:
+            Whatever the arguments broadcast to.
+        """
+        k = self._at(step, liquidity, regime)
+        if self.charged.spread < math.inf:
+            mean = self.market.half_spread_at(liquidity, self.market.spread_noise / 2)  # where the noise is one
+            half_spread = np.minimum(half_spread, self.charged.spread * mean)
+        return k[HELD] * remaining + k[PUSH] * transient + k[SIGNAL] * signal + k[SPREAD] * half_spread + k[ONE]
+
+    def excess(self, step: int, shares: Any, *state: Any) -> Any:
+        """What trading ``shares`` in slice ``step`` adds to the cost; ``state`` as of ``policy``. [$]
+
+        In expectation, the sum of it over an episode is what any policy's J has above ``cost``. It varies much less
+        than J itself.
+        """
+        return self.curvature_at(step, *state[4:]) * (shares - self.policy(step, *state)) ** 2
+
+    def curvature_at(self, step: int, liquidity: Any, regime: int = 0) -> Any:
+        """``curvature`` where the log liquidity of slice ``step``, multipliers included, is ``liquidity``."""
+        return self._at(step, liquidity, regime)[-1]
+
+    def coordinate(self, step: int, liquidity: Any, regime: int = 0) -> Any:
+        """Where on ``grid`` the log liquidity of a slice is, multipliers included."""
+        shift = np.log(self.regimes.factors.liquidity[step, regime])
+        return (liquidity - shift) / self.unit if len(self.grid) > 1 else 0.0 * liquidity
+
+    @cached_property
+    def _splines(self) -> list[list[CubicSpline]]:
+        """Gains and curvature of each slice and regime, as functions of where on the grid ℓ is."""
+        parts = [np.asarray(a.detach() if hasattr(a, "detach") else a) for a in (self.gain, self.curvature[..., None])]
+        return [[CubicSpline(self.grid, values) for values in each] for each in np.concatenate(parts, -1)]
+
+    def _at(self, step: int, liquidity: Any, regime: int = 0) -> Any:
+        """Gains and curvature of a slice where its log liquidity, multipliers included, is ``liquidity``."""
+        if len(self.grid) == 1:
+            return *self.gain[step, regime, 0], self.curvature[step, regime, 0]
+        u = np.clip(self.coordinate(step, liquidity, regime), self.grid[0], self.grid[-1])
+        return np.moveaxis(self._splines[step][regime](u), -1, 0)
+
+
+def minimise(q: Any) -> tuple[Any, Any]:
+    """Minimise quadratic forms over their last variable: one step of every recursion of this project.
+
+    Args:
+        q: symmetric forms in (state, control); arrays or tensors. Shape: (..., n + 1, n + 1).
+
+    Returns:
+        Gains k of the control k's, shape (..., n), and forms of the minimum in the state, shape (..., n, n).
+    """
+    gain = -q[..., -1, :-1] / q[..., -1, -1][..., None]
+    return gain, q[..., :-1, :-1] + q[..., :-1, -1, None] * gain[..., None, :]
+
+
+def solve(
+    market: Market,
+    order: Order,
+    n_grid: int = _GRID,
+    n_nodes: int = liquidity_grid.NODES,
+    observed: bool = True,
+    charged: Charged = EVERYTHING,
+) -> Solution:
+    """Solve the unconstrained problem by backward recursion.
+
+    Args:
+        market: its means, noises and elasticities; shocks, stress and regimes included.
+        order: the order; its cap is ignored, which is what makes the result a bound.
+        n_grid: points of the grid of log liquidity, and more where there are shocks.
+        n_nodes: nodes of the quadrature over the next log liquidity.
+        observed: whether regimes are seen. If not, each slice is the mean over its regimes, as it is to a schedule
+            that is fixed at arrival.
+        charged: what is left out of the costs, which makes the bound looser, or possible; see ``optimum.relaxation``.
+
+    Raises:
+        NoOptimum: when trading ever faster pays (permanent impact beyond twice the temporary slope).
+        InputError: for impact that is not linear, and risk too large beside impact to be solved in double precision.
+
+    >>> round(solve(Market(), Order()).bound_bps, 2)
+    17.98
+    """
+    if not (isinstance(market.impact_exponent, float) and market.impact_exponent == 1.0):
+        raise InputError(
+            f"no linear-quadratic bound for Market.impact_exponent = {float(market.impact_exponent):g}: only linear "
+            "impact, 1, has one; dynamic programming (--optimum) gives the best achievable value"
+        )
+    dt = order.slice_length
+    u, unit = liquidity_grid.grid(market, order, n_grid)
+    like = next((f for f in (*vars(market).values(), *vars(order).values()) if hasattr(f, "detach")), None)
+    chain = regimes.chain(market, order)
+    ahead_of = onward(market, order, u, unit, n_nodes, chain, like, observed)
+    coefficients = _coefficients(market, order, _like(u, like) * unit, chain, like, observed)
+    n_regimes = chain.n_regimes if observed else 1
+    slope = coefficients(0)[1]
+    decay, decay_squared = _decay_moments(market, dt)
+    b = float(np.exp(-float(market.signal_reversion) * dt))
+    # Next state before decay and noise, from (x, I, α, h, 1, v): (x − v, I + κ v, b α, 1).
+    moves: Entries = {(0, HELD): 1.0, (0, TRADE): -1.0, (1, PUSH): 1.0, (1, TRADE): market.transient_impact}
+    step = form(moves | {(2, SIGNAL): b, (3, ONE): 1.0}, (4, 6), slope[:1])[0]
+    moments = symmetric({(0, 1): decay, (1, 1): decay_squared, (1, 2): decay, (1, 3): decay}, 4, slope[:1], 1.0)[0]
+    noise = market.signal_volatility**2 * (1 - b**2)
+    spread_mean, spread_square_mean = charged.spread_moments(market.spread_noise)
+
+    values, gains, curvatures, ahead = [], [], [], None
+    for t in reversed(range(order.n_steps)):
+        spread, slope, risk, permanent = coefficients(t)
+        part = charged.part(slope, permanent + market.transient_impact)
+        if ahead is None:
+            q = last_cost(market, order, slope, permanent, part)
+        else:
+            expected = (ahead_of(t + 1) @ ahead.reshape(-1, 16)).reshape(-1, 4, 4)
+            q = slice_cost(market, order, slope, risk, permanent, part) + step.T @ (expected * moments) @ step
+            q = q + form({(ONE, ONE): noise * expected[:, 2, 2]}, (6, 6), slope)
+        if not bool((q[:, TRADE, TRADE] > 0).all()):
+            raise NoOptimum(
+                f"no optimum: Market.permanent_impact = {float(market.permanent_impact):g} or transient_impact is too "
+                f"large beside temporary_impact / slice_length = {float(market.temporary_impact) / dt:g} where "
+                f"{_movers(market)} takes it"
+            )
+        if bool((risk > _PRECISION * slope).any()):
+            raise InputError(
+                f"Order.risk_aversion = {float(order.risk_aversion):g}: too large beside temporary impact to be solved "
+                "in double precision"
+            )
+        gain, after = minimise(q)
+        # The spread is seen before trading, so it is averaged after minimising.
+        linear = spread_mean * spread[:, None] * after[:, _NEXT, SPREAD]
+        to_one = form({(3, 3): 1.0}, (4, 4), slope[:1])[0][3]
+        ahead = after[:, _NEXT][:, :, _NEXT] + linear[:, :, None] * to_one + linear[:, None, :] * to_one[:, None]
+        spread_squared = spread**2 * spread_square_mean
+        ahead = ahead + (spread_squared * after[:, SPREAD, SPREAD])[:, None, None] * to_one * to_one[:, None]
+        values.append(ahead)
+        gains.append(gain)
+        curvatures.append(q[:, TRADE, TRADE])
+    seen = chain if observed else _mean(chain)
+    tables = (namespace(slope).stack(a[::-1], 0) for a in (values, gains, curvatures))
+    value, gain, curvature = (a.reshape(a.shape[0], n_regimes, len(u), *a.shape[2:]) for a in tables)
+    return Solution(market, order, u, unit, seen, value, gain, curvature, charged)
+
+
+def solve_linearised(market: Market, order: Order, n_grid: int = _GRID) -> Solution:
+    """``solve`` of ``Market.linearised``: of the market itself where its impact is linear, else no bound of it.
+
+    Raises:
+        InputError: as ``solve``.
+    """
+    try:
+        return solve(market.linearised(order), order, n_grid)
+    except ValueError as error:
+        if market.impact_exponent == 1:
+            raise
+        raise InputError(f"with impact linearised at the order's average rate, {error}") from None
+
+
+def _movers(market: Market) -> str:
+    """What takes the slope of temporary impact away from its mean, for a message."""
+    named = [f"liquidity_volatility = {float(market.liquidity_volatility):g}"]
+    if market.has_shocks and market.regime.shock_rate == 0:
+        named.append(f"shock_size = {float(market.shock_size):g}")
+    if float(market.regime.factor) != 1:
+        named.append(f"stress = {market.stress!r} × {float(market.regime.factor):.3g}")
+    if market.regime_rate > 0 and float(market.regime_liquidity) != 1:
+        named.append(f"regime_liquidity = {float(market.regime_liquidity):g}")
+    return " with ".join(filter(None, [named[0], " and ".join(named[1:])]))
+
+
+def _coefficients(
+    market: Market, order: Order, grid: Any, chain: regimes.Chain, like: Any, observed: bool
+) -> Callable[[int], tuple[Any, Any, Any, Any]]:
+    """Mean half spread, slope of temporary impact, price of risk and permanent impact of a slice.
+
+    Shape:
+        (n_regimes · n_grid,) each, the regimes one after the other; their mean, (n_grid,), unless they are observed.
+    """
+    mean = Slice(
+        log_liquidity=grid,
+        half_spread=market.half_spread_at(grid, 0.0) * square_mean(market.spread_noise) ** 0.5,
+        volume=0.0,
+        variance=order.risk_aversion * market.variance_at(grid, order.slice_length),
+        drift=0.0,
+        temporary=market.temporary_at(grid, 0.0, order.slice_length) * square_mean(market.impact_noise) ** 0.5,
+        permanent=market.permanent_impact + 0.0 * grid,
+        decay=0.0,
+        price_shock=0.0,
+        slippage=0.0,
+    )
+
+    def at(step: int) -> tuple[Any, Any, Any, Any]:
+        each = [market.stressed(mean, Factors(*(float(f[step, k]) for f in chain.factors))) for k in range(n)]
+        columns = [[getattr(now, name) for now in each] for name in names]
+        if not observed:
+            return tuple(
+                sum(p * c for p, c in zip(chain.law[step].tolist(), column, strict=True)) for column in columns
+            )
+        return tuple(namespace(grid).stack(column, 0).reshape(-1) for column in columns)
+
+    n, names = chain.n_regimes, ("half_spread", "temporary", "variance", "permanent")
+    return at
+
+
+def onward(
+    market: Market,
+    order: Order,
+    u: np.ndarray,
+    unit: Any,
+    n_nodes: int,
+    chain: regimes.Chain,
+    like: Any = None,
+    observed: bool = True,
+) -> Callable[[int], Any]:
+    """Matrix of the expectation over liquidity and regime of a slice, given those of the slice before.
+
+    Shape:
+        (n_regimes · n_grid, the same), the regimes one after the other; (n_grid, n_grid) unless they are observed.
+    """
+    calm = liquidity_grid.transition(market, order, u, n_nodes, liquidity_grid.plain(unit) or 1.0, shocks=False)
+    shocked = (
+        liquidity_grid.transition(market, order, u, n_nodes, liquidity_grid.plain(unit)) if chain.shocks.any() else calm
+    )
+    known: dict[bytes, Any] = {}
+
+    def into(step: int) -> Any:
+        shocks, moves = chain.shocks[step], chain.moves[step]
+        if not observed:
+            return _like(shocked if shocks.all() else calm, like)
+        key = shocks.tobytes() + moves.tobytes()
+        if key not in known:
+            blocks = [[p * (shocked if s else calm) for p, s in zip(row, shocks, strict=True)] for row in moves]
+            known[key] = _like(np.block(blocks), like)
+        return known[key]
+
+    return into
+
+
+def _mean(chain: regimes.Chain) -> regimes.Chain:
+    """One regime for what does not tell them apart; log liquidity is then as before it is multiplied."""
+    one = np.ones((len(chain.law), 1))
+    return regimes.Chain(Factors(one, one, one), one, one[:, :, None], np.asarray(chain.shocks.all(1))[:, None])
+
+
+def static(market: Market, order: Order) -> Market:
+    """The market as a trader sees it who does not look: every random factor at its mean, and impact linear.
+
+    Its optimal schedule is the best non-adaptive one of ``market``, because all factors have mean one; nearly so where
+    impact is a power law, for which ``Market.linearised`` stands in.
+    """
+    market = market.linearised(order)
+    decay, _ = _decay_moments(market, order.slice_length)
+    noises = {f"{name}_noise": 0.0 for name in ("volume", "spread", "impact", "decay", "slippage")}
+    quiet: dict[str, Any] = noises | {"liquidity_volatility": 0.0, "shock_rate": 0.0, "signal_volatility": 0.0}
+    if market.regime.shock_rate > 0:
+        quiet |= {"stress": "none", "stress_factor": None, "stress_onset_end": None}
+    return replace(market, resilience=-float(np.log(decay)) / order.slice_length, **quiet)
+
+
+def schedule(market: Market, order: Order) -> np.ndarray:
+    """Trades of the best static schedule. Shape: (n_steps,). [shares]
+
+    Almgren & Chriss (2001) where there is no transient impact and no signal.
+    """
+    mean, remaining, transient, signal = static(market, order), order.shares, 0.0, market.signal
+    solution = solve(mean, order, observed=False)
+    decay = mean.decay_at(0.0, order.slice_length)
+    spreads = _coefficients(mean, order, np.zeros(1), regimes.chain(mean, order), None, observed=False)
+    trades = []
+    for t in range(order.n_steps):
+        spread = float(spreads(t)[0][0])
+        v = float(solution.policy(t, remaining, transient, signal, spread, 0.0))
+        trades.append(v)
+        remaining, transient = remaining - v, decay * (transient + market.transient_impact * v)
+        signal *= np.exp(-market.signal_reversion * order.slice_length)
+    trades[-1] += remaining
+    return np.array(trades)
+
+
+def _like(array: np.ndarray, like: Any) -> Any:
+    """``array``, as a tensor where ``like`` is one."""
+    return like.new_tensor(array) if hasattr(like, "new_tensor") else array
+
+
+def _decay_moments(market: Market, slice_length: float) -> tuple[Any, Any]:
+    """Mean and mean square of the decay of transient impact over a slice."""
+    z, weights = liquidity_grid.gauss_hermite(60)
+    like = next((f for f in (market.resilience, market.decay_noise) if hasattr(f, "detach")), None)
+    decay, weights = market.decay_at(_like(z, like), slice_length), _like(weights, like)
+    return (weights * decay).sum(), (weights * decay**2).sum()
