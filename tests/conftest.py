@@ -1,6 +1,5 @@
 """What tests share: small problems, and one episode of any environment."""
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -81,10 +80,9 @@ def rich() -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def ray_ready(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Ray as tests need it: a home of its own, no login, nothing reported, and this checkout on workers."""
-    root = Path(__file__).parents[1]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
         patch.setenv("RAY_AUTH_MODE", "disabled")
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, (root, root / "tests" / "harness"))))
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
         yield

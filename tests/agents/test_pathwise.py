@@ -64,14 +64,14 @@ def test_actions_are_fractions_whatever_the_environment_asks_for() -> None:
 def test_twenty_steps_lower_the_cost_on_other_paths() -> None:
     market = TorchMarket(Market(), Order(n_steps=4, shares=2e4), dtype=torch.float32)
     agent = Pathwise(PathwiseConfig(paths=256), replace(HEAD, n_steps=4), total_steps=10**9)
-    tape = market.simulate(4096, market.generator(7))
+    paths = market.simulate(4096, market.generator(7))
     with torch.no_grad():
-        before = market.costs(agent.policy, tape, agent.action_mode).objective.mean()
+        before = market.costs(agent.policy, paths, agent.action_mode).objective.mean()
     generator = market.generator(0)
     for _ in range(20):
         agent.update(market, market.simulate(agent.config.paths, generator))
     with torch.no_grad():
-        after = market.costs(agent.policy, tape, agent.action_mode).objective.mean()
+        after = market.costs(agent.policy, paths, agent.action_mode).objective.mean()
     assert after < before
 
 

@@ -106,9 +106,9 @@ def test_analytic_mean_and_variance_agree_with_simulation_in_the_classic_environ
     impact = Impact.of(market, order)
     for held in (impact.optimum(order.shares, order.n_steps), np.linspace(order.shares, 0, order.n_steps + 1)):
         n = 40_000
-        tape = Paths.simulate(market, order, n, seed=6)
+        paths = Paths.simulate(market, order, n, seed=6)
         agent = Schedule(-np.diff(held))
-        steps = rollout(agent.act, tape, market, order, ActionMode("fraction"))
+        steps = rollout(agent.act, paths, market, order, ActionMode("fraction"))
         shortfall = sum(s.fill.shortfall for s in steps)
         std = impact.variance(held) ** 0.5
         assert abs(shortfall.mean() - impact.expected_cost(held)) < 3 * std / n**0.5

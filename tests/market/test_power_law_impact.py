@@ -182,14 +182,14 @@ def test_each_path_can_have_an_exponent_a_reference_and_a_volume_of_its_own_in_e
         *_, info = many.step(np.full((3, 1), 0.3, np.float32))
     np.testing.assert_allclose(info["final_info"]["objective_bps"], first, rtol=1e-9)
 
-    tape = problem.source.sample([np.random.default_rng(4)], 64)
-    assert np.unique(tape.slices.exponent[:, 0]).size == 64
+    paths = problem.source.sample([np.random.default_rng(4)], 64)
+    assert np.unique(paths.slices.exponent[:, 0]).size == 64
     mode = ActionMode("fraction")
-    ours = sum(step.fill.objective for step in rollout(lambda o: np.full(len(o), 0.3), tape, *_of(problem), mode))
-    to_bps = bps(problem.order.shares * tape.arrival_price)
+    ours = sum(step.fill.objective for step in rollout(lambda o: np.full(len(o), 0.3), paths, *_of(problem), mode))
+    to_bps = bps(problem.order.shares * paths.arrival_price)
     assert (to_bps * ours)[0] == pytest.approx(first[0], rel=1e-6)
     device = TorchMarket(*_of(problem), dtype=torch.float64)
-    theirs = device.costs(lambda o: torch.full((len(o),), 0.3, dtype=torch.float64), device.load(tape), mode).objective
+    theirs = device.costs(lambda o: torch.full((len(o),), 0.3, dtype=torch.float64), device.load(paths), mode).objective
     np.testing.assert_allclose(theirs.numpy(), to_bps * ours, rtol=1e-9)
 
 
@@ -200,11 +200,11 @@ def _of(problem: Any) -> tuple[Market, Order]:
 def test_on_a_tape_exponent_and_reference_are_given_and_the_reference_follows_its_volume(tape_csv: Path) -> None:
     given = {"impact_exponent": 0.5, "reference_participation": 0.2, "shares": 5000.0, "n_steps": 10}
     problem = make_problem(tape=tape_csv, **given)
-    recording = Tape.from_csv(tape_csv)
-    assert problem.market.daily_volume == pytest.approx(recording.volume.mean() / recording.slice_length)
+    tape = Tape.from_csv(tape_csv)
+    assert problem.market.daily_volume == pytest.approx(tape.volume.mean() / tape.slice_length)
     linear = make_problem(tape=tape_csv, shares=5000.0, n_steps=10)
     ours, theirs = (p.source.sample([np.random.default_rng(0)], 3).slices for p in (problem, linear))
-    reference = 0.2 * recording.volume.mean()
+    reference = 0.2 * tape.volume.mean()
     np.testing.assert_allclose(ours.temporary * reference**0.5, theirs.temporary * reference, rtol=1e-12)
     assert np.unique(ours.exponent) == 0.5
 

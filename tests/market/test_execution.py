@@ -135,20 +135,20 @@ def test_costs_sum_to_the_implementation_shortfall_and_shares_are_conserved(
 @pytest.mark.parametrize("exponent", [1.0, 0.6])
 def test_floats_numpy_and_torch_agree_path_by_path(exponent: float) -> None:
     market, order = Market(**RICH, impact_exponent=exponent), Order(n_steps=12)
-    tape, constants = Paths.simulate(market, order, 50, seed=4), terms(market, order)
+    paths, constants = Paths.simulate(market, order, 50, seed=4), terms(market, order)
     rng = np.random.default_rng(5)
-    asked = rng.uniform(-1e3, 4e4, (order.n_steps, tape.n_paths))
+    asked = rng.uniform(-1e3, 4e4, (order.n_steps, paths.n_paths))
 
-    arrays = [tape.at(t) for t in range(order.n_steps)]
-    start = opening(np.full(tape.n_paths, order.shares), np.zeros(tape.n_paths))
+    arrays = [paths.at(t) for t in range(order.n_steps)]
+    start = opening(np.full(paths.n_paths, order.shares), np.zeros(paths.n_paths))
     numpy_fills, numpy_books = _run(start, arrays, lambda t: asked[t], constants)
 
     tensors = [now.map(torch.tensor) for now in arrays]
-    start = opening(torch.full((tape.n_paths,), order.shares).double(), torch.zeros(tape.n_paths).double())
+    start = opening(torch.full((paths.n_paths,), order.shares).double(), torch.zeros(paths.n_paths).double())
     torch_fills, torch_books = _run(start, tensors, lambda t: torch.tensor(asked[t]), constants)
 
-    for e in range(tape.n_paths):
-        fills, books = _run(opening(order.shares), tape.path(e), lambda t, e=e: float(asked[t, e]), constants)
+    for e in range(paths.n_paths):
+        fills, books = _run(opening(order.shares), paths.path(e), lambda t, e=e: float(asked[t, e]), constants)
         for t in range(order.n_steps):
             ours = np.array([*fills[t], *books[t]], dtype=float)
             theirs = np.array([np.asarray(c)[e] if np.ndim(c) else c for c in (*numpy_fills[t], *numpy_books[t])])

@@ -140,13 +140,13 @@ def test_the_bound_is_below_two_hundred_random_policies(env_id: str, side: Any) 
     order = replace(preset.order, side=side)
     bound = lq.solve(preset.market, order).bound_bps
     optimum = lq.schedule(preset.market, order)
-    tape = Paths.simulate(preset.market, order, 300, seed=1)
+    paths = Paths.simulate(preset.market, order, 300, seed=1)
     rng = np.random.default_rng(0)
     for _ in range(200):
         # From near the optimum to far away.
         agent = Schedule(optimum * np.exp(rng.uniform(0, 1.5) * rng.standard_normal(order.n_steps)))
-        steps = rollout(agent.act, tape, preset.market, order, ActionMode("fraction"))
-        objective = sum(s.fill.objective for s in steps) * bps(order.shares * tape.arrival_price)
+        steps = rollout(agent.act, paths, preset.market, order, ActionMode("fraction"))
+        objective = sum(s.fill.objective for s in steps) * bps(order.shares * paths.arrival_price)
         standard_error = objective.std(ddof=1) / len(objective) ** 0.5
         assert objective.mean() > bound - 4 * standard_error - 1e-9
 
@@ -173,9 +173,9 @@ def test_the_bound_is_below_every_baseline(env_id: str) -> None:
 )
 def test_without_a_cap_the_optimum_attains_the_bound_in_monte_carlo(features: dict[str, Any], slack: float) -> None:
     market, order = Market(**features), Order(max_participation=None)
-    tape = Paths.simulate(market, order, 20_000, seed=3)
-    steps = rollout(Adaptive(market, order).act, tape, market, order, ActionMode("shares"))
-    objective = sum(s.fill.objective for s in steps) * bps(order.shares * tape.arrival_price)
+    paths = Paths.simulate(market, order, 20_000, seed=3)
+    steps = rollout(Adaptive(market, order).act, paths, market, order, ActionMode("shares"))
+    objective = sum(s.fill.objective for s in steps) * bps(order.shares * paths.arrival_price)
     bound, standard_error = lq.solve(market, order).bound_bps, objective.std(ddof=1) / 20_000**0.5
     assert bound - 3 * standard_error < objective.mean() < bound * (1 + slack) + 3 * standard_error
 
@@ -183,9 +183,9 @@ def test_without_a_cap_the_optimum_attains_the_bound_in_monte_carlo(features: di
 @pytest.mark.parametrize("stress", ["none", "impact-regime-shift"])
 def test_what_a_policy_has_above_the_bound_is_its_expected_excess(stress: Any) -> None:
     market, order = Market(stress=stress, signal=0.01), Order(n_steps=10, shares=50_000.0)
-    solution, tape = lq.solve(market, order), Paths.simulate(market, order, 20_000, seed=9)
+    solution, paths = lq.solve(market, order), Paths.simulate(market, order, 20_000, seed=9)
     objective, excess = 0.0, 0.0
-    for t, step in enumerate(rollout(TWAP(market, order).act, tape, market, order, get_action_mode(TWAP.action_mode))):
+    for t, step in enumerate(rollout(TWAP(market, order).act, paths, market, order, get_action_mode(TWAP.action_mode))):
         book, now, fill, _ = step
         signal = now.drift / (market.arrival_price * order.slice_length)
         state = book.remaining, book.transient, signal, now.half_spread, now.log_liquidity

@@ -39,9 +39,9 @@ def normals(n_paths: int, n_steps: int = 40, seed: int = 0) -> Normals:
 
 def objective(market: Market, order: Order, n_paths: int, seed: int) -> np.ndarray:
     """Of the linear-quadratic rule. [bps]"""
-    tape = Paths.simulate(market, order, n_paths, seed)
-    steps = rollout(Adaptive(market, order).act, tape, market, order, ActionMode("shares"))
-    return sum(s.fill.objective for s in steps) * bps(order.shares * tape.arrival_price)
+    paths = Paths.simulate(market, order, n_paths, seed)
+    steps = rollout(Adaptive(market, order).act, paths, market, order, ActionMode("shares"))
+    return sum(s.fill.objective for s in steps) * bps(order.shares * paths.arrival_price)
 
 
 @pytest.mark.parametrize("name", NAMED)
@@ -370,11 +370,11 @@ def test_the_best_fixed_schedule_does_not_know_a_random_onset() -> None:
     market = Market(stress="volatility-spike", stress_onset=0.2, stress_onset_end=0.8, stress_factor=5.0)
     best = lq.schedule(market, order)
     z = normals(4000, 10, seed=1)
-    tape = Paths.shaped(market, order, z)
+    paths = Paths.shaped(market, order, z)
 
     def cost(trades: np.ndarray) -> float:
         turn = iter(trades)
-        steps = rollout(lambda _: np.full((4000, 1), next(turn)), tape, market, order, ActionMode("shares"))
+        steps = rollout(lambda _: np.full((4000, 1), next(turn)), paths, market, order, ActionMode("shares"))
         return float(sum(s.fill.objective.mean() for s in steps))
 
     rng = np.random.default_rng(0)

@@ -222,7 +222,7 @@ from pathlib import Path
 from tqdm import tqdm
 from exec_env.harness.jobs.tasks import run_tasks, workers
 from exec_env.cli.options import run
-from test_tasks import squares
+from tests.harness.jobs.test_tasks import squares
 
 def main(_):
     with workers(memory=0.1) as on_ray, tqdm(disable=True) as bar:

@@ -16,7 +16,7 @@ from exec_env.data.tape import Tape
 from exec_env.harness import evaluate
 from exec_env.one_asset.problem import make_problem
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def file(**changed: Any) -> MarketFile:

@@ -116,10 +116,10 @@ def test_path_e_does_not_depend_on_what_the_agent_did_before() -> None:
 
 def test_episode_e_is_path_e_of_the_tape_with_that_seed() -> None:
     env = gym.make("AlmgrenChriss-v0").unwrapped
-    tape = Paths.simulate(env.market, env.order, 70, seed=9)
+    paths = Paths.simulate(env.market, env.order, 70, seed=9)
     for e in range(70):
         observation, _ = env.reset(seed=9 if e == 0 else None)
-        assert observation[2] == np.float32(tape.slices.log_liquidity[e, 0])
+        assert observation[2] == np.float32(paths.slices.log_liquidity[e, 0])
 
 
 def test_the_episode_ends_when_all_is_sold_or_at_the_horizon() -> None:

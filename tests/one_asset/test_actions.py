@@ -1,4 +1,4 @@
-"""How an environment is steered, seen and paid."""
+"""How an environment is steered: action modes, their levels, and actions that are refused."""
 
 import numpy as np
 import pytest
@@ -6,12 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exec_env.envs.reward import Reward
-from exec_env.market.execution import Slice, State
-from exec_env.market.market import Market
 from exec_env.market.order import Order
 from exec_env.one_asset.actions import ActionMode, Decoder, get_action_mode
-from exec_env.one_asset.observation import HIGH, LOW, Observation, Observer, space
 
 ORDER = Order()
 
@@ -87,71 +83,3 @@ def test_tensors_beside_arrays_are_checked_as_arrays_are() -> None:
 def test_one_action_and_a_batch_decode_alike(action: float) -> None:
     decoder = Decoder(ActionMode("fraction"), ORDER)
     assert decoder.one(np.array([action], np.float32)) == decoder.many(np.array([[action]], np.float32), 1)[0]
-
-
-def slice_of(**values: float) -> Slice:
-    return Slice(**(dict.fromkeys(Slice._fields, 0.0) | values))
-
-
-def test_the_observation_is_measured_in_its_units() -> None:
-    market, order = Market(), Order()
-    observe = Observer(market, order)
-    now = slice_of(
-        log_liquidity=0.3, half_spread=0.05, volume=5e6 / 39, variance=4 * 4 / 78, drift=2 * (40 / 78) ** 0.5 / 40
-    )
-    book = State(50_000.0, 0.01, -1.0, 0.2)
-    seen = Observation(*observe(book, observe.market(now), 10))
-    horizon = 40 / 78
-    assert seen.time_left == pytest.approx(0.25)
-    assert seen.inventory_left == pytest.approx(0.25)
-    assert seen.log_liquidity == 0.3
-    assert seen.relative_spread == pytest.approx(2.0)
-    assert seen.relative_volume == pytest.approx(2.0)
-    assert seen.relative_volatility == pytest.approx(2.0)
-    assert seen.transient_impact == pytest.approx(
-        0.01 / (3e-7 * 2e5 * (1 - np.exp(-20 * horizon)) / (20 * horizon)), rel=1e-9
-    )
-    assert seen.price_move == pytest.approx(-1.0 / (2.0 * horizon**0.5))
-    assert seen.last_participation == pytest.approx(0.2 / (2e5 / (5e6 * horizon)))
-    assert seen.signal == pytest.approx(1.0)
-
-
-@given(
-    l=st.floats(-1e6, 1e6),
-    spread=st.floats(0, 1e9),
-    volume=st.floats(0, 1e15),
-    variance=st.floats(0, 1e9),
-    drift=st.floats(-1e9, 1e9),
-    move=st.floats(-1e9, 1e9),
-    participation=st.floats(0, 1e9),
-)
-def test_observations_are_always_finite_and_inside_the_space(
-    l: float,
-    spread: float,
-    volume: float,
-    variance: float,
-    drift: float,
-    move: float,
-    participation: float,
-) -> None:
-    observe = Observer(Market(), Order())
-    now = slice_of(log_liquidity=l, half_spread=spread, volume=volume, variance=variance, drift=drift)
-    seen = np.array(observe(State(1.0, 1e9, move, participation), observe.market(now), 1), np.float32)
-    assert space().contains(seen)
-
-
-def test_a_zero_unit_gives_zero_not_infinity() -> None:
-    observe = Observer(Market(volatility=0.0, half_spread=0.0, transient_impact=0.0), Order())
-    seen = observe(State(1.0, 1.0, 1.0, 0.0), observe.market(slice_of(half_spread=1.0, variance=1.0, drift=1.0)), 1)
-    assert np.isfinite(seen).all()
-    assert Observation(*seen).price_move == 0.0
-
-
-def test_bounds_have_an_entry_for_each_name() -> None:
-    assert len(LOW) == len(HIGH) == len(Observation._fields) == space().shape[0] == 10
-
-
-@pytest.mark.parametrize(("field", "value"), [("violation_penalty", -1), ("smoothness_penalty", "x")])
-def test_an_impossible_reward_is_refused(field: str, value: object) -> None:
-    with pytest.raises(ValueError, match=f"Reward.{field} = "):
-        Reward(**{field: value})

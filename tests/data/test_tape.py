@@ -23,7 +23,7 @@ def sessions(rows: int = 20) -> pd.DataFrame:
     return pd.concat([day, next_day], ignore_index=True)
 
 
-def recording(data: pd.DataFrame | None = None, **kwargs: Any) -> Tape:
+def recorded(data: pd.DataFrame | None = None, **kwargs: Any) -> Tape:
     return Tape.from_frame(recorded_slices() if data is None else data, **kwargs)
 
 
@@ -47,7 +47,7 @@ def test_a_csv_with_our_column_names_is_read_as_it_is(tmp_path: Path) -> None:
 
 
 def test_depth_is_optional() -> None:
-    assert recording(recorded_slices().drop(columns="depth")).depth is None
+    assert recorded(recorded_slices().drop(columns="depth")).depth is None
 
 
 def test_columns_of_other_names_and_arithmetic_of_columns_are_read(tmp_path: Path) -> None:
@@ -72,17 +72,17 @@ def test_columns_of_other_names_and_arithmetic_of_columns_are_read(tmp_path: Pat
 
 
 def test_numbers_in_arithmetic_may_be_written_with_an_exponent() -> None:
-    np.testing.assert_allclose(recording(columns={"volume": "1e3 * volume"}).volume, 1000 * recorded_slices()["volume"])
+    np.testing.assert_allclose(recorded(columns={"volume": "1e3 * volume"}).volume, 1000 * recorded_slices()["volume"])
 
 
 def test_the_trading_day_sets_the_unit_of_time() -> None:
-    assert recording(hours_per_day=24.0).slice_length == pytest.approx(5 / (24 * 60))
+    assert recorded(hours_per_day=24.0).slice_length == pytest.approx(5 / (24 * 60))
 
 
 def test_times_of_other_zones_are_the_same_instants() -> None:
     data = recorded_slices()
     data["time"] = [f"{t}+01:00" for t in data["time"]]
-    assert recording(data).time[0] == pd.Timestamp("2024-01-02 08:30", tz="UTC")
+    assert recorded(data).time[0] == pd.Timestamp("2024-01-02 08:30", tz="UTC")
 
 
 # Refusing
@@ -128,19 +128,19 @@ def test_a_refusal_reads_as_a_sentence_and_counts_the_other_bad_rows() -> None:
     data = recorded_slices()
     data.loc[[3, 7, 9], "mid"] = -1.0
     with pytest.raises(ValueError, match=r"^recording: column 'mid', row 4: -1\.0 must be > 0 \(and 2 more rows\)$"):
-        recording(data)
+        recorded(data)
 
 
 def test_a_value_of_zero_is_allowed_where_a_market_can_have_it() -> None:
     data = recorded_slices()
     data.loc[3, ["spread", "volume"]] = 0.0
-    assert recording(data).volume[3] == 0.0
+    assert recorded(data).volume[3] == 0.0
 
 
 @pytest.mark.parametrize("rows", [0, 1])
 def test_too_few_rows_are_refused(rows: int) -> None:
     with pytest.raises(ValueError, match=rf"recording: {rows} rows; a recorded market needs at least two"):
-        recording(recorded_slices(rows))
+        recorded(recorded_slices(rows))
 
 
 def test_a_file_that_is_missing_empty_or_no_table_is_refused_by_name(tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_a_file_that_is_missing_empty_or_no_table_is_refused_by_name(tmp_path: P
 def test_what_is_no_arithmetic_of_columns_is_refused_and_not_run(text: str, tmp_path: Path) -> None:
     marker = tmp_path / "marker"
     with pytest.raises(ValueError, match="recording: column 'volume'"):
-        recording(columns={"volume": text.format(marker=marker)})
+        recorded(columns={"volume": text.format(marker=marker)})
     assert not marker.exists()
 
 
@@ -197,43 +197,43 @@ def test_columns_named_like_methods_are_columns_and_call_nothing(tmp_path: Path)
     marker = tmp_path / "marker"
     data = recorded_slices().assign(note=str(marker), str=1.0, cat=1.0, to_csv=1.0)
     with pytest.raises(ValueError, match="recording: column 'volume'"):
-        recording(data, columns={"volume": "volume + volume.to_csv(note.str.cat())"})
+        recorded(data, columns={"volume": "volume + volume.to_csv(note.str.cat())"})
     assert not marker.exists()
 
 
 def test_arithmetic_that_runs_out_of_range_is_refused() -> None:
     with pytest.raises(ValueError, match="recording: column 'volume'"):
-        recording(columns={"volume": "9**99999 * volume"})
+        recorded(columns={"volume": "9**99999 * volume"})
     with pytest.raises(ValueError, match="column 'volume', row 1: inf is not a finite number"):
-        recording(columns={"volume": "volume / 0"})
+        recorded(columns={"volume": "volume / 0"})
 
 
 def test_an_unknown_name_on_our_side_of_a_mapping_is_refused_with_the_nearest() -> None:
     with pytest.raises(ValueError, match="unknown tape column 'volum'; did you mean 'volume'"):
-        recording(columns={"volum": "mid"})
+        recorded(columns={"volum": "mid"})
 
 
 @pytest.mark.parametrize("hours", [0, -1, 25, float("nan"), "long"])
 def test_an_impossible_trading_day_is_refused(hours: Any) -> None:
     with pytest.raises(ValueError, match=r"hours_per_day = .*: must be in \(0, 24\]"):
-        recording(hours_per_day=hours)
+        recorded(hours_per_day=hours)
 
 
 def test_a_market_without_any_volume_is_refused() -> None:
     with pytest.raises(ValueError, match="column 'volume' is zero throughout"):
-        gym.make("AlmgrenChriss-v0", tape=recording(recorded_slices().assign(volume=0.0)))
+        gym.make("AlmgrenChriss-v0", tape=recorded(recorded_slices().assign(volume=0.0)))
 
 
 def test_a_time_in_plain_numbers_is_refused_because_its_unit_is_unknown() -> None:
     data = recorded_slices()
     data["time"] = 1_704_187_800 + 300 * np.arange(len(data))
     with pytest.raises(ValueError, match="column 'time'"):
-        recording(data)
+        recorded(data)
 
 
 def test_a_column_that_comes_twice_is_refused() -> None:
     with pytest.raises(ValueError, match="column 'mid'"):
-        recording(pd.concat([recorded_slices(), recorded_slices()[["mid"]]], axis=1))
+        recorded(pd.concat([recorded_slices(), recorded_slices()[["mid"]]], axis=1))
 
 
 # Estimating
@@ -242,7 +242,7 @@ def test_a_column_that_comes_twice_is_refused() -> None:
 def known(**columns: Any) -> Tape:
     """Alternating log returns of ±0.1 %, over 101 rows: as many up as down."""
     data = recorded_slices(101).assign(mid=100.0 * np.exp(0.001 * (np.arange(101) % 2)), **columns)
-    return recording(data.drop(columns="depth"))
+    return recorded(data.drop(columns="depth"))
 
 
 def test_market_parameters_are_those_of_a_recording_made_with_known_ones() -> None:
@@ -271,13 +271,13 @@ def test_the_jump_over_a_night_is_no_part_of_the_volatility() -> None:
     data, step = sessions(), 0.01
     data["mid"] = np.tile(50.0 * np.exp(step * (np.arange(20) % 2)), 2) + np.repeat([0.0, 20.0], 20)
     returns = np.diff(np.log(data["mid"]))[np.arange(39) != 19]
-    assert recording(data).market().volatility == pytest.approx(returns.std() * 78**0.5, rel=1e-9)
-    assert recording(data).market().volatility < 0.02 * 78**0.5
+    assert recorded(data).market().volatility == pytest.approx(returns.std() * 78**0.5, rel=1e-9)
+    assert recorded(data).market().volatility < 0.02 * 78**0.5
 
 
 def test_a_recording_of_a_price_that_stands_still_gives_impact_no_scale_and_is_refused() -> None:
     with pytest.raises(ValueError, match="column 'mid' is the same throughout"):
-        gym.make("AlmgrenChriss-v0", tape=recording(recorded_slices().assign(mid=100.0)))
+        gym.make("AlmgrenChriss-v0", tape=recorded(recorded_slices().assign(mid=100.0)))
 
 
 @pytest.mark.parametrize(
@@ -285,18 +285,18 @@ def test_a_recording_of_a_price_that_stands_still_gives_impact_no_scale_and_is_r
 )
 def test_what_the_tape_settles_cannot_be_given_beside_it(option: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=f"Market.{next(iter(option))} = .*: comes from the tape"):
-        gym.make("AlmgrenChriss-v0", tape=recording(), **option)
+        gym.make("AlmgrenChriss-v0", tape=recorded(), **option)
 
 
 def test_an_override_wins_over_what_was_estimated() -> None:
-    env = gym.make("AlmgrenChriss-v0", tape=recording(), volatility=0.5, temporary_impact=1e-6).unwrapped
+    env = gym.make("AlmgrenChriss-v0", tape=recorded(), volatility=0.5, temporary_impact=1e-6).unwrapped
     assert env.market.volatility == 0.5
     assert env.market.temporary_impact == 1e-6
 
 
 def test_the_description_says_where_each_number_came_from() -> None:
     data = recorded_slices().rename(columns={"mid": "price"}).drop(columns="depth")
-    read = recording(data, columns={"mid": "price"})
+    read = recorded(data, columns={"mid": "price"})
     text = read.describe(read.market())
     assert "mid     = price: price path" in text
     assert "depth   = (none): liquidity taken as constant" in text
@@ -308,14 +308,14 @@ def test_the_description_says_where_each_number_came_from() -> None:
 
 
 def test_no_episode_crosses_a_gap() -> None:
-    read, order = recording(sessions(20)), Order(n_steps=15)
+    read, order = recorded(sessions(20)), Order(n_steps=15)
     assert read.starts(order).tolist() == [*range(6), *range(20, 26)]
     with pytest.raises(ValueError, match="no 21 rows without a gap among its 40 rows; n_steps must be at most 20"):
         read.starts(Order(n_steps=21))
 
 
 def test_random_starts_reach_every_row_that_fits_and_no_other() -> None:
-    env = gym.make("AlmgrenChriss-v0", tape=recording(sessions(20)), n_steps=15, action="fraction")
+    env = gym.make("AlmgrenChriss-v0", tape=recorded(sessions(20)), n_steps=15, action="fraction")
     mids = set(env.unwrapped.problem.recording.mid[[*range(6), *range(20, 26)]])
     env.reset(seed=0)
     seen = set()
@@ -326,7 +326,7 @@ def test_random_starts_reach_every_row_that_fits_and_no_other() -> None:
 
 
 def test_nothing_is_held_over_the_gap_after_the_last_slice() -> None:
-    env = gym.make("AlmgrenChriss-v0", tape=recording(sessions(20)), n_steps=20).unwrapped
+    env = gym.make("AlmgrenChriss-v0", tape=recorded(sessions(20)), n_steps=20).unwrapped
     env.reset(options={"start": 0})
     infos = [env.step(4)[4] for _ in range(20)]
     assert infos[-1]["price"] == 0.0
@@ -335,11 +335,11 @@ def test_nothing_is_held_over_the_gap_after_the_last_slice() -> None:
 
 def test_an_order_longer_than_the_tape_is_refused_with_the_most_that_fits() -> None:
     with pytest.raises(ValueError, match="no 61 rows without a gap among its 60 rows; n_steps must be at most 60"):
-        gym.make("AlmgrenChriss-v0", tape=recording(), n_steps=61)
+        gym.make("AlmgrenChriss-v0", tape=recorded(), n_steps=61)
 
 
 def test_an_order_too_large_for_the_tape_is_refused_with_the_most_that_fits() -> None:
-    read = recording()
+    read = recorded()
     most = 0.3 * read.volume.mean() * 40
     with pytest.raises(ValueError, match=r"Order\.shares = 1e\+08: 40 slices of recording let through about") as caught:
         gym.make("AlmgrenChriss-v0", tape=read, shares=1e8)
@@ -350,7 +350,7 @@ def test_an_order_too_large_for_the_tape_is_refused_with_the_most_that_fits() ->
 
 def test_a_slice_length_that_is_not_the_tapes_is_refused() -> None:
     with pytest.raises(ValueError, match=r"Order\.slice_length = 0\.5 day: the slices of recording have 0\.0128205"):
-        gym.make("AlmgrenChriss-v0", tape=recording(), slice_length=0.5)
+        gym.make("AlmgrenChriss-v0", tape=recorded(), slice_length=0.5)
 
 
 # Trading on a tape
@@ -359,7 +359,7 @@ def test_a_slice_length_that_is_not_the_tapes_is_refused() -> None:
 def quiet(**kwargs: Any) -> Any:
     """An environment in which our trades leave the price alone."""
     impact = {"permanent_impact": 0.0, "transient_impact": 0.0}
-    return gym.make("AlmgrenChriss-v0", tape=recording(), n_steps=10, shares=50_000.0, **impact, **kwargs).unwrapped
+    return gym.make("AlmgrenChriss-v0", tape=recorded(), n_steps=10, shares=50_000.0, **impact, **kwargs).unwrapped
 
 
 def test_an_episode_on_a_tape_trades_around_the_recorded_mids() -> None:
@@ -375,7 +375,7 @@ def test_an_episode_on_a_tape_trades_around_the_recorded_mids() -> None:
 
 
 def test_our_own_impact_comes_on_top_of_the_recorded_mids() -> None:
-    env = gym.make("AlmgrenChriss-v0", tape=recording(), n_steps=10, shares=50_000.0).unwrapped
+    env = gym.make("AlmgrenChriss-v0", tape=recorded(), n_steps=10, shares=50_000.0).unwrapped
     env.reset(options={"start": 7})
     infos = [env.step(4)[4] for _ in range(10)]
     sold = np.cumsum([0.0] + [i["shares"] for i in infos[:-1]])
@@ -385,17 +385,17 @@ def test_our_own_impact_comes_on_top_of_the_recorded_mids() -> None:
 
 
 def test_depth_makes_temporary_impact_inversely_proportional_with_mean_one() -> None:
-    read = recording()
+    read = recorded()
     market, order = read.market(), Order(n_steps=10, slice_length=read.slice_length)
-    tape = read.tape(market, order, np.arange(0, 60, 10))
-    impact = tape.slices.temporary.ravel() * order.slice_length / market.temporary_impact
+    paths = read.tape(market, order, np.arange(0, 60, 10))
+    impact = paths.slices.temporary.ravel() * order.slice_length / market.temporary_impact
     np.testing.assert_allclose(impact * read.depth, impact[0] * read.depth[0], rtol=1e-12)
     assert impact.mean() == pytest.approx(1.0, rel=1e-12)
-    assert tape.slices.log_liquidity.mean() == pytest.approx(0.0, abs=1e-12)
+    assert paths.slices.log_liquidity.mean() == pytest.approx(0.0, abs=1e-12)
 
 
 def test_without_depth_impact_and_liquidity_are_constant() -> None:
-    read = recording(recorded_slices().drop(columns="depth"))
+    read = recorded(recorded_slices().drop(columns="depth"))
     market, order = read.market(), Order(n_steps=10, slice_length=read.slice_length)
     slices = read.tape(market, order, np.array([0, 9])).slices
     assert np.ptp(slices.temporary) == np.ptp(slices.log_liquidity) == 0.0
@@ -404,7 +404,7 @@ def test_without_depth_impact_and_liquidity_are_constant() -> None:
 def test_on_the_same_recorded_rows_a_buyers_price_risk_is_minus_a_sellers_and_all_else_is_equal() -> None:
     runs = []
     for side in ("sell", "buy"):
-        env = gym.make("AlmgrenChriss-v0", tape=recording(), n_steps=10, shares=50_000.0, action="shares", side=side)
+        env = gym.make("AlmgrenChriss-v0", tape=recorded(), n_steps=10, shares=50_000.0, action="shares", side=side)
         env = env.unwrapped
         env.reset(options={"start": 7})
         runs.append([env.step(np.array([5000.0]))[4] for _ in range(10)])
@@ -437,20 +437,20 @@ def test_make_takes_a_file_with_its_columns_or_a_recording(tmp_path: Path) -> No
     kwargs = {"tape_columns": {"mid": "price"}, "hours_per_day": 6.5}
     for tape in (path, str(path)):
         from_file = gym.make("AlmgrenChriss-v0", tape=tape, **kwargs)
-        in_memory = gym.make("AlmgrenChriss-v0", tape=recording())
+        in_memory = gym.make("AlmgrenChriss-v0", tape=recorded())
         a, b = play(from_file, lambda _: 4, seed=1), play(in_memory, lambda _: 4, seed=1)
         assert [s["reward"] for s in a] == pytest.approx([s["reward"] for s in b], rel=1e-9)
 
 
 def test_seeds_choose_the_rows() -> None:
-    env = gym.make("AlmgrenChriss-v0", tape=recording(), n_steps=10)
+    env = gym.make("AlmgrenChriss-v0", tape=recorded(), n_steps=10)
     first, again, other = (play(env, lambda _: 4, seed=s)[0]["mid"] for s in (1, 1, 2))
     assert first == again
     assert first != other
 
 
 def test_a_start_that_does_not_fit_or_is_no_row_is_refused() -> None:
-    env = gym.make("AlmgrenChriss-v0", tape=recording(), n_steps=10)
+    env = gym.make("AlmgrenChriss-v0", tape=recorded(), n_steps=10)
     for start in (51, 60, -1):
         with pytest.raises(ValueError, match="do not begin 10 slices of 60 rows"):
             env.reset(options={"start": start})
@@ -460,7 +460,7 @@ def test_a_start_that_does_not_fit_or_is_no_row_is_refused() -> None:
 
 
 def test_a_start_from_which_the_episode_would_cross_a_gap_is_refused() -> None:
-    env = gym.make("AlmgrenChriss-v0", tape=recording(sessions(20)), n_steps=15)
+    env = gym.make("AlmgrenChriss-v0", tape=recorded(sessions(20)), n_steps=15)
     with pytest.raises(ValueError, match="gap"):
         env.reset(options={"start": 10})
 
@@ -471,8 +471,8 @@ def test_a_start_without_a_tape_is_refused() -> None:
 
 
 def test_many_environments_on_a_tape_do_what_single_ones_do() -> None:
-    vector = gym.make_vec("AlmgrenChriss-v0", num_envs=3, tape=recording(), n_steps=5, shares=20_000.0)
-    singles = [gym.make("AlmgrenChriss-v0", tape=recording(), n_steps=5, shares=20_000.0) for _ in range(3)]
+    vector = gym.make_vec("AlmgrenChriss-v0", num_envs=3, tape=recorded(), n_steps=5, shares=20_000.0)
+    singles = [gym.make("AlmgrenChriss-v0", tape=recorded(), n_steps=5, shares=20_000.0) for _ in range(3)]
     vector.reset(seed=4)
     for i, env in enumerate(singles):
         env.reset(seed=4 + i)

@@ -141,7 +141,7 @@ def test_single_vector_and_torch_markets_walk_the_same_book() -> None:
         steps = play(single, lambda o: np.array([fractions[6 - round(6 * o[0])]], np.float32), seed=3 + e)
         assert steps[-1]["shortfall_bps"] == pytest.approx(vector[e], rel=1e-9)
     device = TorchMarket(problem.market, problem.order, dtype=torch.float64)
-    tape = problem.source.sample([np.random.default_rng(3 + e) for e in range(n)])
+    paths = problem.source.sample([np.random.default_rng(3 + e) for e in range(n)])
     scale = torch.ones((), dtype=torch.float64, requires_grad=True)
 
     def policy(seen: torch.Tensor) -> torch.Tensor:
@@ -149,7 +149,7 @@ def test_single_vector_and_torch_markets_walk_the_same_book() -> None:
             [fractions[6 - round(6 * left)] for left in seen[:, 0].tolist()], dtype=torch.float64
         )
 
-    costs = device.costs(policy, device.load(tape.by_slice()), ActionMode("fraction")).shortfall
+    costs = device.costs(policy, device.load(paths.by_slice()), ActionMode("fraction")).shortfall
     np.testing.assert_allclose(costs.detach(), vector, rtol=1e-6)  # the environment's actions are of single precision
     costs.sum().backward()
     assert scale.grad is not None

@@ -45,12 +45,12 @@ def test_each_path_is_what_a_market_of_its_own_parameter_makes(name: str) -> Non
     low, order, z = getattr(nominal, name), Order(n_steps=5), normals(6, 5)
     ranges = Ranges.parse([f"{name}={low}:{low + abs(low)}"], nominal)
     markets = ranges.markets(nominal, draws(ranges, 6))
-    tape = Paths.shaped(markets, order, z)
+    paths = Paths.shaped(markets, order, z)
     for i, value in enumerate(getattr(markets, name)[:, 0]):
         own = Paths.shaped(
             replace(nominal, **{name: float(value)}), order, Normals(*(column[i : i + 1] for column in z))
         )
-        for column, wanted in zip(tape.slices.columns, own.slices.columns, strict=True):
+        for column, wanted in zip(paths.slices.columns, own.slices.columns, strict=True):
             np.testing.assert_allclose(column[i], wanted[0], rtol=1e-12, err_msg=name)
 
 
@@ -58,7 +58,7 @@ def test_each_path_under_stress_is_what_a_market_under_that_stress_makes() -> No
     ranges, order, n = Ranges.parse("stress", Market()), Order(n_steps=12), 60
     z = normals(n, 12)
     markets = ranges.markets(Market(), draws(ranges, n))
-    tape = Paths.shaped(markets, order, z)
+    paths = Paths.shaped(markets, order, z)
     kinds = set()
     for i in range(n):
         r, own = markets.regime, {"stress_onset": 0.0, "stress_onset_end": 1.0}
@@ -77,7 +77,7 @@ def test_each_path_under_stress_is_what_a_market_under_that_stress_makes() -> No
             fields = {"regime_rate": 2.0, **poor}
         kinds.add(fields.get("stress", "regime-switching" if fields else "none"))
         alone = Paths.shaped(Market(**fields), order, Normals(*(column[i : i + 1] for column in z)))
-        for column, wanted in zip(tape.slices.columns, alone.slices.columns, strict=True):
+        for column, wanted in zip(paths.slices.columns, alone.slices.columns, strict=True):
             np.testing.assert_allclose(column[i], wanted[0], rtol=1e-12, atol=1e-15)
     assert kinds == {*STRESSES, "regime-switching"} - {"extreme-shock"}  # which is a collapse too
 

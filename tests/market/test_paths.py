@@ -112,8 +112,8 @@ def test_torch_shapes_the_same_slices_as_numpy() -> None:
 
 
 def test_a_path_is_its_row_as_plain_floats() -> None:
-    tape = Paths.simulate(Market(), Order(n_steps=4), 3, seed=0)
-    path = tape.path(2)
+    paths = Paths.simulate(Market(), Order(n_steps=4), 3, seed=0)
+    path = paths.path(2)
     assert len(path) == 4
     assert all(type(entry) is float for now in path for entry in now.columns)
-    assert path[1].volume == tape.slices.volume[2, 1]
+    assert path[1].volume == paths.slices.volume[2, 1]

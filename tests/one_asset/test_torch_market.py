@@ -51,8 +51,8 @@ class Linear(torch.nn.Module):
 def test_the_same_paths_cost_the_same_as_in_numpy(preset: str, mode: str, side: Any) -> None:
     market, order = PRESETS[preset].market, replace(PRESETS[preset].order, side=side)
     device, agent = TorchMarket(market, order, dtype=torch.float64), OrderBook(mode)
-    tape = Paths.simulate(market, order, 55, seed=3)
-    costs = device.costs(agent.act, device.load(tape), agent.action_mode)
+    paths = Paths.simulate(market, order, 55, seed=3)
+    costs = device.costs(agent.act, device.load(paths), agent.action_mode)
     table = evaluate([agent], episodes=55, seed=3, preset=preset, side=side).per_path
     np.testing.assert_allclose(costs.objective, table["objective"], rtol=1e-10, atol=1e-10)
     np.testing.assert_allclose(costs.shortfall, table["shortfall"], rtol=1e-9, atol=1e-9)
@@ -86,24 +86,24 @@ def test_actions_of_another_shape_or_type_are_refused(mode: str, actions: Any, m
 
 
 def test_single_precision_costs_nearly_the_same() -> None:
-    tape = Paths.simulate(Market(), Order(), 200, seed=0)
+    paths = Paths.simulate(Market(), Order(), 200, seed=0)
     policy = Linear()
     exact = TorchMarket(Market(), Order(), dtype=torch.float64)
     single = TorchMarket(Market(), Order())
-    wanted = exact.costs(policy, exact.load(tape), FRACTION).objective
-    found = single.costs(policy.float(), single.load(tape), FRACTION).objective
+    wanted = exact.costs(policy, exact.load(paths), FRACTION).objective
+    found = single.costs(policy.float(), single.load(paths), FRACTION).objective
     np.testing.assert_allclose(found.detach(), wanted.detach(), rtol=1e-5)
 
 
 @pytest.mark.parametrize("cap", [None, 0.3])
 def test_a_slice_without_volume_is_no_nonsense_in_single_precision(cap: float | None) -> None:
     order = Order(n_steps=4, max_participation=cap)
-    tape = Paths.simulate(Market(), order, 5, seed=0)
-    volume = tape.slices.volume.copy()
+    paths = Paths.simulate(Market(), order, 5, seed=0)
+    volume = paths.slices.volume.copy()
     volume[:, 1] = 0.0
-    tape, policy = replace(tape, slices=tape.slices._replace(volume=volume)), Linear(torch.float32)
+    paths, policy = replace(paths, slices=paths.slices._replace(volume=volume)), Linear(torch.float32)
     market = TorchMarket(Market(), order)
-    cost = market.costs(policy, market.load(tape), FRACTION).objective.mean()
+    cost = market.costs(policy, market.load(paths), FRACTION).objective.mean()
     cost.backward()
     assert torch.isfinite(cost)
     assert torch.isfinite(policy.weights.grad).all()  # type: ignore[arg-type]
@@ -127,10 +127,10 @@ def test_the_same_seed_gives_the_same_paths() -> None:
 
 def test_gradients_of_the_policy_are_those_of_finite_differences() -> None:
     market, policy = TorchMarket(Market(), Order(n_steps=5, shares=2.5e4), dtype=torch.float64), Linear()
-    tape = market.simulate(20, market.generator(0))
+    paths = market.simulate(20, market.generator(0))
 
     def cost() -> torch.Tensor:
-        return market.costs(policy, tape, FRACTION).objective.mean()
+        return market.costs(policy, paths, FRACTION).objective.mean()
 
     cost().backward()
     gradient = policy.weights.grad
@@ -169,8 +169,8 @@ def test_gradients_reach_the_parameters_of_the_problem(name: str) -> None:
 
     def cost(value: Any) -> Any:
         market = changed(name, value)
-        tape = market.simulate(100, market.generator(0))
-        costs = market.costs(lambda observations: torch.full((100,), 0.15, dtype=torch.float64), tape, FRACTION)
+        paths = market.simulate(100, market.generator(0))
+        costs = market.costs(lambda observations: torch.full((100,), 0.15, dtype=torch.float64), paths, FRACTION)
         return (costs.objective + costs.shortfall).mean()
 
     parameter = torch.tensor(base, dtype=torch.float64, requires_grad=True)
@@ -201,9 +201,9 @@ def test_a_tensor_to_which_no_gradient_can_flow_is_refused(name: str) -> None:
 
 def test_continuous_actions_beyond_the_space_are_clipped_to_it() -> None:
     market = TorchMarket(Market(), Order(max_participation=None), dtype=torch.float64)
-    tape = market.simulate(3, market.generator(0))
-    all_at_once = market.costs(lambda observations: torch.full((3,), 7.0), tape, FRACTION)
-    exactly = market.costs(lambda observations: torch.ones(3), tape, FRACTION)
+    paths = market.simulate(3, market.generator(0))
+    all_at_once = market.costs(lambda observations: torch.full((3,), 7.0), paths, FRACTION)
+    exactly = market.costs(lambda observations: torch.ones(3), paths, FRACTION)
     assert torch.equal(all_at_once.objective, exactly.objective)
     assert (all_at_once.shares_left == 0).all()
 

@@ -32,7 +32,7 @@ class AtTheCap:
         return np.full((len(observations), 1), SHORT.shares)
 
 
-def excess(agent: Any, solution: Solution, tape: Paths) -> np.ndarray:
+def excess(agent: Any, solution: Solution, paths: Paths) -> np.ndarray:
     """What an agent adds to the bound on each path, less what is known to have mean zero. [bps]
 
     A rare path through the poorest liquidity costs a thousand times the average. How far the price of the
@@ -44,7 +44,7 @@ def excess(agent: Any, solution: Solution, tape: Paths) -> np.ndarray:
     p, comes = market.shock_probability(dt), solution.linear.regimes.shocks[:, 0]
     even = order.shares / order.n_steps  # where power-law and linear impact cost the same
     total, ahead = 0.0, [(market.liquidity_volatility * z[:, None], 1.0)]
-    for t, step in enumerate(rollout(agent.act, tape, market, order, ActionMode("shares"))):
+    for t, step in enumerate(rollout(agent.act, paths, market, order, ActionMode("shares"))):
         book, now = step.before, step.now
         signal = now.drift / (market.arrival_price * dt)
         state = book.remaining, book.transient, signal, now.half_spread, now.log_liquidity
@@ -199,9 +199,9 @@ def test_shocks_do_not_fall_off_the_grid(features: Any, monkeypatch: pytest.Monk
 def test_the_plain_cost_of_the_optimum_under_shocks_is_the_value(features: Any) -> None:
     # Without what is known to have mean zero taken out: where the grid is wrong, that is too.
     market = Market(**features)
-    solution, tape = solve(market, SHORT), Paths.simulate(market, SHORT, 20_000, seed=1)
-    steps = rollout(Optimal(market, SHORT).act, tape, market, SHORT, ActionMode("shares"))
-    objective = sum(step.fill.objective for step in steps) * bps(SHORT.shares * tape.arrival_price)
+    solution, paths = solve(market, SHORT), Paths.simulate(market, SHORT, 20_000, seed=1)
+    steps = rollout(Optimal(market, SHORT).act, paths, market, SHORT, ActionMode("shares"))
+    objective = sum(step.fill.objective for step in steps) * bps(SHORT.shares * paths.arrival_price)
     mean, error = mean_and_error(objective)
     assert error < 0.02 * mean
     assert abs(mean - solution.value_bps) < 3 * error
@@ -238,8 +238,8 @@ def test_the_value_grows_with_the_size_of_shocks_and_shrinks_where_they_raise_li
 def test_its_rule_attains_the_value_in_monte_carlo(features: dict[str, Any], terms: dict[str, Any]) -> None:
     market, order = Market(**features), replace(SHORT, **terms)
     solution = solve(market, order)
-    tape = Paths.simulate(market, order, 3000, seed=4)
-    ours, theirs = (excess(agent(market, order), solution, tape) for agent in (Optimal, Adaptive))
+    paths = Paths.simulate(market, order, 3000, seed=4)
+    ours, theirs = (excess(agent(market, order), solution, paths) for agent in (Optimal, Adaptive))
     mean, error = mean_and_error(ours)
     assert abs(solution.linear.bound_bps + mean - solution.value_bps) < 3 * error + 2 * solution.error_bps + 1e-4
     gain, error = mean_and_error(theirs - ours)
@@ -256,12 +256,12 @@ def test_its_rule_attains_the_value_in_monte_carlo(features: dict[str, Any], ter
 )
 def test_with_regimes_that_show_its_rule_attains_the_value(features: dict[str, Any]) -> None:
     market, order = Market(**features), replace(SHORT, max_participation=0.2)
-    solution, tape = solve(market, order), Paths.simulate(market, order, 12_000, seed=4)
+    solution, paths = solve(market, order), Paths.simulate(market, order, 12_000, seed=4)
     chain, sigma = solution.linear.regimes, market.volatility * market.arrival_price * order.slice_length**0.5
     totals = []
     for agent in (Optimal(market, order), Adaptive(market, order)):
-        total = np.zeros(tape.n_paths)
-        for t, step in enumerate(rollout(agent.act, tape, market, order, ActionMode("shares"))):
+        total = np.zeros(paths.n_paths)
+        for t, step in enumerate(rollout(agent.act, paths, market, order, ActionMode("shares"))):
             book, now, shares = step.before, step.now, step.fill.shares - step.fill.block
             state = book.remaining, book.transient, 0.0, now.half_spread, now.log_liquidity
             regime = chain.likely(market, t, now.log_liquidity, now.variance**0.5 / sigma).argmax(0)
@@ -283,8 +283,8 @@ def test_regimes_that_are_alike_are_none() -> None:
 def test_the_default_optimum_is_between_the_bound_and_the_clipped_rule_and_attained() -> None:
     market, order = Market(), Order()
     solution = solve(market, order)
-    tape = Paths.simulate(market, order, 2000, seed=5)
-    ours, theirs = (excess(agent(market, order), solution, tape) for agent in (Optimal, Adaptive))
+    paths = Paths.simulate(market, order, 2000, seed=5)
+    ours, theirs = (excess(agent(market, order), solution, paths) for agent in (Optimal, Adaptive))
     above = solution.value_bps - solution.linear.bound_bps
     assert above == pytest.approx(0.1646, abs=4e-4)  # at three times the resolution
     assert solution.error_bps < 1e-3
@@ -303,8 +303,8 @@ def test_a_smaller_cap_costs_more() -> None:
 def test_under_a_tiny_cap_one_always_trades_at_the_cap() -> None:
     market, order = Market(), replace(SHORT, n_steps=4, max_participation=0.01)
     solution = solve(market, order)
-    tape = Paths.simulate(market, order, 4000, seed=6)
-    ours, greedy = (excess(agent, solution, tape) for agent in (Optimal(market, order), AtTheCap()))
+    paths = Paths.simulate(market, order, 4000, seed=6)
+    ours, greedy = (excess(agent, solution, paths) for agent in (Optimal(market, order), AtTheCap()))
     assert ours == pytest.approx(greedy, rel=1e-3)  # the poorest liquidity is worth waiting out
     mean, error = mean_and_error(greedy)
     assert abs(solution.linear.bound_bps + mean - solution.value_bps) < 3 * error

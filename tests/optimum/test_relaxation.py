@@ -50,8 +50,8 @@ def brute_force(market: Market, order: Order) -> float:
     """J of the best two trades with v ≥ 0, without any noise. [bps]"""
     first = np.linspace(0.0, 1.0, 2001)[:, None]
     fractions = iter((first, np.ones_like(first)))
-    tape = Paths.simulate(market, order, len(first), seed=0)
-    steps = rollout(lambda seen: next(fractions), tape, market, order, get_action_mode("fraction"))
+    paths = Paths.simulate(market, order, len(first), seed=0)
+    steps = rollout(lambda seen: next(fractions), paths, market, order, get_action_mode("fraction"))
     return float(sum(step.fill.objective for step in steps).min() * bps(order.shares * market.arrival_price))
 
 
