@@ -1,15 +1,53 @@
-"""What makes a row of market data impossible, for each kind of file."""
+"""Bad rows of market data: what makes a row impossible, for each kind of file, and what becomes of such rows."""
 
 import itertools
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from exec_env.data.tables import NO_TIME, Cleaner
+from exec_env.base.errors import InputError
 
+NO_TIME = np.iinfo(np.int64).min
+"""What a stamp that cannot be read becomes."""
 _POSITIVE = ("mid", "price", "size", "bid", "ask", "depth", "slope")
 _NON_NEGATIVE = ("spread", "volume")
+
+
+@dataclass
+class Cleaner:
+    """What becomes of bad rows: the first is refused by file, row and reason, or all are dropped and counted."""
+
+    clean: bool = False
+    dropped: Counter[str] = field(default_factory=Counter)
+    """Reason -> rows dropped."""
+    remarks: list[str] = field(default_factory=list)
+    """What is no mistake but should be known: gaps, by file and row."""
+
+    def keep(self, frame: pd.DataFrame, bad: Any, file: Path, column: str, why: str) -> pd.DataFrame:
+        """``frame`` without its bad rows; its index counts the file's rows from 0.
+
+        Raises:
+            InputError: naming file, row and column, unless rows may be dropped.
+        """
+        bad = np.asarray(bad, dtype=bool)
+        if not bad.any():
+            return frame
+        if not self.clean:
+            first = int(bad.argmax())
+            more = f" (and {bad.sum() - 1} more rows here)" if bad.sum() > 1 else ""
+            value = frame[column].iloc[first] if column in frame else ""
+            value = pd.Timestamp(value) if column == "time" and isinstance(value, np.integer) else value
+            raise InputError(f"{file}: row {frame.index[first] + 1}, {column!r}: {value} {why}{more}")
+        self.dropped[f"{file.name}: {column!r} {why}"] += int(bad.sum())
+        return frame[~bad]
+
+    def most(self, file: Path) -> str:
+        """The commonest reason to drop rows of ``file``."""
+        return max((count, why) for why, count in self.dropped.items() if why.startswith(file.name))[1]
 
 
 def check(frame: pd.DataFrame, kind: str, file: Path, cleaner: Cleaner, last: int = NO_TIME) -> pd.DataFrame:

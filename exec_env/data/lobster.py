@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from exec_env.base.errors import InputError
-from exec_env.data.checks import check
-from exec_env.data.tables import NO_TIME, ROWS, Cleaner, DataFile
+from exec_env.data.checks import NO_TIME, Cleaner, check
+from exec_env.data.tables import ROWS, DataFile
 
 _UNIT = 1e-4  # of prices [$]
 _EXECUTED = (4, 5)  # a visible or a hidden order

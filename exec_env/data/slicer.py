@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from exec_env.data.tables import NO_TIME
+from exec_env.data.checks import NO_TIME
 
 _FIRST = ("mid", "opening_spread", "opening_depth")  # of a slice's first quote
 _QUIET = 15 * 60 * 10**9  # [ns] without quote or trade the market was quiet; for longer, there are no data

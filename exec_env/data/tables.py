@@ -1,7 +1,6 @@
 """Data files, read a part at a time: CSV or Parquet, columns of any name, rows checked and named where they are bad."""
 
 import re
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,14 +13,13 @@ import pandas as pd
 from exec_env.base.errors import InputError
 from exec_env.base.validation import unknown
 from exec_env.data import columns
+from exec_env.data.checks import NO_TIME, Cleaner, check
 from exec_env.data.columns import LEVEL
 
 Kind = Literal["slices", "trades", "quotes", "book", "messages"]
 
 ROWS = 500_000
 """Rows in memory at once."""
-NO_TIME = np.iinfo(np.int64).min
-"""What a stamp that cannot be read becomes."""
 NEEDS: dict[str, tuple[str, ...]] = {
     "slices": ("time", "mid", "spread", "volume"),
     "trades": ("time", "price", "size"),
@@ -40,39 +38,6 @@ _UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 _LATEST = pd.Timestamp("2200-01-01").value
 _LOBSTER = re.compile(r"(?P<stem>.*(?P<date>\d{4}-\d{2}-\d{2}).*)_(?P<what>message|orderbook)(?P<rest>_\d+\.csv)$")
 _SIDES = {"b": 1.0, "buy": 1.0, "bid": 1.0, "1": 1.0, "s": -1.0, "sell": -1.0, "ask": -1.0, "-1": -1.0}
-
-
-@dataclass
-class Cleaner:
-    """What becomes of bad rows: the first is refused by file, row and reason, or all are dropped and counted."""
-
-    clean: bool = False
-    dropped: Counter[str] = field(default_factory=Counter)
-    """Reason -> rows dropped."""
-    remarks: list[str] = field(default_factory=list)
-    """What is no mistake but should be known: gaps, by file and row."""
-
-    def keep(self, frame: pd.DataFrame, bad: Any, file: Path, column: str, why: str) -> pd.DataFrame:
-        """``frame`` without its bad rows; its index counts the file's rows from 0.
-
-        Raises:
-            InputError: naming file, row and column, unless rows may be dropped.
-        """
-        bad = np.asarray(bad, dtype=bool)
-        if not bad.any():
-            return frame
-        if not self.clean:
-            first = int(bad.argmax())
-            more = f" (and {bad.sum() - 1} more rows here)" if bad.sum() > 1 else ""
-            value = frame[column].iloc[first] if column in frame else ""
-            value = pd.Timestamp(value) if column == "time" and isinstance(value, np.integer) else value
-            raise InputError(f"{file}: row {frame.index[first] + 1}, {column!r}: {value} {why}{more}")
-        self.dropped[f"{file.name}: {column!r} {why}"] += int(bad.sum())
-        return frame[~bad]
-
-    def most(self, file: Path) -> str:
-        """The commonest reason to drop rows of ``file``."""
-        return max((count, why) for why, count in self.dropped.items() if why.startswith(file.name))[1]
 
 
 @dataclass(frozen=True)
@@ -186,8 +151,6 @@ class DataFile:
         Raises:
             InputError: naming file, row and reason; bad rows are dropped instead where ``cleaner`` says so.
         """
-        from exec_env.data.checks import check
-
         taken = self.taken()
         needed = set().union(*(columns.names(text) for text in taken.values()))
         last, rows, kept = NO_TIME, 0, 0

@@ -12,7 +12,7 @@ import pandas as pd
 from exec_env.base.errors import InputError
 from exec_env.data.columns import LEVEL
 from exec_env.data.order_book import OrderBook
-from exec_env.data.slices import OPTIONAL, REQUIRED, Stamp, counted_ahead, read
+from exec_env.data.slices import Stamp, counted_ahead, read
 from exec_env.data.split import Part, Split
 from exec_env.market.execution import Slice
 from exec_env.market.market import BPS, Market
@@ -33,14 +33,6 @@ _STRESS = {
 GIVEN = frozenset(_ANSWER | {"volatility"} | _STRESS)
 """Fields of Market that a tape does not settle: how the price answers to us, the volatility that risk is charged at,
 and the stress, shocks and regimes that recorded slices are put under, with how the rest follows liquidity."""
-
-_USES = {
-    "time": "start of each slice; the slice length is the median step",
-    "mid": "price path: its changes are the price shocks; our own impact comes on top",
-    "spread": "half of it is paid on every share",
-    "volume": "market volume of the slice; the cap on participation is a share of it",
-    "depth": "liquidity: temporary impact is inversely proportional to it, with mean one",
-}
 
 
 @dataclass(frozen=True)
@@ -224,7 +216,7 @@ class Tape:
         """
         base, known = base or Market(), self._known
         mid, spread = self.mid[known], self.spread[known]
-        returns = np.diff(np.log(mid))[~self._gap[: len(mid) - 1]]
+        returns = np.diff(np.log(mid))[~self.gaps[: len(mid) - 1]]
         volatility = float(np.std(returns)) / self.slice_length**0.5 if returns.size else 0.0
         daily_volume = float(self.volume[known].mean()) / self.slice_length
         price = float(mid.mean())
@@ -239,7 +231,7 @@ class Tape:
         )
 
     @cached_property
-    def _gap(self) -> np.ndarray:
+    def gaps(self) -> np.ndarray:
         """Whether the step after each row but the last is a gap, more than 1.5 slices. Shape: (rows − 1,)."""
         steps = np.diff(self.time.to_numpy()) / np.timedelta64(1, "s")
         return steps > 1.5 * np.median(steps)
@@ -250,7 +242,7 @@ class Tape:
         Raises:
             InputError: when there is none.
         """
-        gaps, (begin, end) = np.r_[0, np.cumsum(self._gap)], self.rows
+        gaps, (begin, end) = np.r_[0, np.cumsum(self.gaps)], self.rows
         first = np.arange(begin, max(begin, end - order.n_steps + 1))
         possible = first[gaps[first + order.n_steps - 1] == gaps[first]]
         if possible.size == 0:
@@ -345,59 +337,3 @@ class Tape:
             "averages_of_rows": self._known.stop or len(self.mid),
             "fills": self.fills,
         }
-
-    def describe(self, market: Market, base: Market | None = None, calibrated: bool = False) -> str:
-        """How each number was used, in lines for a person to read.
-
-        Args:
-            market: what is played.
-            base: where impact is from.
-            calibrated: whether ``base`` is a market file's, whose impact is taken as it is; if not, it was scaled.
-        """
-        lines = [f"{self.name}: {len(self.mid)} slices from {self.time[0]} to {self.time[-1]}"]
-        for ours in REQUIRED + OPTIONAL:
-            source = self.columns.get(ours, ours) if getattr(self, ours) is not None else "(none)"
-            use = _USES[ours] if source != "(none)" else "liquidity taken as constant"
-            lines.append(f"  {ours:7} = {source}: {use}")
-        if self.split is not None:
-            lines += [f"  {line}" for line in self._periods()]
-        if self.levels is not None:
-            used = {"book": "walked by every trade; η is what schedules go by", "impact": "not used: fills = 'impact'"}[
-                self.fills
-            ]
-            lines.append(f"  {self.levels.bid_price.shape[1]} levels of the book on each side: {used}")
-        minutes = self.slice_length * self.hours_per_day * 60
-        own = self.market(base)
-        asked = base if calibrated and base is not None else own
-        came = "from the market file" if calibrated else "scaled from the defaults by σ S0 / V"
-
-        def how(name: str, text: str) -> str:
-            """The number, and whether it was given rather than found."""
-            given = getattr(market, name) != getattr(own if name == "volatility" else asked, name)
-            return f"{text.format(getattr(market, name))}{' (as given)' if given else ''}"
-
-        lines += [
-            f"  slices of {minutes:g} min; a day of {self.hours_per_day:g} hours; {int(self._gap.sum())} gaps",
-            f"  from the recording: price {market.arrival_price:,.4g}, "
-            f"{how('volatility', 'volatility {:.4g} per √day')}, "
-            f"half spread {market.half_spread:.4g} bps, volume {market.daily_volume:,.6g} a day",
-            f"  not in it, so {came}: {how('temporary_impact', 'η = {:.3g}')}, "
-            f"{how('permanent_impact', 'γ = {:.3g}')}, {how('transient_impact', 'κ = {:.3g}')}; "
-            f"ρ = {market.resilience:g}{'' if calibrated else ' as given'}",
-        ]
-        return "\n".join(lines)
-
-    def _periods(self) -> list[str]:
-        """Which rows are for what, counted from 1, and when they were."""
-        assert self.split is not None
-        end, begin = self.split.training, self.split.rows("evaluation")[0]
-        uses = {
-            "training": (0, end, "training; all averages are of these"),
-            "purge": (end, begin, "purge, which nobody plays"),
-            "evaluation": (begin, len(self.mid), "evaluation"),
-        }
-        return [
-            f"rows {a + 1} to {b}, {self.time[a]} to {self.time[b - 1]}: {use}{'; played here' * (part == self.part)}"
-            for part, (a, b, use) in uses.items()
-            if b > a
-        ]

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from exec_env import Market
+from exec_env.data.description import describe
 from exec_env.data.market_file import UNITS, MarketFile, Parameter
 from exec_env.data.tape import Tape
 from exec_env.harness import evaluate
@@ -150,5 +151,5 @@ def test_a_tape_says_that_impact_is_the_files(tape_csv: Path) -> None:
     given = of_days(6.5, temporary_impact=7e-7)
     problem = make_problem(market=given, tape=tape_csv, n_steps=10, transient_impact=1e-7)
     assert problem.recording is not None
-    said = problem.recording.describe(problem.market, given.market(), calibrated=True)
+    said = describe(problem.recording, problem.market, given.market(), calibrated=True)
     assert "from the market file: η = 7e-07, γ = 1.25e-07, κ = 1e-07 (as given); ρ = 20" in said

@@ -12,6 +12,7 @@ import yaml
 
 from exec_env import Market, Tape
 from exec_env.agents.pathwise import PathwiseConfig
+from exec_env.data.description import describe
 from exec_env.data.market_file import UNITS, MarketFile, Parameter
 from exec_env.data.split import Split
 from exec_env.envs.reward import Reward
@@ -113,7 +114,7 @@ def test_a_split_without_a_tape_is_refused() -> None:
 
 def test_the_description_says_which_rows_are_for_what_and_when_they_were() -> None:
     evaluation = problem(tape_part="evaluation")
-    text = evaluation.recording.describe(evaluation.market)
+    text = describe(evaluation.recording, evaluation.market)
     assert "rows 1 to 60, 2024-01-02 09:30:00+00:00 to 2024-01-02 14:25:00+00:00: training; all averages" in text
     assert "rows 61 to 65, " in text
     assert "rows 66 to 100, 2024-01-02 14:55:00+00:00 to 2024-01-02 17:45:00+00:00: evaluation; played here" in text

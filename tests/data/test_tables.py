@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from exec_env.calibration import calibrate, read, simulate
-from exec_env.data.tables import Cleaner, DataFile
+from exec_env.data.checks import Cleaner
+from exec_env.data.tables import DataFile
 from exec_env.data.tape import Tape
 from exec_env.market.market import Market
 from tests.conftest import recorded_slices

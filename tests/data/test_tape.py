@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from exec_env import Market, Order, Tape
+from exec_env.data.description import describe
 from exec_env.market.execution import COMPONENTS
 from exec_env.one_asset.presets import PRESETS
 from exec_env.one_asset.problem import make_problem
@@ -297,7 +298,7 @@ def test_an_override_wins_over_what_was_estimated() -> None:
 def test_the_description_says_where_each_number_came_from() -> None:
     data = recorded_slices().rename(columns={"mid": "price"}).drop(columns="depth")
     read = recorded(data, columns={"mid": "price"})
-    text = read.describe(read.market())
+    text = describe(read, read.market())
     assert "mid     = price: price path" in text
     assert "depth   = (none): liquidity taken as constant" in text
     assert "slices of 5 min; a day of 6.5 hours" in text
