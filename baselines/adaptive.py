@@ -8,6 +8,7 @@ from exec_env.market.market import Market
 from exec_env.market.order import Order
 from exec_env.one_asset.observation import Observation, Observer
 from exec_env.optimum import lq, relaxation
+from exec_env.optimum.seen import Seen
 
 
 class Adaptive:
@@ -43,7 +44,8 @@ class Adaptive:
             now = steps == step
             remaining = seen.inventory_left[now] * per.shares
             t, liquidity = min(int(step), self._order.n_steps - 1), seen.log_liquidity[now]
-            state = (
+            state = Seen(
+                t,
                 remaining,
                 seen.transient_impact[now] * per.transient,
                 seen.signal[now] * per.drift / (self._market.arrival_price * self._order.slice_length),
@@ -52,22 +54,13 @@ class Adaptive:
             )
             chain = self.solution.regimes
             if chain.n_regimes == 1:
-                trade = self.rule(t, *state)
+                trade = self.rule(state)
             else:
                 weights = chain.likely(self._market, t, liquidity, seen.relative_volatility[now])
-                trade = sum(w * self.rule(t, *state, k) for k, w in enumerate(weights))
+                trade = sum(w * self.rule(state._replace(regime=k)) for k, w in enumerate(weights))
             out[now] = np.clip(trade, 0.0, remaining)
         return out[:, None]
 
-    def rule(
-        self,
-        step: int,
-        remaining: Any,
-        transient: Any,
-        signal: Any,
-        half_spread: Any,
-        liquidity: Any,
-        regime: int = 0,
-    ) -> Any:
-        """Trade of slice ``step`` before it is clipped; arguments as of ``lq.Solution.policy``. [shares]"""
-        return self.solution.policy(step, remaining, transient, signal, half_spread, liquidity, regime)
+    def rule(self, seen: Seen) -> Any:
+        """Trade of a slice before it is clipped. [shares]"""
+        return self.solution.policy(seen)

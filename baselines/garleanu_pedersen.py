@@ -29,6 +29,8 @@ from exec_env.baselines.results import Steps
 from exec_env.market.market import BPS, Market
 from exec_env.market.order import Order
 from exec_env.optimum import lq
+from exec_env.optimum.schedule import averaged
+from exec_env.optimum.seen import Seen
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -223,23 +225,14 @@ class GarleanuPedersen(Adaptive):
     """
 
     def __init__(self, market: Market, order: Order) -> None:
-        mean = replace(lq.static(market, order), transient_impact=0.0, signal_volatility=market.signal_volatility)
+        mean = replace(averaged(market, order), transient_impact=0.0, signal_volatility=market.signal_volatility)
         # The rule is to finish by itself, not to leave a part of the last trade to the closing block.
         super().__init__(market, order, lq.solve(mean, replace(order, terminal_penalty=1e6), observed=False))
         self._spread = mean.half_spread * BPS * mean.arrival_price
 
-    def rule(
-        self,
-        step: int,
-        remaining: Any,
-        transient: Any,
-        signal: Any,
-        half_spread: Any,
-        liquidity: Any,
-        regime: int = 0,
-    ) -> Any:
+    def rule(self, seen: Seen) -> Any:
         """Trade on inventory and signal alone. [shares]"""
-        return self.solution.policy(step, remaining, 0.0, signal, self._spread, 0.0)
+        return self.solution.policy(Seen(seen.step, seen.remaining, 0.0, seen.signal, self._spread, 0.0))
 
     def rate(self, step: int) -> float:
         """Part of the way to the aim that is traded in slice ``step``."""
@@ -247,4 +240,4 @@ class GarleanuPedersen(Adaptive):
 
     def aim(self, step: int, signal: float) -> float:
         """Inventory that slice ``step`` trades towards. [shares]"""
-        return -float(self.rule(step, 0.0, 0.0, signal, 0.0, 0.0)) / self.rate(step)
+        return -float(self.rule(Seen(step, 0.0, 0.0, signal, 0.0, 0.0))) / self.rate(step)

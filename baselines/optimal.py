@@ -6,6 +6,7 @@ from exec_env.baselines.adaptive import Adaptive
 from exec_env.market.market import Market
 from exec_env.market.order import Order
 from exec_env.optimum import dynamic_programming
+from exec_env.optimum.seen import Seen
 
 
 class Optimal(Adaptive):
@@ -23,15 +24,6 @@ class Optimal(Adaptive):
         self.constrained = dynamic_programming.solve(market, order)
         super().__init__(market, order, self.constrained.linear)
 
-    def rule(
-        self,
-        step: int,
-        remaining: Any,
-        transient: Any,
-        signal: Any,
-        half_spread: Any,
-        liquidity: Any,
-        regime: int = 0,
-    ) -> Any:
-        """Optimal trade of slice ``step``, before the cap of its volume. [shares]"""
-        return self.constrained.policy(step, remaining, transient, signal, half_spread, liquidity, regime)
+    def rule(self, seen: Seen) -> Any:
+        """Optimal trade of a slice, before the cap of its volume. [shares]"""
+        return self.constrained.policy(seen)

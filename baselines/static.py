@@ -3,7 +3,7 @@
 from exec_env.baselines.schedule import Schedule
 from exec_env.market.market import Market
 from exec_env.market.order import Order
-from exec_env.optimum import lq
+from exec_env.optimum.schedule import best_schedule
 
 
 class Static(Schedule):
@@ -13,4 +13,4 @@ class Static(Schedule):
     """
 
     def __init__(self, market: Market, order: Order) -> None:
-        super().__init__(lq.schedule(market, order).clip(0.0))
+        super().__init__(best_schedule(market, order).clip(0.0))

@@ -28,7 +28,8 @@ from exec_env.market.execution import bps
 from exec_env.market.market import Market
 from exec_env.market.order import Order
 from exec_env.one_asset.problem import make_problem
-from exec_env.optimum import lq
+from exec_env.optimum.schedule import best_schedule
+from exec_env.optimum.seen import Seen
 
 Model = Literal["almgren-chriss", "static", "garleanu-pedersen", "lqr", "twap", "vwap"]
 
@@ -61,12 +62,12 @@ def trades(options: Options, market: Market, order: Order) -> np.ndarray:
     if options.model == "almgren-chriss":
         return -np.diff(Impact.of(market, order).closed_form(order.shares, order.n_steps))
     if options.model == "static":
-        return lq.schedule(market, order)
+        return best_schedule(market, order)
     if options.model == "garleanu-pedersen":
         agent, left, sold = GarleanuPedersen(market, order), order.shares, np.zeros(order.n_steps)
         for t in range(order.n_steps):
             alpha = market.signal * np.exp(-market.signal_reversion * order.slice_length * t)
-            sold[t] = left if t == order.n_steps - 1 else float(agent.rule(t, left, 0.0, alpha, 0.0, 0.0))
+            sold[t] = left if t == order.n_steps - 1 else float(agent.rule(Seen(t, left, 0.0, alpha, 0.0, 0.0)))
             left -= sold[t]
         return sold
     if options.model == "lqr":

@@ -99,3 +99,8 @@ def namespace(x: Any) -> Namespace:
     if "torch" in sys.modules and isinstance(x, sys.modules["torch"].Tensor):
         return _Torch
     raise TypeError(f"expected a number, a NumPy array or a torch tensor, not {type(x).__name__}")
+
+
+def as_like(array: np.ndarray, like: Any) -> Any:
+    """``array``, as a tensor where ``like`` is one."""
+    return like.new_tensor(array) if hasattr(like, "new_tensor") else array

@@ -44,7 +44,8 @@ from exec_env.market.execution import Slice, bps, temporary_cost
 from exec_env.market.market import Market
 from exec_env.market.order import Order
 from exec_env.market.stress import Factors
-from exec_env.optimum import liquidity_grid, lq
+from exec_env.optimum import liquidity_grid, lq, regimes
+from exec_env.optimum.seen import Seen
 
 _RESOLUTION = 32
 _DECAY_NODES, _LIQUIDITY_NODES = 9, 9
@@ -73,34 +74,18 @@ class Solution:
     """What is traded beyond v* as the constraints may bind later, given what is held after the trade.
     Shape: (n_steps, regime, liquidity, load, held). [shares]"""
 
-    def policy(
-        self,
-        step: int,
-        remaining: Any,
-        transient: Any,
-        signal: Any,
-        half_spread: Any,
-        liquidity: Any,
-        regime: int = 0,
-    ) -> Any:
-        """Optimal trade of slice ``step``, between 0 and ``remaining``; where it exceeds the cap, the cap is. [shares]
+    def policy(self, seen: Seen) -> Any:
+        """Optimal trade of a slice, between 0 and ``remaining``; where it exceeds the cap, the cap is. [shares]
 
-        The cost being convex in the trade, the volume of the slice does not matter beyond that.
-
-        Args:
-            step: slice, from 0.
-            remaining: x. [shares]
-            transient: I. [$]
-            signal: α. [1/day]
-            half_spread: of this slice. [$]
-            liquidity: ℓ of this slice, a stress included.
-            regime: which of ``linear.regimes`` the slice is in.
+        The cost is convex in the trade, so that the volume of the slice does not matter beyond that.
 
         Shape:
-            Whatever the arguments broadcast to, as arrays.
+            Whatever the fields of ``seen`` broadcast to, as arrays.
         """
-        target = self.linear.policy(step, remaining, transient, signal, half_spread, liquidity, regime)
-        target, x, transient, liquidity = np.broadcast_arrays(target, remaining, transient, liquidity)
+        step, regime = seen.step, seen.regime
+        target, x, transient, liquidity = np.broadcast_arrays(
+            self.linear.policy(seen), seen.remaining, seen.transient, seen.liquidity
+        )
         x = np.maximum(x, 0.0)
         load = x + transient / self.market.transient_impact if self.market.transient_impact > 0 else x
         low, high = np.zeros_like(x), x
@@ -117,11 +102,11 @@ class Solution:
         """C_t: what the constraints will still cost, before spread and volume of slice ``step`` are seen. [$]
 
         Args:
-            step: as of ``policy``, like the rest.
-            remaining: likewise.
-            transient: likewise.
-            liquidity: likewise.
-            regime: likewise.
+            step: slice, from 0.
+            remaining: inventory x. [shares]
+            transient: transient push I. [$]
+            liquidity: log liquidity ℓ of the slice, multipliers included.
+            regime: which of ``linear.regimes`` the slice is in.
         """
         load = remaining + transient / self.market.transient_impact if self.market.transient_impact > 0 else remaining
         liquidity, load, held = np.broadcast_arrays(liquidity, load, np.maximum(remaining, 0.0))
@@ -268,7 +253,7 @@ def _recursion(market: Market, order: Order, n: int) -> tuple[lq.Solution, float
     x = order.shares * np.linspace(0.0, 1.0, n + 1) ** 2
     load = order.shares * (np.linspace(0.0, 1.0, n // 4) if kappa > 0 else np.ones(1))[:, None]
     chain, decay = linear.regimes, _decay(market, order, load, x)
-    onward = lq.onward(market, order, u, linear.unit, _LIQUIDITY_NODES, chain)
+    onward = regimes.onward(market, order, u, linear.unit, _LIQUIDITY_NODES, chain)
     part = np.inf if order.max_participation is None else order.max_participation
     seen = ("half_spread", "volume", "log_liquidity")
     profile, grid = market.profile(order.n_steps), u[:, None, None] * linear.unit

@@ -33,7 +33,7 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 
 from exec_env.base.errors import InputError, NoBound
-from exec_env.base.namespace import namespace
+from exec_env.base.namespace import as_like, namespace
 from exec_env.market.execution import Slice, bps
 from exec_env.market.market import Market
 from exec_env.market.order import Order
@@ -55,6 +55,7 @@ from exec_env.optimum.cost_forms import (
     square_mean,
     symmetric,
 )
+from exec_env.optimum.seen import Seen
 
 _NEXT = [HELD, PUSH, SIGNAL, ONE]  # what the next slice starts from; its spread is drawn anew
 
@@ -97,7 +98,7 @@ class Solution:
     def cost(self) -> Any:
         """J of the rule: the least of any policy that sees regimes only as they come. [$]"""
         weights = np.kron(self.regimes.law[0], liquidity_grid.stationary(self.grid, self.std))
-        p = (_like(weights, self.value)[:, None, None] * self.value[0].reshape(-1, 4, 4)).sum(0)
+        p = (as_like(weights, self.value)[:, None, None] * self.value[0].reshape(-1, 4, 4)).sum(0)
         shares, alpha = self.order.shares, self.market.signal
         quadratic = shares**2 * p[0, 0] + alpha**2 * p[2, 2] + p[3, 3] + self.market.signal_volatility**2 * p[2, 2]
         return quadratic + 2 * (shares * alpha * p[0, 2] + shares * p[0, 3] + alpha * p[2, 3])
@@ -131,43 +132,23 @@ class Solution:
         scaled = dollars * bps(self.order.shares * self.market.arrival_price)
         return float(scaled) if isinstance(scaled, np.generic) else scaled
 
-    def policy(
-        self,
-        step: int,
-        remaining: Any,
-        transient: Any,
-        signal: Any,
-        half_spread: Any,
-        liquidity: Any,
-        regime: int = 0,
-    ) -> Any:
-        """Optimal trade of slice ``step``, unconstrained. [shares]
-
-        Args:
-            step: slice, from 0.
-            remaining: x. [shares]
-            transient: I. [$]
-            signal: α. [1/day]
-            half_spread: of this slice. [$]
-            liquidity: ℓ of this slice, multipliers included.
-            regime: which of ``regimes`` the slice is in.
-
-        Shape:
-            Whatever the arguments broadcast to.
-        """
-        k = self._at(step, liquidity, regime)
+    def policy(self, seen: Seen) -> Any:
+        """Optimal trade of a slice, unconstrained. Shape: whatever the fields of ``seen`` broadcast to. [shares]"""
+        k, half_spread = self._at(seen.step, seen.liquidity, seen.regime), seen.half_spread
         if self.charged.spread < math.inf:
-            mean = self.market.half_spread_at(liquidity, self.market.spread_noise / 2)  # where the noise is one
+            # The mean spread at this liquidity is the spread where its noise is one.
+            mean = self.market.half_spread_at(seen.liquidity, self.market.spread_noise / 2)
             half_spread = np.minimum(half_spread, self.charged.spread * mean)
-        return k[HELD] * remaining + k[PUSH] * transient + k[SIGNAL] * signal + k[SPREAD] * half_spread + k[ONE]
+        linear = k[HELD] * seen.remaining + k[PUSH] * seen.transient + k[SIGNAL] * seen.signal
+        return linear + k[SPREAD] * half_spread + k[ONE]
 
-    def excess(self, step: int, shares: Any, *state: Any) -> Any:
-        """What trading ``shares`` in slice ``step`` adds to the cost; ``state`` as of ``policy``. [$]
+    def excess(self, seen: Seen, shares: Any) -> Any:
+        """What trading ``shares`` in a slice adds to the cost. [$]
 
         In expectation, the sum of it over an episode is what any policy's J has above ``cost``. It varies much less
         than J itself.
         """
-        return self.curvature_at(step, *state[4:]) * (shares - self.policy(step, *state)) ** 2
+        return self.curvature_at(seen.step, seen.liquidity, seen.regime) * (shares - self.policy(seen)) ** 2
 
     def curvature_at(self, step: int, liquidity: Any, regime: int = 0) -> Any:
         """``curvature`` where the log liquidity of slice ``step``, multipliers included, is ``liquidity``."""
@@ -240,11 +221,11 @@ def solve(
     u, unit = liquidity_grid.grid(market, order, n_grid)
     like = next((f for f in (*vars(market).values(), *vars(order).values()) if hasattr(f, "detach")), None)
     chain = regimes.chain(market, order)
-    ahead_of = onward(market, order, u, unit, n_nodes, chain, like, observed)
-    coefficients = _coefficients(market, order, _like(u, like) * unit, chain, like, observed)
+    ahead_of = regimes.onward(market, order, u, unit, n_nodes, chain, like, observed)
+    coefficients_of = coefficients(market, order, as_like(u, like) * unit, chain, like, observed)
     n_regimes = chain.n_regimes if observed else 1
-    slope = coefficients(0)[1]
-    decay, decay_squared = _decay_moments(market, dt)
+    slope = coefficients_of(0)[1]
+    decay, decay_squared = decay_moments(market, dt)
     b = float(np.exp(-float(market.signal_reversion) * dt))
     # Next state before decay and noise, from (x, I, α, h, 1, v): (x − v, I + κ v, b α, 1).
     moves: Entries = {(0, HELD): 1.0, (0, TRADE): -1.0, (1, PUSH): 1.0, (1, TRADE): market.transient_impact}
@@ -255,7 +236,7 @@ def solve(
 
     values, gains, curvatures, ahead = [], [], [], None
     for t in reversed(range(order.n_steps)):
-        spread, slope, risk, permanent = coefficients(t)
+        spread, slope, risk, permanent = coefficients_of(t)
         part = charged.part(slope, permanent + market.transient_impact)
         if ahead is None:
             q = last_cost(market, order, slope, permanent, part)
@@ -284,7 +265,7 @@ def solve(
         values.append(ahead)
         gains.append(gain)
         curvatures.append(q[:, TRADE, TRADE])
-    seen = chain if observed else _mean(chain)
+    seen = chain if observed else regimes.averaged(chain)
     tables = (namespace(slope).stack(a[::-1], 0) for a in (values, gains, curvatures))
     value, gain, curvature = (a.reshape(a.shape[0], n_regimes, len(u), *a.shape[2:]) for a in tables)
     return Solution(market, order, u, unit, seen, value, gain, curvature, charged)
@@ -316,7 +297,7 @@ def _movers(market: Market) -> str:
     return " with ".join(filter(None, [named[0], " and ".join(named[1:])]))
 
 
-def _coefficients(
+def coefficients(
     market: Market, order: Order, grid: Any, chain: regimes.Chain, like: Any, observed: bool
 ) -> Callable[[int], tuple[Any, Any, Any, Any]]:
     """Mean half spread, slope of temporary impact, price of risk and permanent impact of a slice.
@@ -350,89 +331,9 @@ def _coefficients(
     return at
 
 
-def onward(
-    market: Market,
-    order: Order,
-    u: np.ndarray,
-    unit: Any,
-    n_nodes: int,
-    chain: regimes.Chain,
-    like: Any = None,
-    observed: bool = True,
-) -> Callable[[int], Any]:
-    """Matrix of the expectation over liquidity and regime of a slice, given those of the slice before.
-
-    Shape:
-        (n_regimes · n_grid, the same), the regimes one after the other; (n_grid, n_grid) unless they are observed.
-    """
-    calm = liquidity_grid.transition(market, order, u, n_nodes, liquidity_grid.plain(unit) or 1.0, shocks=False)
-    shocked = (
-        liquidity_grid.transition(market, order, u, n_nodes, liquidity_grid.plain(unit)) if chain.shocks.any() else calm
-    )
-    known: dict[bytes, Any] = {}
-
-    def into(step: int) -> Any:
-        shocks, moves = chain.shocks[step], chain.moves[step]
-        if not observed:
-            return _like(shocked if shocks.all() else calm, like)
-        key = shocks.tobytes() + moves.tobytes()
-        if key not in known:
-            blocks = [[p * (shocked if s else calm) for p, s in zip(row, shocks, strict=True)] for row in moves]
-            known[key] = _like(np.block(blocks), like)
-        return known[key]
-
-    return into
-
-
-def _mean(chain: regimes.Chain) -> regimes.Chain:
-    """One regime for what does not tell them apart; log liquidity is then as before it is multiplied."""
-    one = np.ones((len(chain.law), 1))
-    return regimes.Chain(Factors(one, one, one), one, one[:, :, None], np.asarray(chain.shocks.all(1))[:, None])
-
-
-def static(market: Market, order: Order) -> Market:
-    """The market as a trader sees it who does not look: every random factor at its mean, and impact linear.
-
-    Its optimal schedule is the best non-adaptive one of ``market``, because all factors have mean one; nearly so where
-    impact is a power law, for which ``Market.linearised`` stands in.
-    """
-    market = market.linearised(order)
-    decay, _ = _decay_moments(market, order.slice_length)
-    noises = {f"{name}_noise": 0.0 for name in ("volume", "spread", "impact", "decay", "slippage")}
-    quiet: dict[str, Any] = noises | {"liquidity_volatility": 0.0, "shock_rate": 0.0, "signal_volatility": 0.0}
-    if market.regime.shock_rate > 0:
-        quiet |= {"stress": "none", "stress_factor": None, "stress_onset_end": None}
-    return replace(market, resilience=-float(np.log(decay)) / order.slice_length, **quiet)
-
-
-def schedule(market: Market, order: Order) -> np.ndarray:
-    """Trades of the best static schedule. Shape: (n_steps,). [shares]
-
-    Almgren & Chriss (2001) where there is no transient impact and no signal.
-    """
-    mean, remaining, transient, signal = static(market, order), order.shares, 0.0, market.signal
-    solution = solve(mean, order, observed=False)
-    decay = mean.decay_at(0.0, order.slice_length)
-    spreads = _coefficients(mean, order, np.zeros(1), regimes.chain(mean, order), None, observed=False)
-    trades = []
-    for t in range(order.n_steps):
-        spread = float(spreads(t)[0][0])
-        v = float(solution.policy(t, remaining, transient, signal, spread, 0.0))
-        trades.append(v)
-        remaining, transient = remaining - v, decay * (transient + market.transient_impact * v)
-        signal *= np.exp(-market.signal_reversion * order.slice_length)
-    trades[-1] += remaining
-    return np.array(trades)
-
-
-def _like(array: np.ndarray, like: Any) -> Any:
-    """``array``, as a tensor where ``like`` is one."""
-    return like.new_tensor(array) if hasattr(like, "new_tensor") else array
-
-
-def _decay_moments(market: Market, slice_length: float) -> tuple[Any, Any]:
+def decay_moments(market: Market, slice_length: float) -> tuple[Any, Any]:
     """Mean and mean square of the decay of transient impact over a slice."""
     z, weights = liquidity_grid.gauss_hermite(60)
     like = next((f for f in (market.resilience, market.decay_noise) if hasattr(f, "detach")), None)
-    decay, weights = market.decay_at(_like(z, like), slice_length), _like(weights, like)
+    decay, weights = market.decay_at(as_like(z, like), slice_length), as_like(weights, like)
     return (weights * decay).sum(), (weights * decay**2).sum()

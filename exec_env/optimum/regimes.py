@@ -1,12 +1,15 @@
 """Regimes as a Markov chain: what can be known, slice by slice, of a stress and of a poor regime that come and go."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from exec_env.base.namespace import as_like
 from exec_env.market.market import Market
 from exec_env.market.order import Order
 from exec_env.market.stress import Factors
+from exec_env.optimum import liquidity_grid
 
 _SHARP = 1e-3  # what log volatility tells a regime by: far above the rounding of observations
 
@@ -88,3 +91,43 @@ def chain(market: Market, order: Order) -> Chain:
         np.einsum("tij,kl->tikjl", moves, switch).reshape(*shape, shape[1]),
         shocks.reshape(shape),
     )
+
+
+def averaged(chain: Chain) -> Chain:
+    """One regime for what does not tell them apart; log liquidity is then as before it is multiplied."""
+    one = np.ones((len(chain.law), 1))
+    return Chain(Factors(one, one, one), one, one[:, :, None], np.asarray(chain.shocks.all(1))[:, None])
+
+
+def onward(
+    market: Market,
+    order: Order,
+    u: np.ndarray,
+    unit: Any,
+    n_nodes: int,
+    chain: Chain,
+    like: Any = None,
+    observed: bool = True,
+) -> Callable[[int], Any]:
+    """Matrix of the expectation over liquidity and regime of a slice, given those of the slice before.
+
+    Shape:
+        (n_regimes · n_grid, the same), the regimes one after the other; (n_grid, n_grid) unless they are observed.
+    """
+    calm = liquidity_grid.transition(market, order, u, n_nodes, liquidity_grid.plain(unit) or 1.0, shocks=False)
+    shocked = (
+        liquidity_grid.transition(market, order, u, n_nodes, liquidity_grid.plain(unit)) if chain.shocks.any() else calm
+    )
+    known: dict[bytes, Any] = {}
+
+    def into(step: int) -> Any:
+        shocks, moves = chain.shocks[step], chain.moves[step]
+        if not observed:
+            return as_like(shocked if shocks.all() else calm, like)
+        key = shocks.tobytes() + moves.tobytes()
+        if key not in known:
+            blocks = [[p * (shocked if s else calm) for p, s in zip(row, shocks, strict=True)] for row in moves]
+            known[key] = as_like(np.block(blocks), like)
+        return known[key]
+
+    return into

@@ -17,7 +17,7 @@ from exec_env.harness import evaluate
 from exec_env.market.market import Market
 from exec_env.market.order import Order
 from exec_env.one_asset.presets import PRESETS
-from exec_env.optimum import lq
+from exec_env.optimum.schedule import best_schedule
 from tests.conftest import play
 
 
@@ -66,7 +66,7 @@ def test_the_closed_form_is_the_optimum_of_the_classic_market() -> None:
     closed = -np.diff(closed_form(preset.market, preset.order))
     # A closing block that nobody would use: otherwise splitting the last trade in two saves 0.003 bps.
     order = replace(preset.order, terminal_penalty=1e9)
-    np.testing.assert_allclose(lq.schedule(preset.market, order), closed, rtol=1e-6)
+    np.testing.assert_allclose(best_schedule(preset.market, order), closed, rtol=1e-6)
     impact = Impact.of(preset.market, preset.order)
     assert impact.objective(np.r_[2e5, 2e5 - np.cumsum(closed)].round(6)) < impact.objective(np.linspace(2e5, 0, 41))
 

@@ -11,7 +11,7 @@ from exec_env import ENVIRONMENTS
 from exec_env.market.execution import COMPONENTS
 from exec_env.market.paths import Paths
 from exec_env.one_asset.actions import ACTION_MODES
-from exec_env.optimum.lq import schedule
+from exec_env.optimum.schedule import best_schedule
 from tests.conftest import play
 
 
@@ -181,7 +181,7 @@ def test_a_copied_environment_goes_on_as_the_original_does() -> None:
 def test_in_the_classic_market_the_optimal_schedule_costs_its_closed_form() -> None:
     env = gym.make("AlmgrenChrissClassic-v0", action="shares").unwrapped
     market, order = env.market, env.order
-    trades = schedule(market, order)
+    trades = best_schedule(market, order)
     env.reset(seed=0)
     objective = None
     for v in trades:

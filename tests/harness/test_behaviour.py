@@ -10,7 +10,7 @@ from exec_env.harness.agents import resolve
 from exec_env.harness.behaviour import pace, pace_map, states
 from exec_env.one_asset.observation import Observation
 from exec_env.one_asset.presets import get_preset
-from exec_env.optimum import lq
+from exec_env.optimum.schedule import best_schedule
 
 ENDLESS: dict[str, Any] = {"permanent_impact": 1e-4}
 """Trading ever faster pays, so that there is no optimum."""
@@ -67,7 +67,7 @@ def test_observations_are_means_given_liquidity_along_the_best_fixed_schedule() 
     pace_map(agent, at)
     s = market.liquidity_volatility
     np.testing.assert_allclose(at.levels[[0, 20, 40]], [-2 * s, 0.0, 2 * s], atol=1e-12)
-    sold = np.r_[0.0, np.cumsum(lq.schedule(market, order))[:-1]]
+    sold = np.r_[0.0, np.cumsum(best_schedule(market, order))[:-1]]
     for t, seen in enumerate(agent.seen):
         np.testing.assert_allclose(seen.time_left, 1 - t / order.n_steps, rtol=1e-6)
         np.testing.assert_allclose(seen.inventory_left, 1 - sold[t] / order.shares, rtol=1e-4)
@@ -99,7 +99,7 @@ def test_without_random_liquidity_there_is_one_level() -> None:
     preset = get_preset("classic")
     paces = map_of("adaptive", preset.market, preset.order)
     assert paces.shape == (1, 40)
-    sold = lq.schedule(preset.market, preset.order)
+    sold = best_schedule(preset.market, preset.order)
     left = preset.order.shares - np.r_[0.0, np.cumsum(sold)[:-1]]
     np.testing.assert_allclose(paces[0, :-1], (sold / (left / np.arange(40, 0, -1)))[:-1], rtol=1e-4)
 
@@ -107,7 +107,7 @@ def test_without_random_liquidity_there_is_one_level() -> None:
 def test_where_there_is_no_optimum_the_schedule_is_even() -> None:
     market, order = Market(**ENDLESS), Order()
     with pytest.raises(ValueError, match="no optimum"):
-        lq.schedule(market, order)
+        best_schedule(market, order)
     at = states(market, order)
     assert at.schedule == "an even schedule"
     np.testing.assert_allclose([book.remaining[0] for book in at.books], np.arange(40, 0, -1) * 5000.0)

@@ -23,6 +23,7 @@ from exec_env.one_asset.actions import ActionMode
 from exec_env.one_asset.problem import make_problem
 from exec_env.one_asset.torch_market import TorchMarket
 from exec_env.optimum import lq
+from exec_env.optimum.schedule import best_schedule
 
 NAMED: list[Any] = [name for name in STRESSES if name != "none"]
 FACTORS = [name for name in NAMED if name != "liquidity-shocks"]
@@ -368,7 +369,7 @@ def test_no_baseline_is_below_the_bound(features: dict[str, Any]) -> None:
 def test_the_best_fixed_schedule_does_not_know_a_random_onset() -> None:
     order = Order(n_steps=10, shares=40_000.0, max_participation=None)
     market = Market(stress="volatility-spike", stress_onset=0.2, stress_onset_end=0.8, stress_factor=5.0)
-    best = lq.schedule(market, order)
+    best = best_schedule(market, order)
     z = normals(4000, 10, seed=1)
     paths = Paths.shaped(market, order, z)
 

@@ -20,6 +20,7 @@ from exec_env.one_asset.actions import ActionMode
 from exec_env.one_asset.presets import PRESETS
 from exec_env.optimum import liquidity_grid
 from exec_env.optimum.dynamic_programming import Solution, _recursion, solve
+from exec_env.optimum.seen import Seen
 
 SHORT = Order(shares=50_000.0, n_steps=6, max_participation=0.3)
 """An order whose cap binds often, and which takes a tenth of a second."""
@@ -47,9 +48,9 @@ def excess(agent: Any, solution: Solution, paths: Paths) -> np.ndarray:
     for t, step in enumerate(rollout(agent.act, paths, market, order, ActionMode("shares"))):
         book, now = step.before, step.now
         signal = now.drift / (market.arrival_price * dt)
-        state = book.remaining, book.transient, signal, now.half_spread, now.log_liquidity
+        seen = Seen(t, book.remaining, book.transient, signal, now.half_spread, now.log_liquidity)
         v, block, delta = step.fill.shares - step.fill.block, step.fill.block, market.impact_exponent
-        total = total + linear.excess(t, v, *state)
+        total = total + linear.excess(seen, v)
         for shares, weight in ((v, 1.0), (block, order.terminal_penalty)):
             power = temporary_cost(now.temporary, shares, delta)
             total = total + weight * (power - temporary_cost(now.temporary * even ** (delta - 1.0), shares, 1.0))
@@ -142,8 +143,8 @@ def test_where_no_constraint_binds_it_is_the_linear_quadratic_optimum(name: str)
     assert solution.value_bps == pytest.approx(solution.linear.bound_bps, rel=1e-9)
     x = np.linspace(0.1, 1.0, 9) * order.shares
     for step in (0, order.n_steps - 1):
-        state = x, 0.0, 0.0, market.half_spread_at(0.0, 0.0), 0.0
-        assert solution.policy(step, *state) == pytest.approx(solution.linear.policy(step, *state), rel=1e-5)
+        seen = Seen(step, x, 0.0, 0.0, market.half_spread_at(0.0, 0.0), 0.0)
+        assert solution.policy(seen) == pytest.approx(solution.linear.policy(seen), rel=1e-5)
 
 
 def test_without_a_cap_only_the_sign_of_a_trade_costs_and_little() -> None:
@@ -263,9 +264,9 @@ def test_with_regimes_that_show_its_rule_attains_the_value(features: dict[str, A
         total = np.zeros(paths.n_paths)
         for t, step in enumerate(rollout(agent.act, paths, market, order, ActionMode("shares"))):
             book, now, shares = step.before, step.now, step.fill.shares - step.fill.block
-            state = book.remaining, book.transient, 0.0, now.half_spread, now.log_liquidity
+            seen = Seen(t, book.remaining, book.transient, 0.0, now.half_spread, now.log_liquidity)
             regime = chain.likely(market, t, now.log_liquidity, now.variance**0.5 / sigma).argmax(0)
-            each = [solution.linear.excess(t, shares, *state, k) for k in range(chain.n_regimes)]
+            each = [solution.linear.excess(seen._replace(regime=k), shares) for k in range(chain.n_regimes)]
             total += np.choose(regime, each)
         totals.append(total * bps(order.shares * market.arrival_price))
     mean, error = mean_and_error(totals[0])
@@ -316,11 +317,11 @@ def test_a_buy_costs_what_a_sell_does() -> None:
 
 def test_the_rule_knows_the_cap_and_trades_sooner() -> None:
     market, order = Market(), replace(SHORT, max_participation=0.1)
-    state = order.shares, 0.0, 0.0, market.half_spread_at(0.0, 0.0), np.linspace(-1.5, 1.5, 7)
+    seen = Seen(0, order.shares, 0.0, 0.0, market.half_spread_at(0.0, 0.0), np.linspace(-1.5, 1.5, 7))
     solution = solve(market, order)
-    trades = solution.policy(0, *state)
+    trades = solution.policy(seen)
     assert trades.shape == (7,)
-    assert (trades > solution.linear.policy(0, *state)).all()
+    assert (trades > solution.linear.policy(seen)).all()
     assert (trades <= order.shares).all()
 
 

@@ -22,6 +22,8 @@ from exec_env.market.paths import Paths
 from exec_env.one_asset.actions import ActionMode, get_action_mode
 from exec_env.one_asset.presets import PRESETS, get_preset
 from exec_env.optimum import lq
+from exec_env.optimum.schedule import best_schedule
+from exec_env.optimum.seen import Seen
 
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(7)
 WEIGHTS = WEIGHTS / WEIGHTS.sum()
@@ -139,7 +141,7 @@ def test_the_bound_is_below_two_hundred_random_policies(env_id: str, side: Any) 
     preset = get_preset(get_spec(env_id).preset)
     order = replace(preset.order, side=side)
     bound = lq.solve(preset.market, order).bound_bps
-    optimum = lq.schedule(preset.market, order)
+    optimum = best_schedule(preset.market, order)
     paths = Paths.simulate(preset.market, order, 300, seed=1)
     rng = np.random.default_rng(0)
     for _ in range(200):
@@ -188,8 +190,8 @@ def test_what_a_policy_has_above_the_bound_is_its_expected_excess(stress: Any) -
     for t, step in enumerate(rollout(TWAP(market, order).act, paths, market, order, get_action_mode(TWAP.action_mode))):
         book, now, fill, _ = step
         signal = now.drift / (market.arrival_price * order.slice_length)
-        state = book.remaining, book.transient, signal, now.half_spread, now.log_liquidity
-        objective, excess = objective + fill.objective, excess + solution.excess(t, fill.shares - fill.block, *state)
+        seen = Seen(t, book.remaining, book.transient, signal, now.half_spread, now.log_liquidity)
+        objective, excess = objective + fill.objective, excess + solution.excess(seen, fill.shares - fill.block)
     rest = (objective - excess) * bps(order.shares * market.arrival_price)
     assert excess.min() > 0
     assert abs(rest.mean() - solution.bound_bps) < 3 * rest.std(ddof=1) / 20_000**0.5
@@ -219,7 +221,7 @@ def test_a_problem_without_an_optimum_is_refused() -> None:
 def test_every_preset_has_a_bound_and_a_schedule_that_finishes(name: str) -> None:
     preset = PRESETS[name]
     assert np.isfinite(lq.solve(preset.market, preset.order).bound_bps)
-    assert lq.schedule(preset.market, preset.order).sum() == pytest.approx(preset.order.shares)
+    assert best_schedule(preset.market, preset.order).sum() == pytest.approx(preset.order.shares)
 
 
 def test_what_double_precision_cannot_solve_is_refused() -> None:

@@ -17,6 +17,7 @@ from exec_env.market.paths import Paths
 from exec_env.one_asset.actions import get_action_mode
 from exec_env.optimum import lq, relaxation
 from exec_env.optimum.cost_forms import Charged
+from exec_env.optimum.seen import Seen
 
 QUIET = {f"{name}_noise": 0.0 for name in ("volume", "spread", "impact", "decay")} | {"liquidity_volatility": 0.0}
 PUSHING = Market(transient_impact=1.5e-5, resilience=60.0)
@@ -33,8 +34,8 @@ def test_where_all_costs_give_a_bound_all_are_charged() -> None:
 def test_to_charge_up_to_a_great_multiple_is_to_charge_all() -> None:
     full, nearly = lq.solve(Market(), Order()), lq.solve(Market(), Order(), charged=Charged(1e6, 1e6))
     assert nearly.bound_bps == pytest.approx(full.bound_bps, rel=1e-9)
-    state = (50_000.0, 0.01, 0.0, np.array([0.0, 0.02, 0.1]), 0.5)
-    assert nearly.policy(3, *state) == pytest.approx(full.policy(3, *state), rel=1e-6)
+    seen = Seen(3, 50_000.0, 0.01, 0.0, np.array([0.0, 0.02, 0.1]), 0.5)
+    assert nearly.policy(seen) == pytest.approx(full.policy(seen), rel=1e-6)
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.5, 2.0])
@@ -126,9 +127,9 @@ def test_the_rule_takes_a_wider_spread_for_the_most_that_is_charged() -> None:
     order = Order(n_steps=20, shares=100_000.0)
     solution = relaxation.solve(JUMPY, order)
     most = solution.charged.spread * JUMPY.half_spread_at(0.4, JUMPY.spread_noise / 2)
-    wide, wider = (solution.policy(5, 60_000.0, 0.01, 0.0, np.array(h), 0.4) for h in (most, 10 * most))
+    wide, wider = (solution.policy(Seen(5, 60_000.0, 0.01, 0.0, np.array(h), 0.4)) for h in (most, 10 * most))
     assert wide == pytest.approx(wider)
-    assert solution.policy(5, 60_000.0, 0.01, 0.0, np.array(most / 2), 0.4) > wide
+    assert solution.policy(Seen(5, 60_000.0, 0.01, 0.0, np.array(most / 2), 0.4)) > wide
     assert Adaptive(JUMPY, order).solution.charged == solution.charged
 
 
