@@ -29,6 +29,9 @@ _FROM = {
     "given": "by choice",
 }
 
+Found = dict[str, tuple[Estimate, str]]
+"""By field of Market: what the data say, and how that was estimated."""
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -86,39 +89,70 @@ def of(slices: Slices, prior: Market | None = None, exponent: float | Literal["f
     Raises:
         InputError: when there are fewer than 50 slices, or for an exponent that Market refuses.
     """
-    frame, dt, new = slices.frame, slices.slice_length, slices.new
-    if len(frame) < 50:
-        raise InputError(f"{slices.sources[0]['file']}: {len(frame)} slices; a calibration needs at least 50")
-    block = blocks(slices.day)
-    data = {str(name): frame[name].to_numpy(np.float64) for name in frame if name != "time"}
-    base = prior or Market()
+    if len(slices.frame) < 50:
+        raise InputError(f"{slices.sources[0]['file']}: {len(slices.frame)} slices; a calibration needs at least 50")
+    data, block, base = _columns(slices), blocks(slices.day), prior or Market()
+    price = float(data["mid"].mean())
     seen = impact.exponent_by_walk(slices, block)
     delta = _chosen(exponent, seen, base)
-    slope = np.where(data["slope"] > 0, data["slope"], np.nan) if "slope" in data else None
-    if slope is not None and delta.value != 1:
-        slope = slope * np.exp((1 - delta.value) * data["walk_size"])
+    slope = _slope(data, delta)
     depth = data.get("depth") if slope is None else 1 / slope
-    factor = liquidity.fit(data["volume"], data["spread"], depth, new, dt, slices.time_of_day)
-    price = float(data["mid"].mean())
+    factor = liquidity.fit(data["volume"], data["spread"], depth, slices.new, slices.slice_length, slices.time_of_day)
     if seen is None:
         seen = impact.exponent_by_cost(slices, factor.impact, block)
         delta = _chosen(exponent, seen, base)
     part = base.reference_participation if delta.value != 1 else Market.reference_participation
     base = replace(base, impact_exponent=delta.value, reference_participation=part)
-    response, c = _prices(data, factor, new, block, dt, price)
-    reverts = response is not None and _strong("transient_impact", response.transient)
-    passing = response.passing if response and reverts else 0.0
+    response, c = _prices(data, factor, slices.new, block, slices.slice_length, price)
+    found = (
+        _plain(data, slices, block, price, response)
+        | _liquidity(factor, c)
+        | _temporary(data, slices, block, slope, factor, delta, part)
+        | _response(response)
+    )
+    if exponent == "fit" and seen is not None:
+        found["impact_exponent"] = (seen, "takers' concession on shares, in logs of the book or by least squares")
+    parameters = _parameters(found, price, base, slices)
+    if exponent != "fit":
+        parameters["impact_exponent"] = Parameter(delta.value, "given", how="what temporary impact is estimated beside")
+    parameters["reference_participation"] = Parameter(part, "given", how="where temporary impact does not depend on δ")
+    reported = _reported(slices, seen, response)
+    file = MarketFile(parameters, slices.slice_length, _sample(slices), slices.sources, reported, _remarks(slices))
+    return Calibration(file, slices, {name: e for name, (e, _) in found.items()}, factor, response)
+
+
+def _columns(slices: Slices) -> dict[str, np.ndarray]:
+    """Every column but the time, as numbers."""
+    return {str(name): slices.frame[name].to_numpy(np.float64) for name in slices.frame if name != "time"}
+
+
+def _slope(data: dict[str, np.ndarray], delta: Estimate) -> np.ndarray | None:
+    """Slope of the book's cost at the exponent δ, NaN where it is not known; None without a book."""
+    if "slope" not in data:
+        return None
+    slope = np.where(data["slope"] > 0, data["slope"], np.nan)
+    return slope if delta.value == 1 else slope * np.exp((1 - delta.value) * data["walk_size"])
+
+
+def _plain(
+    data: dict[str, np.ndarray], slices: Slices, block: np.ndarray, price: float, response: impact.Response | None
+) -> Found:
+    """Volatility, volume and spread."""
+    dt, ones = slices.slice_length, np.ones(len(slices.frame))
+    # What is still to revert of the takers' push is no volatility.
+    passing = response.passing if response is not None and _reverts(response) else 0.0
     sigma = prices.volatility(data["mid"] - passing * data["mid"] / price, slices.session, block, dt)
-    ones = np.ones(len(frame))
     volume = jackknife(np.stack([data["volume"], ones], 1), block, lambda s: s[0] / s[1]).scaled(1 / dt)
-    spread = jackknife(np.stack([data["spread"] / data["mid"], ones], 1), block, lambda s: s[0] / s[1])
-    found: dict[str, tuple[Estimate, str]] = {
-        "volatility": (sigma, "two scales of the mid"),
-        "daily_volume": (volume, "mean"),
-        "volume_noise": (factor.volume_noise, "state space"),
-    }
+    found: Found = {"volatility": (sigma, "two scales of the mid"), "daily_volume": (volume, "mean")}
     if np.any(data["spread"]):
+        spread = jackknife(np.stack([data["spread"] / data["mid"], ones], 1), block, lambda s: s[0] / s[1])
         found["half_spread"] = (spread.scaled(0.5 / BPS), "mean over time")
+    return found
+
+
+def _liquidity(factor: liquidity.Factor, c: Estimate) -> Found:
+    """What the factor of liquidity says; ``c`` is the elasticity of volatility."""
+    found: Found = {"volume_noise": (factor.volume_noise, "state space")}
     if factor.likelihood - factor.without > _LIKELIHOOD:
         found["liquidity_reversion"] = (factor.reversion, "state space")
         found["liquidity_volatility"] = (factor.volatility, "state space")
@@ -127,30 +161,46 @@ def of(slices: Slices, prior: Market | None = None, exponent: float | Literal["f
             found["spread_elasticity"] = (factor.elasticity, "state space")
     if factor.spread_noise:
         found["spread_noise"] = (factor.spread_noise, "state space")
+    return found
+
+
+def _temporary(
+    data: dict[str, np.ndarray],
+    slices: Slices,
+    block: np.ndarray,
+    slope: np.ndarray | None,
+    factor: liquidity.Factor,
+    delta: Estimate,
+    part: float,
+) -> Found:
+    """Temporary impact: of the book where it has a slope, else of what takers paid."""
+    found: Found = {}
     if slope is not None and np.isfinite(slope).any():
-        how = "mean cost of taking a slice's shares from the book at once"
         eta = impact.temporary_by_walk(slope, data["walk_size"], data["volume"], block, delta, part)
-        found["temporary_impact"] = (eta.scaled(dt), how)
+        how = "mean cost of taking a slice's shares from the book at once"
+        found["temporary_impact"] = (eta.scaled(slices.slice_length), how)
         if factor.depth_noise:
             found["impact_noise"] = (factor.depth_noise, "state space, of the book's slope")
     elif "cost" in data and np.any(data["flow"]):
         eta = impact.temporary_by_cost(data["cost"], data["flow"], factor.impact, data["volume"], block, delta, part)
-        found["temporary_impact"] = (eta.scaled(dt), "takers' cost beyond the touch on their net flow")
-    if exponent == "fit" and seen is not None:
-        found["impact_exponent"] = (seen, "takers' concession on shares, in logs of the book or by least squares")
-    if response:
-        how = f"response of the mid to signed flow; R² {response.explained:.2g}"
-        found["permanent_impact"] = (response.permanent, how)
-        found["transient_impact"] = (response.transient, how)
-        if reverts:  # else it is the speed of nothing
-            found["resilience"] = (response.resilience, how)
-    parameters = _parameters(found, price, base, slices)
-    if exponent != "fit":
-        parameters["impact_exponent"] = Parameter(delta.value, "given", how="what temporary impact is estimated beside")
-    parameters["reference_participation"] = Parameter(part, "given", how="where temporary impact does not depend on δ")
-    reported = _reported(slices, seen, response)
-    file = MarketFile(parameters, dt, _sample(slices), slices.sources, reported, _remarks(slices))
-    return Calibration(file, slices, {name: e for name, (e, _) in found.items()}, factor, response)
+        found["temporary_impact"] = (eta.scaled(slices.slice_length), "takers' cost beyond the touch on their net flow")
+    return found
+
+
+def _reverts(response: impact.Response) -> bool:
+    """Whether a push that reverts shows in the data."""
+    return _strong("transient_impact", response.transient)
+
+
+def _response(response: impact.Response | None) -> Found:
+    """The price's answer to flow: permanent and transient impact."""
+    if response is None:
+        return {}
+    how = f"response of the mid to signed flow; R² {response.explained:.2g}"
+    found: Found = {"permanent_impact": (response.permanent, how), "transient_impact": (response.transient, how)}
+    if _reverts(response):  # else it is the speed of nothing
+        found["resilience"] = (response.resilience, how)
+    return found
 
 
 def _chosen(exponent: float | Literal["fit"], seen: Estimate | None, base: Market) -> Estimate:
@@ -203,9 +253,7 @@ def interval(name: str, estimate: Estimate) -> list[float]:
     return [value - Z95 * error, value + Z95 * error]
 
 
-def _parameters(
-    found: dict[str, tuple[Estimate, str]], price: float, base: Market, slices: Slices
-) -> dict[str, Parameter]:
+def _parameters(found: Found, price: float, base: Market, slices: Slices) -> dict[str, Parameter]:
     sigma, volume = found["volatility"][0].value, found["daily_volume"][0].value
     if not sigma > 0:
         sigma = base.volatility

@@ -40,35 +40,40 @@ def read(frame: pd.DataFrame, given: dict[str, str], name: str) -> dict[str, Any
         if ours not in (*_KNOWN, *_CALIBRATION):
             raise InputError(f"{name}: {unknown('tape column', ours, _KNOWN)}")
     book = {ours: text for ours, text in given.items() if ours in LEVEL}
-    taken = {ours: text for ours, text in given.items() if ours not in (*LEVEL, *_CALIBRATION)}
-    for ours in REQUIRED + OPTIONAL:
-        if ours in REQUIRED or ours in frame:
-            taken.setdefault(ours, ours)
     found = columns.levels([str(column) for column in frame], book)
-    best = [ours for ours in _BEST if found and ours not in given and ours not in frame]
-    for ours in best:
-        del taken[ours]
     for ours, text in book.items() if not found else ():
         raise InputError(
             f"{name}: column {ours!r} as {text!r} is missing with # = 0 and 1; a book needs {', '.join(LEVEL)}"
         )
+    best = [ours for ours in _BEST if found and ours not in given and ours not in frame]
+    taken = {ours: text for ours, text in given.items() if ours not in (*LEVEL, *_CALIBRATION)}
+    for ours in REQUIRED + OPTIONAL:
+        if (ours in REQUIRED or ours in frame) and ours not in best:
+            taken.setdefault(ours, ours)
     values = {
         ours: columns.evaluate(frame, ours, text, name, f"{', '.join(REQUIRED)} and, if known, depth")
         for ours, text in (taken | columns.at_levels(found, book)).items()
     }
     time = _times(values.pop("time"), name)
     numbers = {ours: _numbers(column, ours, name) for ours, column in values.items()}
-    sides = {
-        of.removesuffix("_#"): [numbers.pop(of.replace("#", str(i))) for i in range(1, len(found) + 1)] for of in LEVEL
-    }
-    try:
-        levels = OrderBook(**{side: np.stack(column, -1) for side, column in sides.items()}) if found else None
-    except ValueError as error:
-        raise InputError(f"{name}: {error}") from None
+    levels = _order_book(numbers, len(found), name) if found else None
     if levels is not None:
         numbers |= {ours: _BEST[ours](levels.ask_price[:, 0], levels.bid_price[:, 0]) for ours in best}
     taken |= dict.fromkeys(best, "(best prices)")
-    return numbers | {"time": time, "levels": levels, "columns": taken | book}
+    own = {ours: column for ours, column in numbers.items() if ours in (*REQUIRED, *OPTIONAL)}
+    return own | {"time": time, "levels": levels, "columns": taken | book}
+
+
+def _order_book(numbers: dict[str, np.ndarray], n_levels: int, name: str) -> OrderBook:
+    """The book whose level i is the columns ``bid_price_i``, ``bid_size_i`` and so on, counted from 1."""
+    sides = {
+        of.removesuffix("_#"): np.stack([numbers[of.replace("#", str(i))] for i in range(1, n_levels + 1)], -1)
+        for of in LEVEL
+    }
+    try:
+        return OrderBook(**sides)
+    except ValueError as error:
+        raise InputError(f"{name}: {error}") from None
 
 
 def counted_ahead(found: dict[str, Any]) -> dict[str, Any]:

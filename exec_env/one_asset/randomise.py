@@ -112,28 +112,14 @@ class Ranges:
         >>> Ranges.parse(["volatility=0.01:0.04"], Market()).fields
         (('volatility', 0.01, 0.04),)
         """
-        texts = [randomise] if isinstance(randomise, str) else randomise
-        if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
-            raise InputError(f"randomise = {randomise!r}: must be one of {', '.join(NAMED)}, or NAME=LOW:HIGH")
-        found, named, twice = {}, [text for text in texts if "=" not in text], set[str]()
-        for name in named:
-            if name not in NAMED:
-                raise InputError(f"randomise: {unknown('ranges', name, NAMED)}, or NAME=LOW:HIGH")
+        named, given = _sorted_out(randomise)
+        found: dict[str, tuple[float, float]] = {}
         if "parameters" in named:
-            found = {name: (getattr(market, name) / 2, 2 * getattr(market, name)) for name in PARAMETERS}
-            found = {name: ends for name, ends in found.items() if name in GIVEN or not recorded}
-        for text in texts:
-            name, equals, ends = text.partition("=")
-            if equals:
-                name = name.strip()
-                if name in twice:
-                    raise InputError(f"randomise = {text!r}: {name} is named twice")
-                twice.add(name)
-                found[name] = _ends(name, ends, market, recorded)
+            settled = {name for name in PARAMETERS if recorded and name not in GIVEN}
+            found = {n: (getattr(market, n) / 2, 2 * getattr(market, n)) for n in PARAMETERS if n not in settled}
+        found |= {name: _ends(name, ends, market, recorded) for name, ends in given.items()}
         if "stress" in named:
-            for name in ("stress", "regime_rate", "shock_rate"):
-                if getattr(market, name) not in ("none", 0.0):
-                    raise InputError(f"randomise = 'stress': Market.{name} = {getattr(market, name)!r} is one already")
+            _refuse_second_stress(market)
         if "reference_participation" in found and market.impact_exponent == 1 and "impact_exponent" not in found:
             raise InputError("randomise: reference_participation has no effect where impact_exponent = 1")
         if not found and "stress" not in named:
@@ -197,6 +183,32 @@ class Ranges:
         }
         rate = STRESSES[_SHOCKS].shock_rate
         return Markets.of(nominal, Stress("drawn for each path", shock_rate=rate, **factors), **columns)
+
+
+def _sorted_out(randomise: str | Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Names of ``NAMED``, and LOW:HIGH of each field that has its own, as text."""
+    texts = [randomise] if isinstance(randomise, str) else randomise
+    if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
+        raise InputError(f"randomise = {randomise!r}: must be one of {', '.join(NAMED)}, or NAME=LOW:HIGH")
+    named, given = [text for text in texts if "=" not in text], dict[str, str]()
+    for name in named:
+        if name not in NAMED:
+            raise InputError(f"randomise: {unknown('ranges', name, NAMED)}, or NAME=LOW:HIGH")
+    for text in texts:
+        name, equals, ends = text.partition("=")
+        if not equals:
+            continue
+        name = name.strip()
+        if name in given:
+            raise InputError(f"randomise = {text!r}: {name} is named twice")
+        given[name] = ends
+    return named, given
+
+
+def _refuse_second_stress(market: Market) -> None:
+    for name in ("stress", "regime_rate", "shock_rate"):
+        if getattr(market, name) not in ("none", 0.0):
+            raise InputError(f"randomise = 'stress': Market.{name} = {getattr(market, name)!r} is one already")
 
 
 def _ends(name: str, text: str, market: Market, recorded: bool) -> tuple[float, float]:
