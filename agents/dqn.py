@@ -20,7 +20,6 @@ from exec_env.base.errors import InputError
 from exec_env.base.validation import Count, Positive, Probability, check_fields
 from exec_env.harness.agents import Setup
 from exec_env.harness.training.weights import Head, load_weights, save_weights, weights_must_fit
-from exec_env.one_asset.observation import Observation
 from exec_env.one_asset.torch_market import torch_device
 
 
@@ -123,14 +122,12 @@ class DQN:
         total_steps: int = 1,
         seed: int = 0,
         device: str = "cpu",
-        n_observations: int = len(Observation._fields),
     ) -> None:
-        if not head.action_mode.is_discrete:
-            raise InputError(
-                f"action {head.action_mode.name!r}: DQN needs a discrete one, 'pace' or 'participation-levels'"
-            )
+        if not head.is_discrete:
+            raise InputError(f"action {head.mode_name!r}: DQN needs a discrete one, such as 'pace'")
         self.config, self.head, self.total_steps, self.device = config, head, total_steps, torch_device(device)
-        self.action_mode, self.n_actions = head.action_mode, head.action_mode.n_levels
+        self.action_mode, self.names = head.action_mode, head.names
+        self.n_actions, n_observations = int(head.space.n), len(head.names)  # type: ignore[attr-defined]
         init, sampling = np.random.SeedSequence(seed).generate_state(2).tolist()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(init)

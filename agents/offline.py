@@ -19,6 +19,7 @@ from exec_env.harness.agents import Setup
 from exec_env.harness.offline.collect import FRACTION, Transitions, conditions
 from exec_env.harness.offline.dataset import Dataset, load
 from exec_env.harness.training.weights import Head, load_weights, save_weights, weights_must_fit
+from exec_env.market.order import Order
 from exec_env.one_asset.observation import Observation
 from exec_env.one_asset.torch_market import torch_device
 
@@ -84,7 +85,7 @@ class OfflineLearner:
     action_mode = FRACTION
 
     def __init__(self, config: Any, head: Head, setup: Setup, data: Transitions | None = None) -> None:
-        self.config, self.head, self.setup = config, Head(FRACTION, 1.0, head.n_steps), setup
+        self.config, self.head, self.setup = config, Head(FRACTION, FRACTION.space(Order()), head.n_steps), setup
         self.device = torch_device(setup.device)
         self.dataset: Dataset | None = None
         self.clipped_percent = 0.0

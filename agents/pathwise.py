@@ -20,13 +20,14 @@ from torch import nn
 from exec_env.agents.replay import half_cosine
 from exec_env.base.errors import InputError
 from exec_env.base.validation import Bounds, Count, NonNegative, Positive, check_fields
+from exec_env.envs.problem import Problem
 from exec_env.envs.reward import Reward
 from exec_env.harness.agents import Setup
 from exec_env.harness.training.weights import Head, load_weights, save_weights, weights_must_fit
+from exec_env.market.order import Order
 from exec_env.market.paths import Paths
 from exec_env.one_asset.actions import ActionMode
 from exec_env.one_asset.observation import Observation
-from exec_env.one_asset.problem import Problem
 from exec_env.one_asset.torch_market import Costs, TorchMarket, torch_device
 
 _FRACTION = ActionMode("fraction")
@@ -114,7 +115,7 @@ class Pathwise:
     def __init__(
         self, config: PathwiseConfig, head: Head, total_steps: int = 1, seed: int = 0, device: str = "cpu"
     ) -> None:
-        self.config, self.head = config, Head(_FRACTION, 1.0, head.n_steps)
+        self.config, self.head = config, Head(_FRACTION, _FRACTION.space(Order()), head.n_steps)
         self.total_steps, self.device = total_steps, torch_device(device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -179,9 +180,9 @@ class Pathwise:
         """
         self.check_env(env)
         c, problem = self.config, env.unwrapped.problem  # type: ignore[attr-defined]
-        market = TorchMarket(problem.market, problem.order, str(self.device), ranges=problem.ranges)
+        market = problem.torch(str(self.device))
         draw = self._paths(market, problem, seed)
-        per_batch = c.paths * problem.order.n_steps
+        per_batch = c.paths * problem.n_steps
         self._due += steps
         losses: list[torch.Tensor] = []
         while self.steps < self._due:
@@ -198,12 +199,12 @@ class Pathwise:
             report(0, {"loss": loss})
 
     def _paths(self, market: TorchMarket, problem: Problem, seed: int) -> Callable[[], Paths]:
-        """Draws the paths of a gradient step: from the market's equations, or at random starts of the recording."""
-        if problem.recording is None:
+        """Draws the paths of a gradient step: from the market's equations, or at random starts of the tape."""
+        if problem.starts() is None:
             generator = market.generator(seed)
             return lambda: market.simulate(self.config.paths, generator)
         rng = np.random.default_rng(seed)
-        return lambda: market.load(problem.source.sample([rng], self.config.paths))
+        return lambda: market.load(problem.sample([rng], self.config.paths))
 
     def update(self, market: TorchMarket, paths: Paths) -> torch.Tensor:
         """One gradient step on fresh paths; returns the loss. Shape: []."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+import gymnasium as gym
 import torch
 from stable_baselines3 import PPO as StablePPO
 from stable_baselines3.common.distributions import DiagGaussianDistribution
@@ -150,10 +151,10 @@ class PPO(SB3Learner):
         c, head = self.config, self.head
         policy: Any = "MlpPolicy"
         kwargs: dict[str, Any] = {"net_arch": list(c.hidden)}
-        if not self.action_mode.is_discrete:
-            policy, paced = LogNormalPolicy, self.action_mode.name == "fraction"
+        if isinstance(head.space, gym.spaces.Box) and head.space.low.min() >= 0.0:
+            policy, paced = LogNormalPolicy, head.mode_name == "fraction" and head.names[_TIME_LEFT] == "time_left"
             # Whole order or remainder: an even sale. Participation: a third of the cap.
-            even = head.high / (3 if self.action_mode.name == "participation" else head.n_steps)
+            even = head.high / (3 if head.mode_name == "participation" else head.n_steps)
             kwargs |= {"log_std_init": c.log_std, "initial": even, "paced": paced}
         return _PPO(
             policy,

@@ -17,7 +17,6 @@ from exec_env.base.errors import InputError
 from exec_env.envs.sb3 import SB3VecEnv
 from exec_env.harness.agents import Setup
 from exec_env.harness.training.weights import Head, load_weights, save_weights, weights_must_fit
-from exec_env.one_asset import observation
 from exec_env.one_asset.torch_market import torch_device
 
 Report = Callable[[int, dict[str, float]], None]
@@ -52,11 +51,11 @@ class SB3Learner:
     Config: ClassVar[type[Any]]
 
     def __init__(self, config: Any, head: Head, setup: Setup) -> None:
-        self.config, self.head, self.action_mode = config, head, head.action_mode
+        self.config, self.head, self.action_mode, self.names = config, head, head.action_mode, head.names
         with _own_generators():
             self.model = self.algorithm(setup, str(torch_device(setup.device)))
             self.model.total_steps = setup.total_steps
-            self.model.observation_space, self.model.action_space = observation.space(), self.head.space
+            self.model.observation_space, self.model.action_space = head.observation_space, head.space
             self.model.n_envs = setup.num_envs
             self.model.set_random_seed(setup.seed % 2**32)
             self.model._setup_model()

@@ -23,9 +23,9 @@ import tyro
 from exec_env.base.files import free_folder, new_folder
 from exec_env.cli.options import ProblemOptions, TapeOptions, parse, refuse_existing, run
 from exec_env.data.description import describe
-from exec_env.envs.registry import get_spec
-from exec_env.harness.evaluation import evaluate
-from exec_env.one_asset.problem import for_evaluation, make_problem
+from exec_env.envs.registry import problem_of
+from exec_env.harness.evaluation import evaluate, for_evaluation
+from exec_env.one_asset.problem import OneAsset
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,9 @@ def main(argv: Sequence[str]) -> None:
     args = parse(Arguments, argv, __doc__, Arguments(problem=start))
     options, overrides = args.options, args.tape.options() | args.problem.options(start, argv)
     if "tape" in overrides:
-        problem = make_problem(**({"preset": get_spec(options.env).preset} | for_evaluation(overrides)))
-        if problem.recording is not None:
-            print(describe(problem.recording, problem.market, start.market, problem.file is not None))
+        problem = problem_of(options.env, **for_evaluation(overrides))
+        if isinstance(problem, OneAsset) and problem.tape is not None:
+            print(describe(problem.tape, problem.market, start.market, problem.file is not None))
     refuse_existing(options.out)
     if options.out is not None:  # whether it can be created is also known before the work
         new_folder(options.out).rmdir()

@@ -25,8 +25,8 @@ from exec_env.base.errors import InputError
 from exec_env.base.validation import from_mapping
 from exec_env.cli.options import ProblemOptions, parse, run
 from exec_env.harness.agents import resolve
-from exec_env.harness.live import LiveExecutor, Snapshot
-from exec_env.one_asset.problem import make_problem
+from exec_env.one_asset.live import LiveExecutor, Snapshot
+from exec_env.one_asset.options import make_problem
 
 _DEFAULT = "AlmgrenChriss-v0"
 
@@ -89,11 +89,11 @@ def main(argv: Sequence[str]) -> None:
     problem = make_problem(**args.problem.options(start, argv))
     if problem.ranges:
         raise InputError("--randomise: an order is executed in one market")
-    _, agent = resolve(args.options.agent, problem.market, problem.order)
+    _, agent = resolve(args.options.agent, problem)
     hours = args.options.hours_per_day
     if hours is None:
         hours = (problem.file and problem.file.hours_per_day) or 6.5
-    live = LiveExecutor(agent, problem.order, problem.market, hours)
+    live = problem.live(agent, hours)
     for line in sys.stdin:
         if not line.strip():
             continue

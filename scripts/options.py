@@ -19,8 +19,8 @@ from exec_env.data.tape import Fills
 from exec_env.envs.registry import ENVIRONMENTS, get_spec
 from exec_env.market.market import Market
 from exec_env.market.order import Order
+from exec_env.one_asset.options import make_problem
 from exec_env.one_asset.presets import PRESETS
-from exec_env.one_asset.problem import make_problem
 
 
 def parse(arguments: Any, argv: Sequence[str], doc: str | None, default: Any = None) -> Any:
@@ -92,7 +92,8 @@ class ProblemOptions:
     def start(cls, argv: Sequence[str], default_env: str) -> "ProblemOptions":
         """What --env, --preset and --market name, so that --help shows its values as the defaults."""
         first = _first(argv, default_env)
-        problem = make_problem(first.preset or get_spec(first.env).preset, market=first.market)
+        named = {"preset": first.preset} if first.preset else {}
+        problem = make_problem(**(get_spec(first.env).options | named | {"market": first.market}))
         return cls(first.preset, (), first.market, problem.market, problem.order)
 
     def options(self, start: "ProblemOptions", argv: Sequence[str]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from exec_env.cli.options import ProblemOptions, parse, refuse_existing, run
 from exec_env.market.execution import bps
 from exec_env.market.market import Market
 from exec_env.market.order import Order
-from exec_env.one_asset.problem import make_problem
+from exec_env.one_asset.options import make_problem
 from exec_env.optimum.schedule import best_schedule
 from exec_env.optimum.seen import Seen
 

@@ -30,13 +30,15 @@ from typing import Any, Literal
 
 import tyro
 
-from exec_env.base.errors import InputError
+from exec_env.base.errors import InputError, NoBound
 from exec_env.base.files import free_folder, new_folder
 from exec_env.cli.options import ProblemOptions, TapeOptions, parse, refuse_existing, run
-from exec_env.envs.registry import get_spec
+from exec_env.envs.problem import Problem
+from exec_env.envs.registry import problem_of
 from exec_env.harness.agents import resolve
-from exec_env.harness.studies.stress_tests import NAMES, scenarios, stress
-from exec_env.one_asset.problem import for_evaluation, make_problem
+from exec_env.harness.evaluation import for_evaluation
+from exec_env.harness.studies.stress_tests import stress
+from exec_env.one_asset.scenarios import NAMES
 
 _SWEPT = {
     "stress": "--regimes",
@@ -101,8 +103,9 @@ def main(argv: Sequence[str]) -> None:
             raise InputError(f"--{name.replace('_', '-')}: is what this command line varies; use {instead}")
     if options.severity and not any(a.partition("=")[0] == "--regimes" for a in argv):
         raise InputError("--severity: needs --regimes, because what is severe for one is calm for another")
-    agents, told = _that_can_be(options, overrides, argv)
-    among = scenarios(options.regimes, options.severity, options.onset, options.onset_end)
+    problem = problem_of(options.env, **for_evaluation(overrides))
+    agents, told = _that_can_be(options, problem, argv)
+    among = problem.scenarios(options.regimes, options.severity, options.onset, options.onset_end)
     refuse_existing(options.out)
     if options.out is not None:  # whether it can be created is also known before the work
         new_folder(options.out).rmdir()
@@ -123,17 +126,14 @@ def main(argv: Sequence[str]) -> None:
     print(f"tables and pictures: {folder}")
 
 
-def _that_can_be(
-    options: Options, overrides: dict[str, Any], argv: Sequence[str]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _that_can_be(options: Options, problem: Problem, argv: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Agents and those of --told; of the ones that nobody named, only those that this market has."""
-    problem = make_problem(**{"preset": get_spec(options.env).preset} | for_evaluation(overrides))
     named = {"agents": options.agents != Options.agents, "told": any(a.partition("=")[0] == "--told" for a in argv)}
     kept, refused = {part: tuple(getattr(options, part)) for part in named}, dict[str, str]()
     for name in dict.fromkeys(name for part, own in named.items() if not own for name in kept[part]):
         try:
-            resolve(name, problem.market, problem.order)
-        except ValueError as error:
+            resolve(name, problem)
+        except (InputError, NoBound) as error:
             refused[name] = str(error)
             print(f"{name} left out: {error}", file=sys.stderr)
     for part, own in named.items():

@@ -155,6 +155,17 @@ def unknown(kind: str, name: Any, allowed: Iterable[str]) -> str:
     return f"unknown {kind} {name!r}{hint} Known: {', '.join(known)}"
 
 
+def unexpected(function: str, name: Any, allowed: Iterable[str]) -> str:
+    """Python's own words for a keyword that ``function`` does not take, with the nearest one that it does.
+
+    >>> unexpected("make", "volatilty", ["volatility", "shares"])
+    "make() got an unexpected keyword argument 'volatilty'; did you mean 'volatility'?"
+    """
+    near = difflib.get_close_matches(str(name), sorted(allowed), n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"{function}() got an unexpected keyword argument {name!r}{hint}"
+
+
 def from_mapping(cls: type[Any], values: Any, where: str) -> Any:
     """Build dataclass ``cls`` from a mapping read from a file.
 

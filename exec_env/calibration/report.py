@@ -18,8 +18,8 @@ from exec_env.harness.reports.report import PAGE_STYLE, picture
 from exec_env.market.market import BPS
 from exec_env.market.order import Order
 from exec_env.market.paths import Paths
+from exec_env.one_asset.options import make_problem
 from exec_env.one_asset.presets import with_overrides
-from exec_env.one_asset.problem import make_problem
 from exec_env.optimum import lq, relaxation
 
 _DATA, _MODEL = "#56B4E9", "#D55E00"

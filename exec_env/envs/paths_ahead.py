@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from exec_env.market.execution import Slice
-from exec_env.market.paths import Source
+from exec_env.market.paths import Paths, Source, columns_of, with_columns
 
 _BATCH = 4
 """Paths drawn at once for a sub-environment."""
@@ -85,10 +84,10 @@ class PathsAhead:
                 self._order(at_least=len(self._ready) // 2)
         path = (which * 2 + self._half[which]) * _BATCH + self._path[which]
         self._first[which] = path * self._batches.n_steps
-        return self._batches.prices.reshape(-1)[path]
+        return self._batches.prices.reshape(-1, *self._batches.prices.shape[3:])[path]
 
-    def at(self, t: np.ndarray, which: np.ndarray | None = None) -> Slice:
-        """Slice ``t`` of the path that is played, everywhere or in ``which``; columns of the shape of ``t``."""
+    def at(self, t: np.ndarray, which: np.ndarray | None = None) -> Any:
+        """Slice ``t`` of the path that is played, everywhere or in ``which``; columns (len(t), ...)."""
         return self._batches.at(t + (self._first if which is None else self._first[which]))
 
     def forget(self) -> None:
@@ -177,6 +176,8 @@ class _Batches:
         # The random numbers of a slice lie side by side in memory, because sub-environments are at different slices;
         # what is the same number in every slice is kept once.
         self.constants: list[float | None] = []
+        self.shapes: list[tuple[int, ...]] = []  # trailing axes of the columns that are random
+        self.slices: Any = None  # of the kind that is drawn; any of them will do
         self.move(np.empty((n_envs, 2, _BATCH, n_steps, 0)), np.empty((n_envs, 2, _BATCH)))
         # glibc returns freed memory to the system at once, and every batch would pay for getting it back page by
         # page (a third of its time), until a program has freed one array of this size. Elsewhere this does nothing.
@@ -191,22 +192,47 @@ class _Batches:
         for chunk in np.array_split(np.arange(which.size), math.ceil(which.size / _CHUNK)):
             self._make(which[chunk], halves[chunk])
 
-    def at(self, index: np.ndarray) -> Slice:
+    def at(self, index: np.ndarray) -> Any:
         """Slices by their places among all records."""
         # Copied, because every use of columns that do not lie side by side would take twice the time.
-        columns = iter(self.records.reshape(-1, self.records.shape[-1]).take(index, axis=0).T.copy())
-        return Slice.of(next(columns) if c is None else c for c in self.constants)
+        numbers = self.records.reshape(-1, self.records.shape[-1]).take(index, axis=0).T.copy()
+        columns = iter(numbers) if not any(self.shapes) else self._columns(numbers)
+        return with_columns(self.slices, [next(columns) if c is None else c for c in self.constants])
+
+    def _columns(self, numbers: np.ndarray) -> Iterator[np.ndarray]:
+        """Columns with their trailing axes, which are kept one number after the other."""
+        first = 0
+        for shape in self.shapes:
+            size = math.prod(shape)
+            yield numbers[first : first + size].T.reshape(-1, *shape) if shape else numbers[first]
+            first += size
 
     def _make(self, which: np.ndarray, halves: np.ndarray) -> None:
-        tape = self.source.sample([self.rngs[i] for i in which.tolist()], _BATCH)
+        paths = self.source.sample([self.rngs[i] for i in which.tolist()], _BATCH)
+        columns = columns_of(paths.slices)
         if not self.constants:
-            self.constants = [None if any(c.strides) else float(c.flat[0]) for c in tape.slices.columns]
-            n_random = self.constants.count(None)
-            self.records = np.empty((*self.records.shape[:-1], n_random))
-        random = [c for c, constant in zip(tape.slices.columns, self.constants, strict=True) if constant is None]
-        for i, column in enumerate(random):
-            self.records[..., i][which, halves] = column.reshape(-1, _BATCH, self.n_steps)
-        self.prices[which, halves] = tape.arrival_price.reshape(-1, _BATCH)
+            self._measure(paths, columns)
+        random = [c for c, constant in zip(columns, self.constants, strict=True) if constant is None]
+        first = 0
+        for column, shape in zip(random, self.shapes, strict=True):
+            if shape:
+                size = math.prod(shape)
+                self.records[..., first : first + size][which, halves] = column.reshape(-1, _BATCH, self.n_steps, size)
+                first += size
+            else:
+                self.records[..., first][which, halves] = column.reshape(-1, _BATCH, self.n_steps)
+                first += 1
+        self.prices[which, halves] = paths.arrival_price.reshape(-1, _BATCH, *self.prices.shape[3:])
+
+    def _measure(self, paths: Paths, columns: tuple[np.ndarray, ...]) -> None:
+        """Make room for records, once it is known what is random and what is the same number in every slice."""
+        self.constants = [None if any(c.strides) else float(c.flat[0]) for c in columns]
+        self.shapes = [c.shape[2:] for c, constant in zip(columns, self.constants, strict=True) if constant is None]
+        self.slices = with_columns(paths.slices, [0.0] * len(columns))
+        n_random = sum(math.prod(shape) for shape in self.shapes)
+        self.records = np.empty((*self.records.shape[:-1], n_random))
+        if paths.arrival_price.ndim > 1:
+            self.prices = np.empty((*self.prices.shape, *paths.arrival_price.shape[1:]))
 
 
 class _Helper:
@@ -238,9 +264,10 @@ class _Helper:
         """Hand over the generators once the helper has started, and share the memory of the batches."""
         self.receive()
         os.ftruncate(self._memory, 8 * (batches.records.size + batches.prices.size))
-        records, prices = _shared(self._memory, batches.records.shape)
+        records, prices = _shared(self._memory, batches.records.shape, batches.prices.shape)
         records[...], prices[...] = batches.records, batches.prices
-        self.send((batches.source, batches.rngs, batches.constants, batches.records.shape))
+        described = (batches.constants, batches.shapes, batches.slices)
+        self.send((batches.source, batches.rngs, described, batches.records.shape, batches.prices.shape))
         batches.move(records, prices)
         self.begun = True
 
@@ -293,21 +320,22 @@ def _end(link: Connection, process: "subprocess.Popen[bytes]", memory: int) -> N
     process.wait()
 
 
-def _shared(memory: int, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Records of that shape and their arrival prices, in shared memory."""
+def _shared(memory: int, shape: tuple[int, ...], prices: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Records and arrival prices of these shapes, in shared memory."""
     numbers = np.frombuffer(mmap.mmap(memory, 0))
     size = math.prod(shape)
-    return numbers[:size].reshape(shape), numbers[size:].reshape(shape[:3])
+    return numbers[:size].reshape(shape), numbers[size : size + math.prod(prices)].reshape(prices)
 
 
 def _serve(link: Connection, memory: int) -> None:
     """What the helper does."""
     with suppress(EOFError, OSError):  # when nobody is there any more
         link.send("ready")
-        source, rngs, constants, shape = link.recv()
+        source, rngs, described, shape, prices = link.recv()
         batches = _Batches(source, shape[0], shape[3])
-        batches.rngs, batches.constants = rngs, constants
-        batches.move(*_shared(memory, shape))
+        batches.rngs = rngs
+        batches.constants, batches.shapes, batches.slices = described
+        batches.move(*_shared(memory, shape, prices))
         while True:
             what, *arguments = link.recv()
             answer = None

@@ -1,12 +1,22 @@
 """The one table of environments: registration, tests, sweeps and documents iterate over it."""
 
-from dataclasses import asdict, dataclass
+import importlib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 
-from exec_env.base.errors import InputError
-from exec_env.base.validation import unknown
+from exec_env.base.errors import InputError, UnknownOption
+from exec_env.base.importing import imported, path_of
+from exec_env.base.validation import unexpected, unknown
+from exec_env.envs.problem import Problem
+
+ONE_ASSET = "exec_env.one_asset.options:make_problem"
+"""Factory of the problem of one order in one asset, which all our own ids have."""
+_SINGLE, _VECTOR = "exec_env.envs.single:ExecutionEnv", "exec_env.envs.vector:ExecutionVectorEnv"
 
 
 @dataclass(frozen=True)
@@ -14,50 +24,160 @@ class EnvSpec:
     """One row: what ``gym.make(id)`` starts from."""
 
     description: str
-    preset: str = "default"
-    action: str | None = None  # None: the preset's, else pace
+    options: dict[str, Any] = field(default_factory=dict)
+    """Of the factory."""
+    problem: str = ONE_ASSET
+    """Import path of the factory."""
 
     def kwargs(self) -> dict[str, Any]:
         """Arguments of the environment's constructor."""
-        return {k: v for k, v in asdict(self).items() if k != "description"}
+        return self.options | ({} if self.problem == ONE_ASSET else {"problem": self.problem})
+
+
+def _row(description: str, preset: str = "default", **options: Any) -> EnvSpec:
+    return EnvSpec(description, {"preset": preset} | options)
 
 
 ENVIRONMENTS: dict[str, EnvSpec] = {
-    "AlmgrenChriss-v0": EnvSpec("random liquidity, spread and impact; eleven paces, level 1 being TWAP"),
-    "AlmgrenChrissContinuous-v0": EnvSpec("the same, steered by the fraction of what is left", action="fraction"),
-    "AlmgrenChrissClassic-v0": EnvSpec(
-        "no randomness but the price: the closed form is optimal", preset="classic", action="fraction"
+    "AlmgrenChriss-v0": _row("random liquidity, spread and impact; eleven paces, level 1 being TWAP"),
+    "AlmgrenChrissContinuous-v0": _row("the same, steered by the fraction of what is left", action="fraction"),
+    "AlmgrenChrissClassic-v0": _row(
+        "no randomness but the price: the closed form is optimal", "classic", action="fraction"
     ),
-    "AlmgrenChrissLiquidityCollapse-v0": EnvSpec("liquidity falls to a fifth half-way", preset="liquidity-collapse"),
-    "AlmgrenChrissVolatilitySpike-v0": EnvSpec("volatility triples half-way", preset="volatility-spike"),
-    "AlmgrenChrissImpactRegimeShift-v0": EnvSpec("impact triples half-way", preset="impact-regime-shift"),
-    "AlmgrenChrissLiquidityShocks-v0": EnvSpec("liquidity falls at random and recovers", preset="liquidity-shocks"),
-    "AlmgrenChrissRegimeSwitching-v0": EnvSpec(
-        "a poor regime comes and goes: liquidity × 0.3, volatility × 2", preset="regime-switching"
+    "AlmgrenChrissLiquidityCollapse-v0": _row("liquidity falls to a fifth half-way", "liquidity-collapse"),
+    "AlmgrenChrissVolatilitySpike-v0": _row("volatility triples half-way", "volatility-spike"),
+    "AlmgrenChrissImpactRegimeShift-v0": _row("impact triples half-way", "impact-regime-shift"),
+    "AlmgrenChrissLiquidityShocks-v0": _row("liquidity falls at random and recovers", "liquidity-shocks"),
+    "AlmgrenChrissRegimeSwitching-v0": _row(
+        "a poor regime comes and goes: liquidity × 0.3, volatility × 2", "regime-switching"
     ),
-    "AlmgrenChrissExtremeShock-v0": EnvSpec("liquidity falls to a tenth half-way", preset="extreme-shock"),
+    "AlmgrenChrissExtremeShock-v0": _row("liquidity falls to a tenth half-way", "extreme-shock"),
 }
 
 
+def register(env_id: str, problem: str | Callable[..., Problem] = "default", **options: Any) -> None:
+    """Make an id of one's own, which works in every function and command line.
+
+    Args:
+        env_id: such as "MyExec-v0". A command line takes "module:MyExec-v0", and imports the module that registers it.
+        problem: a preset, such as "liquidity-collapse"; or a factory of a ``Problem``, or its import path
+            "module:factory".
+        **options: of the problem; ``gym.make(env_id, **others)`` overrides them.
+
+    Raises:
+        InputError: for an id that is taken, or a problem that cannot be made.
+
+    >>> register("SmallOrder-v0", "classic", shares=1000.0)
+    >>> gym.make("SmallOrder-v0").unwrapped.order.shares
+    1000.0
+    """
+    if not isinstance(env_id, str) or ":" in env_id:
+        raise InputError(f"env_id = {env_id!r}: must be a name such as 'MyExec-v0'")
+    if callable(problem):
+        problem = path_of(problem, "problem")
+    if not isinstance(problem, str):
+        raise InputError(
+            f"problem = {problem!r}: must be a preset, a factory or the import path of one, module:factory"
+        )
+    if ":" in problem:
+        spec = EnvSpec(f"registered from {problem}", options, problem)
+    else:
+        spec = _row(f"preset {problem}", problem, **options)
+    if ((known := ENVIRONMENTS.get(env_id)) is not None and known != spec) or (
+        known is None and env_id in gym.registry
+    ):
+        raise InputError(f"env_id = {env_id!r}: is registered already; choose another name")
+    build_problem(spec.problem, dict(spec.options), "register")
+    ENVIRONMENTS[env_id] = spec
+    _register(env_id, spec)
+
+
+def register_all() -> None:
+    """Register every row with Gymnasium; done on ``import exec_env``."""
+    for env_id, spec in ENVIRONMENTS.items():
+        _register(env_id, spec)
+
+
+def _register(env_id: str, spec: EnvSpec) -> None:
+    if env_id not in gym.registry:
+        gym.register(env_id, entry_point=_SINGLE, vector_entry_point=_VECTOR, kwargs=spec.kwargs())
+
+
 def get_spec(env_id: str) -> EnvSpec:
-    """The row of an id; ``exec_env:Id-v0`` is accepted too.
+    """The row of an id. ``module:Id-v0`` imports the module first; an id made with ``gym.register`` is known too.
 
     Raises:
         InputError: with the nearest known id.
     """
-    env_id = env_id.removeprefix("exec_env:")
-    if env_id not in ENVIRONMENTS:
-        raise InputError(unknown("environment", env_id, ENVIRONMENTS))
-    return ENVIRONMENTS[env_id]
+    if not isinstance(env_id, str):
+        raise InputError(f"env_id = {env_id!r}: must be the id of an environment, such as 'AlmgrenChriss-v0'")
+    module, _, name = env_id.rpartition(":")
+    if module and module != "exec_env":
+        _import(module, env_id)
+    if name in ENVIRONMENTS:
+        return ENVIRONMENTS[name]
+    if name in gym.registry:
+        return _from_gymnasium(name)
+    raise InputError(unknown("environment", env_id, ENVIRONMENTS))
 
 
-def register() -> None:
-    """Register every row with Gymnasium; done on ``import exec_env``."""
-    for env_id, spec in ENVIRONMENTS.items():
-        if env_id not in gym.registry:
-            gym.register(
-                env_id,
-                entry_point="exec_env.envs.single:ExecutionEnv",
-                vector_entry_point="exec_env.envs.vector:ExecutionVectorEnv",
-                kwargs=spec.kwargs(),
-            )
+def _import(module: str, env_id: str) -> None:
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (module == error.name or module.startswith(f"{error.name}.")):
+            raise  # the module is there, and lacks something itself
+        raise InputError(f"environment {env_id!r}: there is no module {error.name!r}") from None
+
+
+def _from_gymnasium(env_id: str) -> EnvSpec:
+    """The row of an id that was made with ``gym.register``: of our environment, or one derived from it."""
+    from exec_env.envs.single import ExecutionEnv
+
+    spec = gym.registry[env_id]
+    entry = spec.entry_point
+    entry = imported(entry, f"environment {env_id!r}") if isinstance(entry, str) else entry
+    if not (isinstance(entry, type) and issubclass(entry, ExecutionEnv)):
+        raise InputError(f"environment {env_id!r}: is not one of exec_env, whose entry point is {_SINGLE!r}")
+    options = dict(spec.kwargs)
+    return EnvSpec(f"registered with Gymnasium as {env_id}", options, options.pop("problem", ONE_ASSET))
+
+
+def build_problem(problem: Any, options: dict[str, Any], caller: str) -> Problem:
+    """The problem that a factory, or its import path, makes of options.
+
+    Raises:
+        InputError: for a factory that makes no ``Problem``, and whatever the factory refuses.
+        UnknownOption: for an option that the factory does not take.
+    """
+    factory = imported(problem, "problem") if isinstance(problem, str) else problem
+    taken = inspect.signature(factory).parameters
+    if not any(p.kind == p.VAR_KEYWORD for p in taken.values()):
+        for name in options:
+            if name not in taken:
+                raise UnknownOption(unexpected(getattr(factory, "__name__", caller), name, taken))
+    made = factory(**options)
+    if not isinstance(made, Problem):
+        raise InputError(f"problem = {problem!r}: made {made!r}, which is no exec_env.Problem")
+    return made
+
+
+def problem_of(env_id: str, **options: Any) -> Problem:
+    """The problem behind an id, with options over its own.
+
+    Raises:
+        InputError: as ``get_spec`` and ``build_problem``.
+    """
+    spec = get_spec(env_id)
+    return build_problem(spec.problem, spec.options | options, "make")
+
+
+def plain(value: Any) -> Any:
+    """A value as YAML and JSON can keep it: NumPy numbers as numbers, tuples as lists; others as they are."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    if isinstance(value, dict):
+        return {key: plain(entry) for key, entry in value.items()}
+    return value

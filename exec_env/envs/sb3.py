@@ -13,7 +13,6 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from exec_env.base.errors import InputError
 from exec_env.envs.vector import ExecutionVectorEnv
-from exec_env.one_asset.actions import ActionMode, get_action_mode
 
 
 class SB3VecEnv(VecEnv):
@@ -39,13 +38,13 @@ class SB3VecEnv(VecEnv):
 
     def __init__(self, env: str | gym.vector.VectorEnv, num_envs: int = 64, **options: Any) -> None:
         if isinstance(env, str):
-            env = gym.make_vec(env, num_envs=num_envs, **options)
+            env = gym.make_vec(env, num_envs=num_envs, autoreset_mode=AutoresetMode.SAME_STEP, **options)
         elif options:
             raise InputError(f"options {', '.join(options)}: go with an id, not with an environment that exists")
         if not isinstance(env, ExecutionVectorEnv):  # a wrapper, too, would be passed over in silence
             raise InputError(f"{env!r}: not the native vector environment of exec_env")
-        if env.metadata["autoreset_mode"] != AutoresetMode.SAME_STEP:
-            raise InputError(f"autoreset_mode = {env.metadata['autoreset_mode'].name}: must be SAME_STEP")
+        if env.autoreset_mode != AutoresetMode.SAME_STEP:
+            raise InputError(f"autoreset_mode = {env.autoreset_mode.name}: must be SAME_STEP")
         self.native = env
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
         self._returns, self._lengths = np.zeros(self.num_envs), np.zeros(self.num_envs, np.int64)
@@ -133,7 +132,7 @@ class SB3Agent:
         InputError: when neither tells the action mode, or for a recurrent model: an agent has no memory.
     """
 
-    def __init__(self, model: BaseAlgorithm, action_mode: str | ActionMode | None = None) -> None:
+    def __init__(self, model: BaseAlgorithm, action_mode: Any = None) -> None:
         env = model.get_env()
         if hasattr(model.policy, "lstm_actor"):
             raise InputError(f"{type(model).__name__}: its policy is recurrent, but an agent has no memory")
@@ -141,7 +140,7 @@ class SB3Agent:
             if env is None or not env.has_attr("mode"):
                 raise InputError("action_mode: the model has no environment of exec_env to take it from; name it")
             action_mode = env.get_attr("mode")[0]
-        self.model, self.name, self.action_mode = model, type(model).__name__, get_action_mode(action_mode)
+        self.model, self.name, self.action_mode = model, type(model).__name__, action_mode
         self._normalise = model.get_vec_normalize_env()
 
     def act(self, observations: np.ndarray) -> np.ndarray:

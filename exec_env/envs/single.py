@@ -8,25 +8,45 @@ from gymnasium.error import ResetNeeded
 
 from exec_env.base.errors import InputError
 from exec_env.base.validation import unknown
-from exec_env.data.episodes import TapeSource
-from exec_env.envs.reward import Reward
-from exec_env.market.execution import Slice, bps, opening, terms, trade
-from exec_env.market.paths import Paths
-from exec_env.one_asset import observation
-from exec_env.one_asset.actions import ActionMode, Decoder
-from exec_env.one_asset.info import episode_info, step_info
-from exec_env.one_asset.observation import Observer
-from exec_env.one_asset.problem import make_problem
+from exec_env.envs.features import Sight
+from exec_env.envs.registry import ONE_ASSET, build_problem, plain
+from exec_env.market.execution import bps
+from exec_env.market.paths import Paths, columns_of, mapped, with_columns
 
 _AHEAD = 64
 """Paths shaped at once; the cost of shaping hardly depends on their number."""
 
 
-_Path = tuple[Slice, np.ndarray, float]
+_Path = tuple[Any, np.ndarray, Any]
 """Columns of plain floats, observations but for our own entries, and the arrival price."""
 
 
-class ExecutionEnv(gym.Env[np.ndarray, Any]):
+class SpecInPlainNumbers:
+    """Keeps the specification that Gymnasium made the environment from, in numbers that JSON knows."""
+
+    _spec: Any = None
+
+    @property
+    def spec(self) -> Any:
+        """What the environment was made from; ``spec.to_json()`` works with NumPy numbers as options too."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: Any) -> None:
+        if spec is not None:
+            spec.kwargs = {name: plain(value) for name, value in spec.kwargs.items()}
+        self._spec = spec
+
+
+def episode_info(shortfall: Any, objective: Any, to_bps: Any) -> dict[str, Any]:
+    """What the last step adds: shortfall_bps as realised, and objective_bps, the episode's J [bps].
+
+    The objective is the shortfall without the martingale part of the price, plus the risk charge; its mean is J.
+    """
+    return {"shortfall_bps": to_bps * shortfall, "objective_bps": to_bps * objective}
+
+
+class ExecutionEnv(SpecInPlainNumbers, gym.Env[np.ndarray, Any]):
     """Sell or buy an order over a fixed number of slices in a market with random liquidity.
 
     ## Description
@@ -67,34 +87,25 @@ class ExecutionEnv(gym.Env[np.ndarray, Any]):
 
     ## Version History
     v0: initial version.
+
+    Another problem than that of one asset has actions, observation and information of its own: see
+    ``exec_env.envs.problem.Problem``, of which ``problem`` names the factory as ``module:name``.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012
 
-    def __init__(
-        self,
-        preset: str = "default",
-        action: str | ActionMode | None = None,
-        levels: Any = None,
-        reward: str = "expected",
-        violation_penalty: float = 0.0,
-        smoothness_penalty: float = 0.0,
-        render_mode: str | None = None,
-        **overrides: Any,
-    ) -> None:
-        problem = make_problem(preset, action=action, levels=levels, **overrides)
+    def __init__(self, problem: Any = ONE_ASSET, render_mode: str | None = None, **options: Any) -> None:
+        self.problem = build_problem(problem, options, type(self).__name__)
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise InputError(f"render_mode = {render_mode!r}: must be None or 'rgb_array'")
-        self.problem, self.market, self.order, self.mode = problem, problem.market, problem.order, problem.action
+        self.market, self.order = getattr(self.problem, "market", None), getattr(self.problem, "order", None)
         self.render_mode = render_mode
-        self.observation_space = observation.space()
-        self.action_space = self.mode.space(self.order)
-        self.reward = Reward(reward, violation_penalty, smoothness_penalty)  # type: ignore[arg-type]
-        self._decode = Decoder(self.mode, self.order).one
-        self._to_shares = self.mode.shares
-        self._observe = Observer(self.market, self.order)
-        self._terms = terms(self.market, self.order)
-        self._sign = self.order.sign
+        self.actions, self._sight = self.problem.actions(), Sight(self.problem)
+        self.mode, self.reward = self.actions.mode, self.problem.reward
+        self.observation_space, self.action_space = self._sight.space, self.actions.space
+        self._decode, self._ask, self._trade = self.actions.one, self.actions.ask, self.problem.step
+        self._info, self._is_over, self._size = self.problem.info, self.problem.over, self.problem.size
+        self._renewed, self._n_steps = self._sight.renewed, self.problem.n_steps
         self._ahead: list[_Path] = []
         self._ahead_rng: np.random.Generator | None = None
         self._slices: list[Any] = []
@@ -107,12 +118,11 @@ class ExecutionEnv(gym.Env[np.ndarray, Any]):
         super().reset(seed=seed)
         columns, seen, self._arrival_price = self._next_path(options or {})
         # One path at a time: Python's garbage collector would go through the slices of all paths again and again.
-        # They are slices without names, which take a third of the time to make and to unpack.
-        self._slices = list(columns.each())
-        self._volumes = columns.volume
+        self._slices = self.problem.each(columns)
+        self._slices.append(self._slices[-1])  # shown again when all is over
         self._observations = seen.copy()  # handed out row by row
-        self._to_bps = bps(self.order.shares * self._arrival_price)
-        self._book = opening(self.order.shares)
+        self._to_bps = bps(self.problem.notional(self._arrival_price))
+        self._state = self.problem.opening()
         self._t, self._over = 0, False
         self._shortfall = self._objective = 0.0
         self._history: list[dict[str, Any]] = []
@@ -127,20 +137,19 @@ class ExecutionEnv(gym.Env[np.ndarray, Any]):
         """
         if self._over:
             raise ResetNeeded("the episode is over: call reset() before the next step()")
-        order, book, t, to_bps = self.order, self._book, self._t, self._to_bps
-        left = order.n_steps - t
-        asked = self._to_shares(self._decode(action), book.remaining, left, self._volumes[t])
-        after, fill = trade(book, self._slices[t], asked, self._terms, left == 1)
-        self._book, self._t = after, t + 1
+        state, t, to_bps = self._state, self._t, self._to_bps
+        left, now = self._n_steps - t, self._slices[t]
+        after, fill = self._trade(state, now, self._ask(self._decode(action), state, now, left), left)
+        self._state, self._t = after, t + 1
         self._shortfall += fill.shortfall
         self._objective += fill.objective
-        self._over = over = after.remaining <= 0.0
-        info = step_info(book, fill, self._arrival_price, self._sign, to_bps)
+        self._over = over = self._is_over(after, left - 1)
+        info = self._info(state, fill, self._arrival_price, to_bps)
         if over:
             info |= episode_info(self._shortfall, self._objective, to_bps)
         if self.render_mode:
-            self._history.append(info | {"remaining": after.remaining, "volume": self._volumes[t]})
-        reward = self.reward(fill, book, after, order.shares, to_bps)
+            self._history.append(info | {"before": state, "after": after, "now": now})
+        reward = self.reward(fill, state, after, self._size, to_bps)
         return self._observation(), reward, over, False, info
 
     def render(self) -> np.ndarray | None:
@@ -150,40 +159,47 @@ class ExecutionEnv(gym.Env[np.ndarray, Any]):
             return None
         if not self._slices:
             raise ResetNeeded("call reset() before render()")
-        from exec_env.one_asset.picture import draw
-
-        return draw(self.market, self.order, self._arrival_price, self._history)
+        return self.problem.picture(self._arrival_price, self._history)
 
     def _observation(self) -> np.ndarray:
-        return self._observe.renewed(self._observations[self._t], self._book)
+        t = self._t
+        return self._renewed(self._observations[t], self._state, self._slices[t], self._n_steps - t)
 
     def _next_path(self, options: dict[str, Any]) -> _Path:
         for name in options:
             if name != "start":
                 raise InputError(unknown("reset option", name, ["start"]))
         if "start" in options:
-            if not isinstance(self.problem.source, TapeSource):
+            if self.problem.starts() is None:
                 raise InputError("reset option 'start': only an environment on a tape has rows to start at")
-            return self._paths(self.problem.source.at(np.array([options["start"]]), self.np_random))[0]
+            return self._prepared(self.problem.at(np.array([options["start"]]), self.np_random))[0]
         if self._ahead_rng is not self.np_random:
             self._ahead, self._ahead_rng = [], self.np_random
         if not self._ahead:
-            self._ahead = self._paths(self.problem.source.sample([self.np_random], _AHEAD))[::-1]
+            self._ahead = self._prepared(self.problem.sample([self.np_random], _AHEAD))[::-1]
         return self._ahead.pop()
 
-    def _paths(self, tape: Paths) -> list[_Path]:
-        """The paths of a tape as columns of plain floats, which step ten times faster than NumPy scalars."""
-        n_steps = self.order.n_steps
+    def _prepared(self, paths: Paths) -> list[_Path]:
+        """Paths as columns of plain floats, which step ten times faster than NumPy scalars."""
+        n, n_steps = paths.n_paths, self._n_steps
         # After the last slice it is shown again: there is nothing left to decide.
-        shown = tape.slices._replace(levels=()).map(lambda column: column[:, [*range(n_steps), -1]])
+        shown = mapped(paths.slices, lambda column: column[:, [*range(n_steps), -1]])
         left = np.arange(n_steps, -1.0, -1.0)
-        seen = np.broadcast_arrays(*self._observe(opening(1.0), self._observe.market(shown), left))
-        slices = map(Slice.of, zip(*map(_floats, tape.slices.columns), strict=True))
-        return list(zip(slices, np.stack(seen, -1, dtype=np.float32), tape.arrival_price.tolist(), strict=True))
+        entries = self.problem.observe(self.problem.opening(), self.problem.seen(shown), left)
+        seen = np.zeros((n, n_steps + 1, len(self._sight.names)), np.float32)
+        for i, entry in enumerate(entries):
+            seen[..., i] = entry
+        each = zip(*map(_floats, columns_of(paths.slices)), strict=True)
+        slices = [with_columns(paths.slices, columns) for columns in each]
+        prices = paths.arrival_price.tolist() if paths.arrival_price.ndim == 1 else list(paths.arrival_price)
+        return list(zip(slices, seen, prices, strict=True))
 
 
-def _floats(column: np.ndarray) -> list[list[float]]:
-    """A column of a tape as plain floats; numbers that are the same all over are one object."""
+def _floats(column: np.ndarray) -> list[list[Any]]:
+    """A column of paths as plain floats, or as small arrays where it has trailing axes.
+
+    Numbers that are the same all over are one object.
+    """
     if any(column.strides):
-        return column.tolist()
+        return column.tolist() if column.ndim == 2 else [list(path) for path in column]
     return [[float(column.flat[0])] * column.shape[1]] * column.shape[0]

@@ -10,71 +10,62 @@ from gymnasium.vector.utils import batch_space
 
 from exec_env.base.errors import InputError
 from exec_env.base.validation import require_count, unknown
+from exec_env.envs.features import Sight
 from exec_env.envs.paths_ahead import PathsAhead
-from exec_env.envs.reward import Reward
-from exec_env.market.execution import Slice, State, bps, opening, terms, trade
-from exec_env.one_asset import observation
-from exec_env.one_asset.actions import ActionMode, Decoder
-from exec_env.one_asset.info import episode_info, step_info
-from exec_env.one_asset.observation import Observer
-from exec_env.one_asset.problem import make_problem
+from exec_env.envs.registry import ONE_ASSET, build_problem
+from exec_env.envs.single import SpecInPlainNumbers, episode_info
+from exec_env.market.execution import bps
 
 
-class ExecutionVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
+class ExecutionVectorEnv(SpecInPlainNumbers, gym.vector.VectorEnv[np.ndarray, Any, np.ndarray]):
     """``num_envs`` executions at once; see ``ExecutionEnv`` for spaces, rewards, information and arguments.
 
     Sub-environment i of ``reset(seed=s)`` plays, path for path, what ``ExecutionEnv`` seeded with s + i plays, as in
     Gymnasium's SyncVectorEnv; ``seed`` may also be a sequence of one seed each.
 
-    ``autoreset_mode`` is SAME_STEP by default: a finished sub-environment begins its next path within the step, and
-    the observation and information that ended the last one are ``info["final_obs"]`` and ``info["final_info"]``.
-    NEXT_STEP resets one step later and ignores that step's action. With DISABLED a finished sub-environment stands
-    still, at reward zero, until ``reset(options={"reset_mask": mask})``.
+    ``autoreset_mode`` is NEXT_STEP by default, as of Gymnasium's own vector environments: a finished sub-environment
+    begins its next path one step later, and ignores that step's action. With SAME_STEP the next path begins within the
+    step, and the observation and information that ended the last one are ``info["final_obs"]`` and
+    ``info["final_info"]``. With DISABLED a finished sub-environment stands still, at reward zero, until
+    ``reset(options={"reset_mask": mask})``.
 
     Shape:
-        Observations (num_envs, 10), actions (num_envs,) or, if continuous, (num_envs, 1); the rest (num_envs,).
+        Observations (num_envs, entries), actions (num_envs,) or (num_envs, ...); the rest (num_envs,).
     """
 
-    metadata: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
+    metadata: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012
 
     def __init__(
         self,
         num_envs: int = 1,
-        preset: str = "default",
-        action: str | ActionMode | None = None,
-        levels: Any = None,
-        reward: str = "expected",
-        violation_penalty: float = 0.0,
-        smoothness_penalty: float = 0.0,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
+        problem: Any = ONE_ASSET,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         render_mode: None = None,
-        **overrides: Any,
+        **options: Any,
     ) -> None:
         require_count(num_envs=num_envs)
         if render_mode is not None:
             raise InputError(f"render_mode = {render_mode!r}: a vector environment does not render")
-        problem = make_problem(preset, action=action, levels=levels, **overrides)
-        self.problem, self.market, self.order, self.mode = problem, problem.market, problem.order, problem.action
-        self.num_envs = int(num_envs)
+        self.problem = build_problem(problem, options, type(self).__name__)
+        self.market, self.order = getattr(self.problem, "market", None), getattr(self.problem, "order", None)
+        self.num_envs = n = int(num_envs)
         self.render_mode = None
-        self._autoreset = _autoreset_mode(autoreset_mode)
-        self.metadata = self.metadata | {"autoreset_mode": self._autoreset}
-        self.single_observation_space = observation.space()
-        self.single_action_space = self.mode.space(self.order)
-        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
-        self.action_space = batch_space(self.single_action_space, self.num_envs)
-        self.reward = Reward(reward, violation_penalty, smoothness_penalty)  # type: ignore[arg-type]
-        self._decode = Decoder(self.mode, self.order).many
-        self._observe = Observer(self.market, self.order)
-        self._terms = terms(self.market, self.order)
-        self._t = np.zeros(self.num_envs, np.int64)
+        self.autoreset_mode = _autoreset_mode(autoreset_mode)
+        self.metadata = self.metadata | {"autoreset_mode": self.autoreset_mode}
+        self.actions, self._sight = self.problem.actions(), Sight(self.problem)
+        self.mode, self.reward = self.actions.mode, self.problem.reward
+        self.single_observation_space, self.single_action_space = self._sight.space, self.actions.space
+        self.observation_space = batch_space(self.single_observation_space, n)
+        self.action_space = batch_space(self.single_action_space, n)
+        self._t = np.zeros(n, np.int64)
         # Slices left: n_steps - t, as the floats that the equations want.
-        self._left = np.zeros(self.num_envs)
-        self._done = np.ones(self.num_envs, bool)
-        self._book = opening(*np.zeros((2, self.num_envs)))
-        self._shortfall, self._objective = np.zeros((2, self.num_envs))
-        self._arrival_price, self._to_bps = np.ones((2, self.num_envs))
-        self._ahead = PathsAhead(problem.source, self.num_envs, self.order.n_steps)
+        self._left = np.zeros(n)
+        self._done = np.ones(n, bool)
+        self._state = self.problem.opening(np.zeros(n))
+        self._shortfall, self._objective = np.zeros((2, n))
+        self._arrival_price: np.ndarray = np.ones(n)
+        self._to_bps = np.ones(n)
+        self._ahead = PathsAhead(self.problem.source, n, self.problem.n_steps)
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -101,26 +92,26 @@ class ExecutionVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray
         """
         if not self._ahead.seeded:
             raise gym.error.ResetNeeded("call reset() before the first step()")
-        order, book, now, was_done = self.order, self._book, self._now, self._done
+        problem, state, now, was_done = self.problem, self._state, self._now, self._done
         some_done = was_done.any()
         left = np.maximum(self._left, 1.0) if some_done else self._left
-        last = left == 1.0
-        values = self._decode(actions, self.num_envs)
-        asked = self.mode.shares(values, book.remaining, left, now.volume)
-        self._book, fill = trade(book, now, asked, self._terms, last if last.any() else False)
+        values = self.actions.many(actions, self.num_envs)
+        after, fill = problem.step(state, now, self.actions.ask(values, state, now, left), left)
         going = ~was_done if some_done else 1
         self._t += going
         self._left -= going
         self._shortfall += fill.shortfall
         self._objective += fill.objective
-        self._done = self._book.remaining <= 0.0
-        terminated = self._done & ~was_done if self._autoreset == AutoresetMode.NEXT_STEP else self._done.copy()
-        rewards = self.reward(fill, book, self._book, order.shares, self._to_bps)
+        self._done = problem.over(after, self._left)
+        rewards = self.reward(fill, state, after, problem.size, self._to_bps)
         if some_done:  # what is over stands still
+            self._done |= was_done
             rewards = np.where(was_done, 0.0, rewards)
-            self._book = State(*(np.where(was_done, old, new) for old, new in zip(book, self._book, strict=True)))
-        infos = self._infos(step_info(book, fill, self._arrival_price, order.sign, self._to_bps), was_done)
-        resets = {AutoresetMode.SAME_STEP: self._done, AutoresetMode.NEXT_STEP: was_done}.get(self._autoreset)
+            after = type(after)._make(_where(was_done, old, new) for old, new in zip(state, after, strict=True))
+        self._state = after
+        terminated = self._done & ~was_done if self.autoreset_mode == AutoresetMode.NEXT_STEP else self._done.copy()
+        infos = self._infos(problem.info(state, fill, self._arrival_price, self._to_bps), was_done)
+        resets = {AutoresetMode.SAME_STEP: self._done, AutoresetMode.NEXT_STEP: was_done}.get(self.autoreset_mode)
         if resets is not None and resets.any():
             self._begin(np.flatnonzero(resets))
         self._now = self._slices()
@@ -136,7 +127,7 @@ class ExecutionVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray
         if not ended.any():
             return _masked(infos, ~was_done)
         final = episode_info(self._shortfall, self._objective, self._to_bps)
-        if self._autoreset != AutoresetMode.SAME_STEP:
+        if self.autoreset_mode != AutoresetMode.SAME_STEP:
             return _masked(infos, ~was_done) | _masked(final, ended)
         final_obs = np.empty(self.num_envs, dtype=object)  # filled with None
         which = np.flatnonzero(ended)
@@ -164,27 +155,34 @@ class ExecutionVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray
 
     def _begin(self, which: np.ndarray) -> None:
         """Begin the next path in ``which``."""
-        self._arrival_price[which] = prices = self._ahead.advance(which)
-        self._to_bps[which] = bps(self.order.shares * prices)
+        prices = self._ahead.advance(which)
+        if prices.ndim != self._arrival_price.ndim:
+            self._arrival_price = np.ones((self.num_envs, *prices.shape[1:]))
+        self._arrival_price[which] = prices
+        self._to_bps[which] = bps(self.problem.notional(prices))
         # The step has just made these arrays, so nobody else holds them.
-        for column, value in zip(self._book, opening(self.order.shares), strict=True):
+        for column, value in zip(self._state, self.problem.opening(), strict=True):
             column[which] = value
-        self._left[which] = self.order.n_steps
+        self._left[which] = self.problem.n_steps
         for column in (self._shortfall, self._objective, self._t, self._done):
             column[which] = 0
 
-    def _slices(self, which: np.ndarray | None = None) -> Slice:
+    def _slices(self, which: np.ndarray | None = None) -> Any:
         """The slice that is on, everywhere or in ``which``. After the last slice the last one is shown again."""
         t = self._t if which is None else self._t[which]
-        return self._ahead.at(np.minimum(t, self.order.n_steps - 1), which)
+        return self._ahead.at(np.minimum(t, self.problem.n_steps - 1), which)
 
     def _observation(self, which: np.ndarray | None = None) -> np.ndarray:
-        """Observations of all sub-environments, or of ``which``. Shape: (n, 10)."""
-        book, now, left = self._book, self._now, self._left
+        """Observations of all sub-environments, or of ``which``. Shape: (n, entries)."""
+        state, now, left = self._state, self._now, self._left
         if which is not None:
-            book, now, left = State(*(entry[which] for entry in book)), self._slices(which), left[which]
-        entries = self._observe(book, self._observe.market(now), left)
-        return observation.stack(entries, len(left))
+            state, now, left = type(state)._make(entry[which] for entry in state), self._slices(which), left[which]
+        return self._sight.stack(state, self.problem.seen(now), left, len(left))
+
+
+def _where(mask: np.ndarray, yes: np.ndarray, no: np.ndarray) -> np.ndarray:
+    """``np.where`` of paths, for columns that may have trailing axes."""
+    return np.where(mask.reshape(-1, *[1] * (yes.ndim - 1)), yes, no) if yes.ndim > 1 else np.where(mask, yes, no)
 
 
 def _masked(infos: dict[str, Any], mask: np.ndarray) -> dict[str, Any]:

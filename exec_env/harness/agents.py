@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -14,11 +13,9 @@ from gymnasium.vector import VectorEnv
 
 from exec_env.base.errors import InputError
 from exec_env.base.files import read_yaml
+from exec_env.base.importing import imported
 from exec_env.base.validation import unknown
-from exec_env.harness.training.weights import Head
-from exec_env.market.market import Market
-from exec_env.market.order import Order
-from exec_env.one_asset.actions import ActionMode
+from exec_env.envs.problem import Problem
 
 GROUP = "exec_env.agents"
 """Entry points of this group give agents their names; any distribution can add to it."""
@@ -28,13 +25,18 @@ BEST, LAST = "best", "last"
 
 @runtime_checkable
 class Agent(Protocol):
-    """Anything that acts on observations. Baselines are built from (Market, Order)."""
+    """Anything that acts on observations. Baselines of one asset are built from (Market, Order).
 
-    action_mode: str | ActionMode
-    """The action mode its actions are meant in."""
+    One with a memory has ``initial_state(n)``, the memory of ``n`` paths at arrival, and ``act(observations, state)``,
+    which returns actions and the next state. One that acts on other entries of the observation than the problem's own,
+    as on features, names them in ``names``.
+    """
+
+    action_mode: Any
+    """The action mode its actions are meant in, a name or an object that the problem knows."""
 
     def act(self, observations: np.ndarray) -> np.ndarray:
-        """Actions for a batch of observations. Shape: (n, 10) -> (n,) or (n, 1)."""
+        """Actions for a batch of observations. Shape: (n, entries) -> (n, ...)."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,8 @@ class Learner(Agent, Protocol):
     """Environment steps it has learned from."""
 
     @classmethod
-    def build(cls, config: Any, head: Head, setup: Setup) -> Learner:
-        """A fresh learner for an environment."""
+    def build(cls, config: Any, head: Any, setup: Setup) -> Learner:
+        """A fresh learner for an environment; ``head`` is an ``exec_env.harness.training.weights.Head``."""
 
     def learn(self, env: VectorEnv, steps: int, seed: int, report: Callable[[int, dict[str, float]], None]) -> None:
         """Learn from ``steps`` transitions, on paths that are a function of ``seed``."""
@@ -138,45 +140,44 @@ def load_run(folder: str | Path) -> Learner:
     return cls.load(folder)
 
 
-def resolve(agent: str | Path | Agent, market: Market, order: Order) -> tuple[str, Agent]:
+def resolve(agent: str | Path | Agent, problem: Problem) -> tuple[str, Agent]:
     """A label and an agent for what the user named.
 
     Args:
-        agent: an agent; a name such as ``"twap"``; a run folder; a class or ``"module:Class"``, built from
-            (market, order).
-        market: for baselines.
-        order: for baselines.
+        agent: an agent; a name such as ``"twap"``; a run folder; a class or ``"module:Class"``, built by
+            ``Problem.build``: from (market, order), where there is one asset.
+        problem: for baselines.
 
     Raises:
         InputError: for a name that stands for nothing, or an object that is no agent.
     """
     if not isinstance(agent, str | Path):
         if isinstance(agent, type):
-            agent = agent(market, order)
+            agent = problem.build(agent)
         if not isinstance(agent, Agent):
             raise InputError(f"{agent!r} is no agent: it needs action_mode and act(observations)")
         return str(getattr(agent, "name", type(agent).__name__)).lower(), agent
-    text = str(agent)
+    text, own = str(agent), problem.policies()
+    if normalise(text) in own:
+        return normalise(text), own[normalise(text)]()
     named = normalise(text) in known_agents()
     if not named and Path(text).is_dir():
         run, folder = run_of(text), Path(text).resolve()
         return run.name if run == folder else f"{run.name}/{folder.name}", load_run(folder)
     if ":" in text:
-        module, _, attribute = text.partition(":")
-        try:
-            built = getattr(importlib.import_module(module), attribute)(market, order)
-            return attribute, resolve(built, market, order)[1]
-        except (ImportError, AttributeError, TypeError) as error:
-            raise InputError(f"agent {text!r}: {error}") from None
+        found = imported(text, "agent")
+        return text.partition(":")[2], resolve(found, problem)[1]
     if "/" in text:
         raise InputError(f"agent {text!r}: no such run folder")
+    if own and not named:
+        raise InputError(unknown("agent", text, (*own, *known_agents())))
     cls = agent_class(text)
     if hasattr(cls, "learn"):
         raise InputError(f"agent {text!r} has to be trained first: name its run folder instead")
-    return normalise(text), cls(market, order)
+    return normalise(text), problem.build(cls)
 
 
-def resolve_all(agents: Iterable[str | Path | Agent], market: Market, order: Order) -> dict[str, Agent]:
+def resolve_all(agents: Iterable[str | Path | Agent], problem: Problem) -> dict[str, Agent]:
     """Agents by label; a label that comes up again gets a number.
 
     Raises:
@@ -184,7 +185,7 @@ def resolve_all(agents: Iterable[str | Path | Agent], market: Market, order: Ord
     """
     found: dict[str, Agent] = {}
     for agent in [agents] if isinstance(agents, str | Path) else agents:
-        label, instance = resolve(agent, market, order)
+        label, instance = resolve(agent, problem)
         number, unique = 2, label
         while unique in found:
             unique, number = f"{label}-{number}", number + 1

@@ -14,24 +14,19 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from exec_env.base.bootstrap import FEW_BLOCKS, Blocks, Errors, Independent
-from exec_env.base.errors import InputError
+from exec_env.base.bootstrap import FEW_BLOCKS, Blocks, Errors
+from exec_env.base.errors import InputError, NoBound
 from exec_env.base.files import new_folder, write_yaml
 from exec_env.base.validation import require_count
-from exec_env.data.episodes import TapeSource
-from exec_env.envs.registry import get_spec
-from exec_env.envs.rollout import rollout
+from exec_env.envs.problem import Bound, Problem
+from exec_env.envs.registry import problem_of
+from exec_env.envs.rollout import Step, acting, totals
 from exec_env.harness.agents import Agent, resolve_all
-from exec_env.harness.metrics import REFERENCE, summarise
-from exec_env.harness.provenance import about_training, looked_ahead
-from exec_env.market.execution import COMPONENTS, Slice, bps
+from exec_env.harness.metrics import summarise
+from exec_env.harness.provenance import about_training
 from exec_env.market.paths import Paths
-from exec_env.one_asset.actions import get_action_mode
-from exec_env.one_asset.problem import Problem, for_evaluation, make_problem
-from exec_env.optimum import dynamic_programming, relaxation
 
 _CHUNK = 4096  # paths in memory at once
-_SUMS = (*COMPONENTS, "risk", "objective")
 
 
 @dataclass(frozen=True)
@@ -53,33 +48,32 @@ class Evaluation:
     """Why there is none, or what it leaves out of the costs."""
     notes: tuple[str, ...] = ()
     """What a reader of the table should know: agents that were trained on something else."""
-    optimum: dynamic_programming.Solution | None = None
-    """The best achievable value within the cap, where it was asked for and can be computed."""
+    optimum: Any = None
+    """The best achievable value, with ``value_bps`` and ``error_bps``, where it was asked for and can be computed."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """What was evaluated: environment, episodes, seed, overrides."""
+    """What was evaluated: environment, episodes, seed, options."""
 
     @cached_property
     def errors(self) -> Errors:
-        """Where standard errors come from: of a recording, whose episodes overlap, from blocks of time."""
-        recording, order = self.problem.recording, self.problem.order
-        if recording is None:
-            return Independent()
-        rows = self.per_path.loc[self.per_path["agent"] == self.per_path["agent"].iloc[0], "row"].to_numpy()
-        return Blocks(rows, recording.starts(order), order.n_steps)
+        """Where standard errors come from: of a tape, whose episodes overlap, from blocks of time."""
+        rows = None
+        if "row" in self.per_path:
+            rows = self.per_path.loc[self.per_path["agent"] == self.per_path["agent"].iloc[0], "row"].to_numpy()
+        return self.problem.errors(rows)
 
     @cached_property
     def per_agent(self) -> pd.DataFrame:
         """One row per agent; see ``exec_env.harness.metrics.summarise`` for the columns."""
-        return summarise(self.per_path, self.bound_bps, self.errors)
+        return summarise(self.per_path, self.bound_bps, self.errors, self.problem.reference)
 
     @property
     def remarks(self) -> list[str]:
         """Sentences that belong to the table, ``notes`` among them."""
-        lines = [*self.on_errors, *self.beyond_book]
+        lines, reference = [*self.on_errors, *self.problem.remarks_on(self.per_path)], self.problem.reference
         if self.bound_bps is not None and self.on_bound:
             lines.append(self.on_bound)
-        if REFERENCE not in self.settings["agents"]:
-            lines.append(f"{REFERENCE} was not among the agents, so nothing is compared with it")
+        if reference not in self.settings["agents"]:
+            lines.append(f"{reference} was not among the agents, so nothing is compared with it")
         return [*lines, *self.notes]
 
     @property
@@ -97,17 +91,6 @@ class Evaluation:
         elif blocks.n_blocks < FEW_BLOCKS:
             lines.append(f"with only {blocks.n_blocks} blocks intervals are too narrow to trust")
         return lines
-
-    @property
-    def beyond_book(self) -> list[str]:
-        """How often trades went beyond the recorded book, where they walk it."""
-        if "beyond_book" not in self.per_path:
-            return []
-        sums = self.per_path.groupby("agent", observed=True)[["trades", "beyond_book"]].sum()
-        said = ", ".join(
-            f"{agent} {100 * row['beyond_book'] / max(row['trades'], 1):.2g} %" for agent, row in sums.iterrows()
-        )
-        return [f"trades beyond the last recorded level, where the book goes on with its average slope: {said}"]
 
     def table(self) -> str:
         """The main columns as text, for a terminal."""
@@ -129,9 +112,8 @@ class Evaluation:
             index=t.index,
         )
         bound = f"no bound: {self.on_bound}" if self.bound_bps is None else f"lower bound {self.bound_bps:.3f}"
-        order = self.problem.order
         lines = [
-            f"{order.side} {order.shares:,.6g} shares in {order.n_steps} slices of {order.slice_length:.4g} day",
+            self.problem.describe(),
             f"bps of the arrival notional; ± is one standard error; {bound}",
             "J: expected shortfall, without price moves of mean zero, + charge for risk; gap: J above the lower bound",
             "shortfall, std, CVaR 95: realised; wins: paths with less of it than TWAP's; left: shares for the closing "
@@ -175,7 +157,7 @@ def evaluate(
     n_examples: int = 3,
     progress: bool = False,
     optimum: bool = False,
-    **overrides: Any,
+    **options: Any,
 ) -> Evaluation:
     """Run every agent on the same ``episodes`` paths.
 
@@ -184,7 +166,7 @@ def evaluate(
 
     Args:
         agents: names, run folders, "module:Class" or objects; see ``exec_env.harness.agents.resolve``.
-        env_id: a registered id.
+        env_id: a registered id; "module:Id-v0" imports the module first.
         episodes: number of paths.
         seed: of the paths.
         starts: where episodes of a recorded tape begin: at random rows, or every row that fits, evenly spread when
@@ -192,24 +174,43 @@ def evaluate(
         n_examples: paths kept slice by slice.
         progress: whether to show a progress bar.
         optimum: whether to compute the best achievable value too; it takes seconds.
-        **overrides: fields of Market and Order, ``preset``, ``tape``. Of a tape with ``tape_split`` the evaluation
-            part, unless another ``tape_part`` is named.
+        **options: of the problem: fields of Market and Order, ``preset``, ``tape``. Of a tape with ``tape_split`` the
+            evaluation part, unless another ``tape_part`` is named.
 
     Raises:
-        InputError: for unknown agents, ids or overrides, and impossible values.
+        InputError: for unknown agents and ids, and impossible values.
+        UnknownOption: for an option that the problem does not take.
 
     >>> evaluate(["twap"], episodes=4).per_agent.shape
     (1, 15)
     """
     require_count(episodes=episodes)
     require_count(0, seed=seed)
-    for name in ("action", "levels"):
-        if name in overrides:
-            raise InputError(f"{name} = {overrides[name]!r}: each agent acts in its own action mode")
-    overrides = for_evaluation(overrides)
-    problem = make_problem(**({"preset": get_spec(env_id).preset} | overrides))
+    options = for_evaluation(options)
+    problem = problem_of(env_id, **options)
+    for name in problem.training_only:
+        if name in options:
+            raise InputError(f"{name} = {options[name]!r}: has no effect here: each agent acts in its own action mode")
+    return evaluate_on(problem, agents, env_id, episodes, seed, starts, n_examples, progress, optimum, options)
+
+
+def evaluate_on(
+    problem: Problem,
+    agents: Iterable[str | Path | Agent],
+    env_id: str,
+    episodes: int,
+    seed: int,
+    starts: Literal["random", "rolling"],
+    n_examples: int,
+    progress: bool,
+    optimum: bool,
+    options: dict[str, Any],
+) -> Evaluation:
+    """``evaluate`` on a problem that is made already, of which ``env_id`` and ``options`` are only written down."""
+    if not isinstance(agents, Iterable):
+        raise InputError(f"agents = {agents!r}: must be names, run folders or agents")
     agents = [agents] if isinstance(agents, str | Path) else list(agents)
-    resolved = resolve_all(agents, problem.market, problem.order)
+    resolved = resolve_all(agents, problem)
     bound, why = find_bound(problem)
     best, why_not = find_optimum(problem) if optimum else (None, ())
     rows = _rows(problem, episodes, starts)
@@ -224,29 +225,52 @@ def evaluate(
         ThreadPoolExecutor(min(len(groups), os.cpu_count() or 1)) as threads,
     ):
         first = 0
-        for tape in _tapes(problem, episodes, seed, rows):
+        for paths in _chunks(problem, episodes, seed, rows):
 
             def run(
-                labels: list[str], tape: Paths = tape, first: int = first
+                labels: list[str], paths: Paths = paths, first: int = first
             ) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
                 shown = max(0, n_examples - first)
-                return [_run(label, resolved[label], tape, problem, first, shown) for label in labels]
+                return [_run(label, resolved[label], paths, problem, first, shown) for label in labels]
 
             for done in threads.map(run, groups):
-                for paths, example in done:
-                    frames.append(paths)
+                for table, example in done:
+                    frames.append(table)
                     examples.append(example)
-                    bar.update(tape.n_paths)
-            first += tape.n_paths
+                    bar.update(paths.n_paths)
+            first += paths.n_paths
     per_path = pd.concat(frames, ignore_index=True)
     per_path["agent"] = pd.Categorical(per_path["agent"], categories=list(resolved))
     per_path = per_path.sort_values(["agent", "path"], kind="stable", ignore_index=True)
     settings: dict[str, Any] = {"env": env_id, "episodes": first, "seed": int(seed), "agents": list(resolved)}
-    settings |= {"overrides": {k: _plain(v) for k, v in overrides.items()}}
-    trained = [note for agent in agents for note in about_training(agent, problem, env_id, settings["overrides"])]
-    notes = (*looked_ahead(problem), *trained)
+    settings |= {"options": {k: _plain(v) for k, v in options.items()}}
+    trained = [note for agent in agents for note in about_training(agent, problem, env_id, settings["options"])]
+    notes = (*problem.remarks(), *trained)
     examples_frame = pd.concat(examples, ignore_index=True)
     return Evaluation(per_path, examples_frame, problem, bound, why, (*notes, *why_not), best, settings)
+
+
+def for_evaluation(options: dict[str, Any]) -> dict[str, Any]:
+    """Options of a problem, of the evaluation part where a tape is split and no part is named."""
+    split = options.get("tape_split") is not None and options.get("tape_part") is None
+    return options | ({"tape_part": "evaluation"} if split else {})
+
+
+def bound(env_id: str = "AlmgrenChriss-v0", **options: Any) -> Bound:
+    """The proven lower bound on what any policy can achieve.
+
+    Args:
+        env_id: a registered id.
+        **options: of the problem.
+
+    Raises:
+        NoBound: where there is none, with the reason.
+        InputError: as ``evaluate``.
+
+    >>> round(bound("AlmgrenChrissClassic-v0").value_bps, 3)
+    17.788
+    """
+    return problem_of(env_id, **for_evaluation(options)).bound()
 
 
 @contextmanager
@@ -271,26 +295,18 @@ def _different(agents: Iterable[Agent]) -> list[Agent]:
 
 def find_bound(problem: Problem) -> tuple[float | None, str]:
     """Lower bound on J [bps], and what it leaves out of the costs, if anything; or None, and why there is none."""
-    if problem.recording:
-        return None, "the paths are recorded"
-    if problem.ranges:
-        return None, "every path has a market of its own"
     try:
-        solution = relaxation.solve(problem.market, problem.order)
-        return solution.bound_bps, relaxation.left_out(solution.charged)
-    except ValueError as error:
+        found = problem.bound()
+    except NoBound as error:
         return None, str(error)
+    return found.value_bps, found.left_out
 
 
-def find_optimum(problem: Problem) -> tuple[dynamic_programming.Solution | None, tuple[str, ...]]:
-    """The constrained optimum, or None and a note on why there is none."""
-    if problem.recording:
-        return None, ("no best achievable value: the paths are recorded",)
-    if problem.ranges:
-        return None, ("no best achievable value: every path has a market of its own",)
+def find_optimum(problem: Problem) -> tuple[Any, tuple[str, ...]]:
+    """The best achievable value, or None and a note on why there is none."""
     try:
-        return dynamic_programming.solve(problem.market, problem.order), ()
-    except ValueError as error:
+        return problem.optimum(), ()
+    except NoBound as error:
         return None, (f"no best achievable value: {error}",)
 
 
@@ -298,21 +314,21 @@ def _rows(problem: Problem, episodes: int, starts: str) -> np.ndarray | None:
     """Rows of a recorded tape at which rolling episodes begin; None where starts are drawn."""
     if starts not in ("random", "rolling"):
         raise InputError(f"starts = {starts!r}: must be 'random' or 'rolling'")
-    if problem.recording is None or starts == "random":
+    possible = problem.starts()
+    if possible is None or starts == "random":
         return None
-    possible = problem.recording.starts(problem.order)
     return possible[np.linspace(0, possible.size - 1, min(episodes, possible.size)).round().astype(int)]
 
 
-def _tapes(problem: Problem, episodes: int, seed: int, rows: np.ndarray | None) -> Iterator[Paths]:
+def _chunks(problem: Problem, episodes: int, seed: int, rows: np.ndarray | None) -> Iterator[Paths]:
     """The paths, some at a time; how many at a time changes nothing in them."""
     rng = np.random.default_rng(seed)
     for i in range(0, episodes, _CHUNK):
-        if rows is not None and isinstance(problem.source, TapeSource):
-            tape = problem.source.at(rows[i : i + _CHUNK], rng)
+        if rows is not None:
+            paths = problem.at(rows[i : i + _CHUNK], rng)
         else:
-            tape = problem.source.sample([rng], min(_CHUNK, episodes - i))
-        yield tape.by_slice()
+            paths = problem.sample([rng], min(_CHUNK, episodes - i))
+        yield paths.by_slice()
 
 
 def _plain(value: Any) -> Any:
@@ -324,65 +340,27 @@ def _plain(value: Any) -> Any:
 
 
 def _run(
-    label: str, agent: Agent, tape: Paths, problem: Problem, first: int, n_examples: int
+    label: str, agent: Agent, paths: Paths, problem: Problem, first: int, n_examples: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """One agent on one chunk: sums over the episode, and the first few paths slice by slice."""
-    order, n = problem.order, tape.n_paths
-    sums = {name: np.zeros(n) for name in ("shortfall", *_SUMS)}
-    left, traded, volume = np.zeros(n), np.zeros(n), np.zeros(n)
-    trades, beyond = np.zeros(n), np.zeros(n)
+    numbers = np.arange(first, first + paths.n_paths)
     kept: list[pd.DataFrame] = []
-    shown = slice(0, n_examples)
-    paths = np.arange(first, first + n)
-    mode = get_action_mode(agent.action_mode)
-    for t, step in enumerate(rollout(agent.act, tape, problem.market, order, mode)):
-        fill = step.fill
-        for name, total in sums.items():
-            total += getattr(fill, name)
-        left += fill.block
-        traded += fill.shares - fill.block
-        volume += np.where(step.before.remaining > 0, step.now.volume, 0.0)
-        if step.now.levels:
-            most = np.maximum(fill.shares - fill.block, fill.block)
-            trades += most > 0
-            beyond += most > sum(size for size, _ in step.now.levels)
-        if n_examples > 0:
-            kept.append(_example(label, t, step.before, step.now, fill, step.after, tape, order.sign, paths, shown))
-    to_bps = bps(order.shares * tape.arrival_price)
-    columns = {"agent": label, "path": paths}
-    columns |= {name: to_bps * total for name, total in sums.items()}
-    columns |= {"shares_left": left, "participation": traded / np.maximum(volume, 1e-300)}
-    if tape.rows is not None:
-        columns["row"] = tape.rows
-    if tape.slices.levels:
-        columns |= {"trades": trades, "beyond_book": beyond}
-    return pd.DataFrame(columns), pd.concat(kept, ignore_index=True) if kept else pd.DataFrame()
 
+    def watch(t: int, step: Step) -> None:
+        columns = problem.record(step.before, step.now, step.fill, step.after, paths.arrival_price)
+        frame = pd.DataFrame({name: np.asarray(column)[:n_examples] for name, column in columns.items()})
+        for name, value in (("step", t), ("path", numbers[:n_examples]), ("agent", label)):
+            frame.insert(0, name, value)
+        kept.append(frame)
 
-def _example(
-    label: str,
-    t: int,
-    before: Any,
-    now: Slice,
-    fill: Any,
-    after: Any,
-    tape: Paths,
-    sign: float,
-    paths: Any,
-    which: slice,
-) -> pd.DataFrame:
-    price = tape.arrival_price
-    columns = {
-        "inventory": before.remaining,
-        "shares": fill.shares,
-        "participation": after.participation,
-        "mid": price + sign * before.price_move,
-        "fill_price": np.where(fill.shares > 0, price + sign * fill.price_per_share, np.nan),
-        "half_spread": now.half_spread,
-        "log_liquidity": now.log_liquidity,
-    }
-    frame = pd.DataFrame({name: np.asarray(column)[which] for name, column in columns.items()})
-    frame.insert(0, "step", t)
-    frame.insert(0, "path", paths[which])
-    frame.insert(0, "agent", label)
-    return frame
+    costs = ("shortfall", *problem.components, "risk", "objective")
+    act, actions = acting(agent, paths.n_paths, problem), problem.actions(agent.action_mode)
+    sums = totals(act, paths, problem, actions, costs, watch if n_examples > 0 else None, tally=True)
+    columns = {"agent": label, "path": numbers} | {name: sums.pop(name) for name in costs}
+    # The columns of every table first, then those of a tape.
+    for name in ("shares_left", "participation"):
+        if name in sums:
+            columns[name] = sums.pop(name)
+    if paths.rows is not None:
+        columns["row"] = paths.rows
+    return pd.DataFrame(columns | sums), pd.concat(kept, ignore_index=True) if kept else pd.DataFrame()

@@ -6,7 +6,7 @@ import pandas as pd
 from exec_env.base.bootstrap import Errors, Independent
 
 REFERENCE = "twap"
-"""Agent that others are compared with, path by path."""
+"""Agent that others are compared with, path by path, unless the problem has another."""
 
 
 def cvar(costs: np.ndarray, level: float = 0.95) -> float:
@@ -21,7 +21,9 @@ def cvar(costs: np.ndarray, level: float = 0.95) -> float:
     return float(np.partition(costs, -n)[-n:].mean())
 
 
-def summarise(per_path: pd.DataFrame, bound_bps: float | None, errors: Errors | None = None) -> pd.DataFrame:
+def summarise(
+    per_path: pd.DataFrame, bound_bps: float | None, errors: Errors | None = None, reference: str = REFERENCE
+) -> pd.DataFrame:
     """One row per agent, best objective first. Costs in basis points of the arrival notional.
 
     Columns: ``objective_mean`` (J) and its standard error ``objective_se``; of the realised shortfall
@@ -36,10 +38,11 @@ def summarise(per_path: pd.DataFrame, bound_bps: float | None, errors: Errors | 
         per_path: from ``evaluate``.
         bound_bps: lower bound on J; None where there is none. A gap is relative, so that it needs a positive bound.
         errors: what standard errors and intervals come from; by default paths are independent.
+        reference: the agent in the place of TWAP.
     """
     rows, errors = {}, errors or Independent()
     groups = dict(tuple(per_path.groupby("agent", sort=False, observed=True)))
-    reference = groups.get(REFERENCE)
+    theirs_on = groups.get(reference)
     for agent, paths in groups.items():
         objective, shortfall = paths["objective"].to_numpy(), paths["shortfall"].to_numpy()
         std = shortfall.std(ddof=1) if len(paths) > 1 else np.nan
@@ -58,15 +61,15 @@ def summarise(per_path: pd.DataFrame, bound_bps: float | None, errors: Errors | 
             "diff_high": np.nan,
             "win_rate": np.nan,
             "shares_left": paths["shares_left"].mean(),
-            "participation": paths["participation"].mean(),
+            "participation": paths["participation"].mean() if "participation" in paths else np.nan,
         }
-        if reference is not None:
-            difference = objective - reference["objective"].to_numpy()
+        if theirs_on is not None:
+            difference = objective - theirs_on["objective"].to_numpy()
             low, high = errors.interval(difference)
             row |= {"diff": difference.mean(), "diff_low": low, "diff_high": high}
-            theirs = reference["shortfall"].to_numpy()
+            theirs = theirs_on["shortfall"].to_numpy()
             row["win_rate"] = float((shortfall < theirs).mean() + (shortfall == theirs).mean() / 2)
-            gap = reference["objective"].mean() - bound_bps if bound_bps else np.nan
+            gap = theirs_on["objective"].mean() - bound_bps if bound_bps else np.nan
             row["gap_closed_percent"] = 0.0 - 100 * difference.mean() / gap if gap and gap > 0 else np.nan
         rows[agent] = row
     table = pd.DataFrame.from_dict(rows, orient="index")

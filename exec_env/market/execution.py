@@ -1,4 +1,4 @@
-"""One slice of execution: a pure function of the book so far, the shares traded and one slice of the tape.
+"""One slice of execution: a pure function of the state so far, the shares traded and one slice of a path.
 
 Everything here is written in the order's frame: prices are moves since arrival in the order's favour, costs
 are positive when they hurt, and a buy is the same as a sell. Floats, NumPy arrays and torch tensors go
@@ -118,7 +118,7 @@ def terms(market: Market, order: Order) -> Terms:
 
 
 def opening(shares: Any, zero: Any = 0.0) -> State:
-    """The book at arrival: all shares left, no push, no move. ``zero`` gives the type and shape of the rest."""
+    """The state at arrival: all shares left, no push, no move. ``zero`` gives the type and shape of the rest."""
     return State(shares, zero, zero, zero)
 
 
@@ -164,7 +164,7 @@ def walking_cost(levels: Any, v: Any) -> Any:
     return cost + distance * left * (1.0 + 0.5 * left / depth)
 
 
-def trade(book: State, now: Slice, asked: Any, terms: Terms, last: Any) -> tuple[State, Fill]:
+def trade(state: State, now: Slice, asked: Any, terms: Terms, last: Any) -> tuple[State, Fill]:
     """Trade one slice.
 
     With v the shares traded, x' = x − v what is still held, the costs of a slice are
@@ -175,19 +175,19 @@ def trade(book: State, now: Slice, asked: Any, terms: Terms, last: Any) -> tuple
     Then I' = decay (I + κ v), and the price moves by shock + drift − γ v.
 
     Args:
-        book: state before the slice.
+        state: before the slice.
         now: the slice.
         asked: shares to trade; what is infeasible is clipped to [0, min(x, cap · volume)]. [shares]
         terms: constants of the episode.
         last: whether this is the last slice; a plain False, where it is nobody's, saves a third of the work.
 
     Returns:
-        The book after the slice, and what it cost.
+        The state after the slice, and what it cost.
 
     Source: Almgren & Chriss (2001), section 1; transient impact as in Obizhaeva & Wang (2013), section 3.
     """
-    xp = namespace(book.remaining)
-    remaining, pushed, move, _ = book
+    xp = namespace(state.remaining)
+    remaining, pushed, move, _ = state
     _, half_spread, volume, variance, expected_move, slope, gamma, decay, shock, slippage_each, exponent, levels = now
     kappa, risk_aversion, max_participation, terminal_penalty = terms
     if max_participation is None:

@@ -1,6 +1,6 @@
-"""Tapes: the exogenous market, drawn or recorded before anybody trades."""
+"""Paths: the exogenous market, drawn or recorded before anybody trades."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
@@ -43,37 +43,59 @@ class Normals(NamedTuple):
         return [name for name in Normals._fields if optional.get(name, True)]
 
 
+def columns_of(slices: Any) -> tuple[Any, ...]:
+    """The columns of slices, a NamedTuple of them; where the slices hold books, with those of the levels."""
+    return slices.columns if hasattr(slices, "columns") else tuple(slices)
+
+
+def with_columns(slices: Any, columns: Iterable[Any]) -> Any:
+    """Slices of the same kind with other columns."""
+    return slices.of(columns) if hasattr(slices, "columns") else type(slices)._make(columns)
+
+
+def mapped(slices: Any, change: Callable[[Any], Any]) -> Any:
+    """Slices with each column changed."""
+    return with_columns(slices, map(change, columns_of(slices)))
+
+
 @dataclass(frozen=True)
 class Paths:
-    """Market paths. Every column of ``slices`` has shape (n_paths, n_steps).
+    """Market paths. Every column of ``slices`` has shape (n_paths, n_steps, ...).
 
-    Prices are in the order's frame, so a tape belongs to a side: the same seed gives a buyer the mirror image of
+    Prices are in the order's frame, so that paths belong to a side: the same seed gives a buyer the mirror image of
     a seller's prices, and the same costs path by path.
     """
 
-    slices: Slice
+    slices: Any
+    """A NamedTuple of columns, such as ``Slice``; a column may have trailing axes, as for assets or events."""
     arrival_price: np.ndarray
-    """Mid price when each path begins. Shape: (n_paths,). [$]"""
+    """Mid price when each path begins. Shape: (n_paths,), or (n_paths, n_assets). [$]"""
     rows: np.ndarray | None = None
-    """Row of the recording at which each path begins; None where paths are drawn. Shape: (n_paths,)."""
+    """Row of the tape at which each path begins; None where paths are drawn. Shape: (n_paths,)."""
 
     @property
     def n_paths(self) -> int:
         """Number of paths."""
-        return self.slices.volume.shape[0]
+        return len(self.arrival_price)
 
     @property
     def n_steps(self) -> int:
         """Number of slices in a path."""
-        return self.slices.volume.shape[1]
+        return next(c.shape[1] for c in columns_of(self.slices) if getattr(c, "ndim", 0) >= 2)
+
+    @property
+    def zeros(self) -> Any:
+        """A zero for each path, an array or a tensor. Shape: (n_paths,)."""
+        price = self.arrival_price
+        return 0.0 * (price if price.ndim == 1 else price[:, 0])
 
     def by_slice(self) -> "Paths":
-        """The same tape with a slice of all paths side by side in memory: twice the speed, slice by slice."""
-        return replace(self, slices=self.slices.map(np.asfortranarray))
+        """The same paths with a slice of all of them side by side in memory: twice the speed, slice by slice."""
+        return replace(self, slices=mapped(self.slices, np.asfortranarray))
 
-    def at(self, step: int) -> Slice:
-        """One slice of every path; columns of shape (n_paths,), or numbers where they are the same all over."""
-        return self.slices.map(lambda column: column[:, step] if getattr(column, "ndim", 0) == 2 else column)
+    def at(self, step: int) -> Any:
+        """One slice of every path; columns of shape (n_paths, ...), or numbers where they are the same all over."""
+        return mapped(self.slices, lambda column: column[:, step] if getattr(column, "ndim", 0) >= 2 else column)
 
     def path(self, index: int) -> list[Slice]:
         """One path as a list of slices of plain floats, which step ten times faster than NumPy scalars."""
@@ -83,8 +105,8 @@ class Paths:
     def simulate(cls, market: Market, order: Order, n_paths: int, seed: int | np.random.Generator) -> "Paths":
         """Draw ``n_paths`` paths: those that an environment seeded with ``seed`` plays, one after the other.
 
-        >>> tape = Paths.simulate(Market(), Order(n_steps=3), n_paths=2, seed=0)
-        >>> tape.slices.volume.round().astype(int).tolist()
+        >>> paths = Paths.simulate(Market(), Order(n_steps=3), n_paths=2, seed=0)
+        >>> paths.slices.volume.round().astype(int).tolist()
         [[81624, 70395, 50360], [85927, 85925, 61731]]
         """
         return Simulator(market, order).sample([np.random.default_rng(seed)], n_paths)

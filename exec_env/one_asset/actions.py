@@ -9,7 +9,9 @@ import gymnasium as gym
 import numpy as np
 
 from exec_env.base.errors import InputError
-from exec_env.base.validation import unknown
+from exec_env.base.validation import from_mapping, unknown
+from exec_env.envs.problem import Actions
+from exec_env.market.execution import Slice, State
 from exec_env.market.order import Order
 
 PACE_LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0)
@@ -18,10 +20,13 @@ PARTICIPATION_LEVELS = tuple(i / 10 for i in range(11))
 """Multiples of the cap on participation."""
 
 
+_VOLUME = Slice._fields.index("volume")  # a slice of the single environment is a plain tuple
+
+
 class _Mode(NamedTuple):
     meaning: str
-    # (number behind the action, remaining shares, slices left, volume of the slice) -> shares asked for
-    shares: Callable[[Any, Any, Any, Any], Any]
+    # (number behind the action, state, slice, slices left) -> shares asked for
+    shares: Callable[[Any, State, Any, Any], Any]
     high: Callable[[Order], float]
     levels: Callable[[Order], tuple[float, ...]] | None = None
 
@@ -31,19 +36,19 @@ def _cap(order: Order) -> float:
 
 
 # Named functions, not lambdas, so that environments can be pickled.
-def _pace(a: Any, remaining: Any, slices_left: Any, volume: Any) -> Any:
-    return a * remaining / slices_left
+def _pace(a: Any, state: State, now: Any, left: Any) -> Any:
+    return a * state.remaining / left
 
 
-def _participation(a: Any, remaining: Any, slices_left: Any, volume: Any) -> Any:
-    return a * volume
+def _participation(a: Any, state: State, now: Any, left: Any) -> Any:
+    return a * now[_VOLUME]
 
 
-def _fraction(a: Any, remaining: Any, slices_left: Any, volume: Any) -> Any:
-    return a * remaining
+def _fraction(a: Any, state: State, now: Any, left: Any) -> Any:
+    return a * state.remaining
 
 
-def _as_asked(a: Any, remaining: Any, slices_left: Any, volume: Any) -> Any:
+def _as_asked(a: Any, state: State, now: Any, left: Any) -> Any:
     return a
 
 
@@ -154,10 +159,10 @@ class ActionMode:
         return gym.spaces.Box(0.0, np.float32(self.high(order)), (1,), np.float32)
 
     @property
-    def shares(self) -> Callable[[Any, Any, Any, Any], Any]:
+    def shares(self) -> Callable[[Any, State, Any, Any], Any]:
         """Function from the number behind an action to the shares asked for; floats, arrays or tensors.
 
-        Its arguments: the number, the remaining shares, the slices left with this one, the volume of the slice.
+        Its arguments: the number, the state, the slice, the slices left with this one.
         """
         return _MODES[self.name].shares
 
@@ -169,8 +174,20 @@ def get_action_mode(action: "str | ActionMode", levels: Any = None) -> ActionMod
     return ActionMode(action, levels)
 
 
-class Decoder:
-    """Checks actions and turns them into the numbers behind them.
+def described_mode(mode: Any) -> Any:
+    """An action mode in plain values; that of another problem as its text."""
+    if not isinstance(mode, ActionMode):
+        return str(mode)
+    return {"name": mode.name, "levels": None if mode.levels is None else list(mode.levels)}
+
+
+def mode_from(described: Any, where: str) -> Any:
+    """The action mode that ``described_mode`` described; an InputError that names ``where`` for anything else."""
+    return described if isinstance(described, str) else from_mapping(ActionMode, described, where)
+
+
+class OrderActions:
+    """What actions mean for an order: see ``exec_env.envs.problem.Actions``.
 
     Args:
         mode: meaning of the actions.
@@ -182,6 +199,9 @@ class Decoder:
     """
 
     def __init__(self, mode: ActionMode, order: Order, like: Any = None) -> None:
+        self.mode, self.ask = mode, mode.shares
+        self.space: gym.Space[Any] = mode.space(order)
+        self._order = order
         self._values = mode.values(order) if mode.is_discrete else None
         # Copied to the device here, once: it has to wait for that.
         self._like: Any = like if hasattr(like, "new_tensor") else None
@@ -191,6 +211,10 @@ class Decoder:
         # The space ends at the nearest single-precision number, which may be a little above or below.
         self._limit = max(self._high, float(np.float32(self._high)))
         self._what = f"action {mode.name!r}"
+
+    def like(self, tensor: Any) -> Actions:
+        """The same for batches of tensors, on the device of ``tensor``; as it is where that is an array."""
+        return OrderActions(self.mode, self._order, tensor) if hasattr(tensor, "new_tensor") else self
 
     def one(self, action: Any) -> float:
         """The number behind one action: an int, a float, or an array of one of them."""

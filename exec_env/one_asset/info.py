@@ -26,11 +26,3 @@ def step_info(before: State, fill: Fill, arrival_price: Any, sign: float, to_bps
         "mid": arrival_price + sign * before.price_move,
         "clipped": fill.clipped,
     }
-
-
-def episode_info(shortfall: Any, objective: Any, to_bps: Any) -> dict[str, Any]:
-    """What the last step adds: shortfall_bps as realised, and objective_bps, the episode's J [bps].
-
-    The objective is the shortfall without the martingale part of the price, plus the risk charge; its mean is J.
-    """
-    return {"shortfall_bps": to_bps * shortfall, "objective_bps": to_bps * objective}

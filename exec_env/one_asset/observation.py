@@ -91,7 +91,7 @@ def units(market: Market, order: Order) -> Units:
 
 
 class Observer:
-    """Turns slice and book into observations; the same code for floats, arrays and tensors."""
+    """Turns slice and state into observations; the same code for floats, arrays and tensors."""
 
     def __init__(self, market: Market, order: Order) -> None:
         self.units = units(market, order)
@@ -111,20 +111,20 @@ class Observer:
             low(high(now.drift * per.drift, 100.0), -100.0),
         )
 
-    def own(self, book: State) -> OwnEntries:
+    def own(self, state: State) -> OwnEntries:
         """Entries that depend on what we did."""
         per = self._inverse
-        xp = namespace(book.remaining)
+        xp = namespace(state.remaining)
         return (
-            book.remaining * per.shares,
-            xp.minimum(book.transient * per.transient, 1000.0),
-            xp.maximum(xp.minimum(book.price_move * per.price, 100.0), -100.0),
-            xp.minimum(book.participation * per.participation, 1000.0),
+            state.remaining * per.shares,
+            xp.minimum(state.transient * per.transient, 1000.0),
+            xp.maximum(xp.minimum(state.price_move * per.price, 100.0), -100.0),
+            xp.minimum(state.participation * per.participation, 1000.0),
         )
 
-    def __call__(self, book: State, market: MarketEntries, slices_left: Any) -> Observation:
+    def __call__(self, state: State, market: MarketEntries, slices_left: Any) -> Observation:
         """The entries of ``Observation``, in its order; each has the shape of its arguments."""
-        inventory, transient, move, participation = self.own(book)
+        inventory, transient, move, participation = self.own(state)
         liquidity, spread, volume, volatility, signal = market
         return Observation(
             slices_left * self._inverse.n_steps,
@@ -139,9 +139,9 @@ class Observer:
             signal,
         )
 
-    def renewed(self, observation: np.ndarray, book: State) -> np.ndarray:
-        """An observation that was made for another book, with the entries of this one. Shape: (10,)."""
-        own = self.own(book)
+    def renewed(self, observation: np.ndarray, state: State, now: Any, left: int) -> np.ndarray:
+        """An observation of the slice that was made for another state, with the entries of this one. Shape: (10,)."""
+        own = self.own(state)
         observation[_INVENTORY], observation[_TRANSIENT], observation[_MOVE], observation[_PARTICIPATION] = own
         return observation
 
@@ -149,15 +149,3 @@ class Observer:
 _INVENTORY, _TRANSIENT, _MOVE, _PARTICIPATION = map(
     Observation._fields.index, ("inventory_left", "transient_impact", "price_move", "last_participation")
 )
-
-
-def stack(observation: tuple[Any, ...], n: int) -> Any:
-    """Observations of ``n`` environments as one fresh array or tensor. Shape: (n, 10), float32 if an array."""
-    inventory = observation[1]
-    if hasattr(inventory, "new_full"):
-        columns = [e if hasattr(e, "expand") else inventory.new_full((), e) for e in observation]
-        return namespace(inventory).stack([c.expand(n) for c in columns], 1)
-    out = np.empty((len(observation), n), np.float32)
-    for row, entry in zip(out, observation, strict=True):
-        row[...] = entry
-    return out.T

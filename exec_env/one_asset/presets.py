@@ -4,8 +4,8 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-from exec_env.base.errors import InputError
-from exec_env.base.validation import unknown
+from exec_env.base.errors import InputError, UnknownOption
+from exec_env.base.validation import unexpected, unknown
 from exec_env.market.market import Market
 from exec_env.market.order import Order
 from exec_env.market.stress import STRESSES
@@ -111,38 +111,27 @@ def get_preset(name: str) -> Preset:
     return PRESETS[name]
 
 
-def with_overrides(market: Market, order: Order, overrides: dict[str, Any]) -> tuple[Market, Order]:
+def with_overrides(
+    market: Market, order: Order, overrides: dict[str, Any], known: frozenset[str] = frozenset()
+) -> tuple[Market, Order]:
     """``market`` and ``order`` with fields replaced by name, whichever of the two has the field.
 
+    Args:
+        market: the market.
+        order: the order.
+        overrides: values by name.
+        known: other options, among which the nearest to an unknown name is looked for.
+
     Raises:
-        InputError: for a name that neither has, or a value that its field refuses.
+        UnknownOption: for a name that neither has.
+        InputError: for a value that its field refuses.
     """
     ours = {f.name for f in dataclasses.fields(Market)}
     theirs = {f.name for f in dataclasses.fields(Order)}
     for name in overrides:
         if name not in ours | theirs:
-            if name in ENVIRONMENT_OPTIONS:
-                raise InputError(f"option {name!r} is one of an environment, not of the problem; it has no effect here")
-            raise InputError(unknown("option", name, ours | theirs | ENVIRONMENT_OPTIONS))
+            raise UnknownOption(unexpected("make", name, ours | theirs | known))
     return (
         dataclasses.replace(market, **{k: v for k, v in overrides.items() if k in ours}),
         dataclasses.replace(order, **{k: v for k, v in overrides.items() if k in theirs}),
     )
-
-
-ENVIRONMENT_OPTIONS = frozenset(
-    {"preset", "action", "levels", "reward", "violation_penalty", "smoothness_penalty", "render_mode"}
-    | {
-        "tape",
-        "tape_columns",
-        "hours_per_day",
-        "tape_split",
-        "tape_part",
-        "tape_purge",
-        "tape_stamp",
-        "fills",
-        "randomise",
-        "market",
-    }
-)
-"""What an environment takes beside the fields of Market and Order."""

@@ -20,6 +20,7 @@ from exec_env.market.market import Market
 from exec_env.market.order import Order
 from exec_env.market.paths import Normals, Paths, shape
 from exec_env.one_asset.actions import ActionMode
+from exec_env.one_asset.problem import OneAsset
 from exec_env.one_asset.randomise import Ranges
 
 _NUMBERS = (
@@ -71,7 +72,7 @@ class TorchMarket:
         ranges: Ranges | None = None,
     ) -> None:
         self.market, self.order, self.dtype, self.device = market, order, dtype, torch_device(device)
-        self.ranges = ranges
+        self.ranges, self._problem = ranges, OneAsset(market, order)
         for part in (market, order):
             for name in _NUMBERS:
                 if getattr(getattr(part, name, None), "requires_grad", False):
@@ -98,28 +99,28 @@ class TorchMarket:
         price = torch.full((n_paths,), 1.0, device=self.device, dtype=self.dtype) * self.market.arrival_price
         return Paths(slices.map(lambda column: _whole(column, n_paths, self.order.n_steps)), price)  # type: ignore[arg-type]
 
-    def load(self, tape: Paths) -> Paths:
-        """A tape of NumPy arrays, drawn or recorded, as tensors of the device."""
-        slices = tape.slices.map(lambda column: torch.tensor(column.T, dtype=self.dtype, device=self.device).T)
-        price = torch.tensor(tape.arrival_price, dtype=self.dtype, device=self.device)
+    def load(self, paths: Paths) -> Paths:
+        """Paths of NumPy arrays, drawn or recorded, as tensors of the device."""
+        slices = paths.slices.map(lambda column: torch.tensor(column.T, dtype=self.dtype, device=self.device).T)
+        price = torch.tensor(paths.arrival_price, dtype=self.dtype, device=self.device)
         return Paths(slices, price)  # type: ignore[arg-type]
 
-    def costs(self, policy: Policy, tape: Paths, mode: ActionMode, compiled: bool = False) -> Costs:
-        """Execute the order on every path of a tape of tensors.
+    def costs(self, policy: Policy, paths: Paths, mode: ActionMode, compiled: bool = False) -> Costs:
+        """Execute the order on every path of tensors.
 
         Args:
             policy: acts on observations of the device. Differentiable in its parameters where the mode is continuous.
-            tape: from ``simulate`` or ``load``.
+            paths: from ``simulate`` or ``load``.
             mode: meaning of the actions. Continuous ones are clipped to their space.
             compiled: whether ``torch.compile`` fuses the arithmetic of a slice: pays for many calls on a GPU.
         """
         totals: list[Any] = [0.0] * len(Costs._fields)
         prepare = compile_or_not if compiled else lambda step: step
-        for step in rollout(policy, tape, self.market, self.order, mode, prepare):
+        for step in rollout(policy, paths, self._problem, self._problem.actions(mode), prepare):
             fill = step.fill
             now = (fill.objective, fill.shortfall, fill.risk, fill.block)
             totals = [total + cost for total, cost in zip(totals, now, strict=True)]
-        to_bps = bps(self.order.shares * tape.arrival_price)
+        to_bps = bps(self._problem.notional(paths.arrival_price))
         objective, shortfall, risk, block = totals
         return Costs(to_bps * objective, to_bps * shortfall, to_bps * risk, block)
 

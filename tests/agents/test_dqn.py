@@ -15,7 +15,7 @@ from exec_env.agents.replay import Batch
 from exec_env.harness import evaluate
 from exec_env.harness.agents import Setup
 from exec_env.harness.training.weights import Head
-from tests.agents.problems import TWO_SLICES
+from tests.agents.problems import TWO_SLICES, head_of
 
 
 class Table(nn.Module):
@@ -81,7 +81,7 @@ def test_the_network_has_the_layers_that_were_asked_for() -> None:
 
 
 def agent(total_steps: int = 100, seed: int = 0, **config: Any) -> DQN:
-    head = Head(ActionMode("pace", (0.0, 1.0)), high=1.0, n_steps=1)
+    head = Head(ActionMode("pace", (0.0, 1.0)), gym.spaces.Discrete(2), 1)
     return DQN(DQNConfig(**({"hidden": (8,), "multi_step": 1} | config)), head, total_steps, seed, n_observations=3)
 
 
@@ -231,7 +231,11 @@ def test_the_state_of_another_network_is_refused() -> None:
 
 def test_a_continuous_action_is_refused_with_the_discrete_ones() -> None:
     with pytest.raises(ValueError, match="action 'fraction': DQN needs a discrete one, 'pace' or"):
-        DQN.build(DQNConfig(), Head(ActionMode("fraction"), 1.0, 40), Setup(100_000, 100_000, 1, 0, "cpu"))
+        DQN.build(
+            DQNConfig(),
+            head_of(ActionMode("fraction"), Order(n_steps=40)),
+            Setup(100_000, 100_000, 1, 0, "cpu"),
+        )
 
 
 @pytest.mark.parametrize(
@@ -265,7 +269,7 @@ def test_on_a_two_slice_order_it_beats_twap_on_paths_it_has_never_seen() -> None
         reward_scale=0.1,
         target_rate=0.05,
     )
-    learner = DQN(config, Head.of(ActionMode("pace"), Order()), total_steps=16_000)
+    learner = DQN(config, head_of(ActionMode("pace"), Order()), total_steps=16_000)
     env = gym.make_vec("AlmgrenChriss-v0", num_envs=32, **TWO_SLICES)
     learner.learn(env, 16_000, 0, lambda steps, values: None)
     table = evaluate([learner, "twap"], episodes=4000, seed=99, **TWO_SLICES).per_agent

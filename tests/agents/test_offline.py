@@ -21,9 +21,8 @@ from exec_env.harness.agents import Learner, Setup, load_run
 from exec_env.harness.offline.collect import Member, Transitions, record
 from exec_env.harness.offline.dataset import save
 from exec_env.harness.training.loop import resume
-from exec_env.harness.training.weights import Head
 from exec_env.one_asset.observation import Observation
-from tests.agents.problems import nothing
+from tests.agents.problems import head_of, nothing
 
 D = len(Observation._fields)
 SMALL: dict[str, Any] = {"hidden": (32, 32)}
@@ -164,7 +163,10 @@ def untaught(name: str, **config: Any) -> Any:
     """A learner that is never fitted, and none of whose networks changes: paces are 1 + action, N is 4."""
     cls, config_class = LEARNERS[name]
     agent = cls(
-        config_class(**(SMALL | config)), Head(ActionMode("fraction"), 1.0, 4), Setup(10, 10, 1, 0, "cpu"), None
+        config_class(**(SMALL | config)),
+        head_of(ActionMode("fraction"), Order(n_steps=4)),
+        Setup(10, 10, 1, 0, "cpu"),
+        None,
     )
     agent.step = lambda name, loss: loss.detach()
     agent.follow = lambda rate, *names: None
@@ -296,7 +298,7 @@ def bandit(n: int = 4000) -> Transitions:
 
 def learned(name: str, data: Transitions, steps: int = 1500, **config: Any) -> Any:
     cls, config_class = LEARNERS[name]
-    head = Head.of(ActionMode("fraction"), Order(n_steps=4))
+    head = head_of(ActionMode("fraction"), Order(n_steps=4))
     agent = cls(config_class(**(SMALL | config)), head, Setup(max(steps, 1), max(steps, 1), 1, 0, "cpu"), data)
     agent.learn(None, steps, 1, nothing)
     return agent
@@ -411,7 +413,7 @@ def test_a_run_that_goes_on_ends_where_an_uninterrupted_one_does(
 
 
 def test_the_simulator_selects_only_where_it_is_asked_to() -> None:
-    agent = BC(BCConfig(), Head.of(ActionMode("fraction"), Order()), Setup(1, 1, 1, 0, "cpu"))
+    agent = BC(BCConfig(), head_of(ActionMode("fraction"), Order()), Setup(1, 1, 1, 0, "cpu"))
     costs = np.array([20.0, 22.0]), np.zeros(2)
     agent.steps = 10
     assert agent.score(*costs) == -10
@@ -460,7 +462,11 @@ def test_a_dataset_of_another_tape_with_the_same_averages_is_refused(tape_csv: P
     frame.iloc[[0, 1], frame.columns.get_loc("depth")] = frame["depth"].iloc[[1, 0]].to_numpy()
     frame.to_csv(other, index=False)
     folder = save(record(["twap"], episodes=5, tape=str(tape_csv), **options), tmp_path / "tape-v0")
-    agent = BC.build(BCConfig(dataset=str(folder)), Head(ActionMode("fraction"), 1.0, 4), Setup(1, 1, 1, 0, "cpu"))
+    agent = BC.build(
+        BCConfig(dataset=str(folder)),
+        head_of(ActionMode("fraction"), Order(n_steps=4)),
+        Setup(1, 1, 1, 0, "cpu"),
+    )
     env = "AlmgrenChrissContinuous-v0"
     agent.check_env(gym.make_vec(env, tape=str(renamed), **options).unwrapped)
     with pytest.raises(ValueError, match=r"the tape is .*, but the environment's is .*other"):

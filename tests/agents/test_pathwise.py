@@ -14,11 +14,11 @@ from exec_env.agents.pathwise import Paces, Pathwise, PathwiseConfig, pathwise_l
 from exec_env.harness import TrainConfig, evaluate, train
 from exec_env.harness.agents import load_run
 from exec_env.harness.metrics import cvar
-from exec_env.harness.training.weights import Head
 from exec_env.one_asset.observation import Observation
 from exec_env.one_asset.torch_market import Costs, TorchMarket
+from tests.agents.problems import head_of
 
-HEAD = Head(ActionMode("fraction"), 1.0, 40)
+HEAD = head_of(ActionMode("fraction"), Order(n_steps=40))
 SMALL: dict[str, Any] = {"n_steps": 5, "shares": 2.5e4}
 
 
@@ -56,7 +56,7 @@ def test_it_begins_near_twap_at_every_time() -> None:
 
 
 def test_actions_are_fractions_whatever_the_environment_asks_for() -> None:
-    agent = Pathwise(PathwiseConfig(), Head.of(ActionMode("pace"), Order()))
+    agent = Pathwise(PathwiseConfig(), head_of(ActionMode("pace"), Order()))
     assert agent.action_mode == ActionMode("fraction")
     assert agent.act(observations(7)).shape == (7, 1)
 

@@ -21,13 +21,13 @@ from exec_env.baselines.garleanu_pedersen import (
     gp_urgency,
 )
 from exec_env.baselines.schedule import Schedule
-from exec_env.envs.rollout import rollout
 from exec_env.harness import evaluate
 from exec_env.market.market import Market
 from exec_env.market.order import Order
 from exec_env.market.paths import Paths
 from exec_env.one_asset.actions import ActionMode
 from exec_env.one_asset.presets import PRESETS
+from tests.rollouts import executed
 
 # A published notebook: a million shares in an hour, 60 slices, quadratic convention.
 NOTEBOOK = Impact(0.004, 5e-7, 1e-7, 2e-6, slice_length=60.0, convention="quadratic")
@@ -108,7 +108,7 @@ def test_analytic_mean_and_variance_agree_with_simulation_in_the_classic_environ
         n = 40_000
         paths = Paths.simulate(market, order, n, seed=6)
         agent = Schedule(-np.diff(held))
-        steps = rollout(agent.act, paths, market, order, ActionMode("fraction"))
+        steps = executed(agent.act, paths, market, order, ActionMode("fraction"))
         shortfall = sum(s.fill.shortfall for s in steps)
         std = impact.variance(held) ** 0.5
         assert abs(shortfall.mean() - impact.expected_cost(held)) < 3 * std / n**0.5

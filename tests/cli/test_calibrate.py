@@ -15,7 +15,7 @@ from exec_env.calibration import simulate
 from exec_env.cli import calibrate, evaluate, schedule, stress, train
 from exec_env.data.market_file import MarketFile, Parameter
 from exec_env.market.market import Market
-from exec_env.one_asset.problem import make_problem
+from exec_env.one_asset.options import make_problem
 
 ROOT = Path(__file__).parents[2]
 TINY = ["--n-steps", "4", "--episodes", "20", "--quiet"]

@@ -17,7 +17,7 @@ from exec_env.agents.dqn import DQN, DQNConfig
 from exec_env.agents.ppo import PPO, PPOConfig, StablePPO
 from exec_env.cli import benchmark, evaluate, export, report, schedule, stress, train
 from exec_env.harness.agents import Setup, load_run
-from exec_env.harness.training.weights import Head
+from tests.agents.problems import head_of
 
 ROOT = Path(__file__).parents[2]
 TINY = ["--n-steps", "4", "--shares", "20000"]
@@ -55,7 +55,7 @@ def tape_csv(tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Untrained agents as run folders keep them."""
-    head, setup = Head.of(ActionMode("pace"), Order()), Setup(1000, 1000, 1, 0, "cpu")
+    head, setup = head_of(ActionMode("pace"), Order()), Setup(1000, 1000, 1, 0, "cpu")
     folders = {}
     for cls, config in ((DQN, DQNConfig(hidden=(4,), warm_up=1)), (PPO, PPOConfig(hidden=(4,)))):
         name = cls.__name__.lower()

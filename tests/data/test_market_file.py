@@ -15,7 +15,7 @@ from exec_env.data.description import describe
 from exec_env.data.market_file import UNITS, MarketFile, Parameter
 from exec_env.data.tape import Tape
 from exec_env.harness import evaluate
-from exec_env.one_asset.problem import make_problem
+from exec_env.one_asset.options import make_problem
 
 ROOT = Path(__file__).parents[2]
 
@@ -60,9 +60,9 @@ def test_a_field_that_is_named_wins_over_the_file_and_stress_stays_the_environme
 def test_with_a_tape_the_file_says_how_the_price_answers(path: Path, tape_csv: Path) -> None:
     given = file(temporary_impact=7e-7, resilience=33.0)
     problem = make_problem(market=given, tape=tape_csv, shares=1000, n_steps=10)
-    assert problem.recording is not None
+    assert problem.tape is not None
     assert (problem.market.temporary_impact, problem.market.resilience) == (7e-7, 33.0)
-    assert problem.market.arrival_price == pytest.approx(problem.recording.mid.mean())
+    assert problem.market.arrival_price == pytest.approx(problem.tape.mid.mean())
 
 
 def test_agents_are_evaluated_on_it_as_on_the_same_market_by_hand(path: Path) -> None:
@@ -150,6 +150,6 @@ def test_a_file_by_hand_need_not_name_its_trading_day(tape_csv: Path) -> None:
 def test_a_tape_says_that_impact_is_the_files(tape_csv: Path) -> None:
     given = of_days(6.5, temporary_impact=7e-7)
     problem = make_problem(market=given, tape=tape_csv, n_steps=10, transient_impact=1e-7)
-    assert problem.recording is not None
-    said = describe(problem.recording, problem.market, given.market(), calibrated=True)
+    assert problem.tape is not None
+    said = describe(problem.tape, problem.market, given.market(), calibrated=True)
     assert "from the market file: η = 7e-07, γ = 1.25e-07, κ = 1e-07 (as given); ρ = 20" in said

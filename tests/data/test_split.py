@@ -18,8 +18,9 @@ from exec_env.data.split import Split
 from exec_env.envs.reward import Reward
 from exec_env.harness import TrainConfig, evaluate, train
 from exec_env.harness.offline.collect import conditions
-from exec_env.harness.studies.stress_tests import scenarios, stress
-from exec_env.one_asset.problem import make_problem
+from exec_env.harness.studies.stress_tests import stress
+from exec_env.one_asset.options import make_problem
+from exec_env.one_asset.scenarios import scenarios
 from tests.conftest import recorded_slices
 
 SMALL: dict[str, Any] = {"n_steps": 5, "shares": 5000.0}
@@ -32,12 +33,12 @@ def problem(data: pd.DataFrame | None = None, **options: Any) -> Any:
 
 def test_no_training_episode_touches_a_row_of_the_purge_or_of_evaluation() -> None:
     training, evaluation = problem(), problem(tape_part="evaluation")
-    assert training.recording.starts(training.order).tolist() == list(range(56))  # rows 0 to 59
-    assert evaluation.recording.starts(evaluation.order).tolist() == list(range(65, 96))  # rows 65 to 99
+    assert training.tape.starts(training.order).tolist() == list(range(56))  # rows 0 to 59
+    assert evaluation.tape.starts(evaluation.order).tolist() == list(range(65, 96))  # rows 65 to 99
     wider = problem(tape_part="evaluation", tape_purge=20)
-    assert wider.recording.starts(wider.order)[0] == 80
+    assert wider.tape.starts(wider.order)[0] == 80
     none = problem(tape_part="evaluation", tape_purge=0)
-    assert none.recording.starts(none.order)[0] == 60
+    assert none.tape.starts(none.order)[0] == 60
 
 
 def test_nothing_of_the_evaluation_period_reaches_training() -> None:
@@ -45,7 +46,7 @@ def test_nothing_of_the_evaluation_period_reaches_training() -> None:
     changed.loc[60:, ["mid", "spread", "volume", "depth"]] *= [4.0, 3.0, 0.5, 7.0]
     one, other = problem(), problem(changed)
     assert one.market == other.market
-    assert one.recording.described() | {"sha256": "", "prices_sha256": ""} == other.recording.described() | {
+    assert one.tape.described() | {"sha256": "", "prices_sha256": ""} == other.tape.described() | {
         "sha256": "",
         "prices_sha256": "",
     }
@@ -63,7 +64,7 @@ def test_both_parts_are_measured_in_averages_of_the_training_rows() -> None:
     assert training.market == known.market()
     depth = recorded_slices(100)["depth"].to_numpy()
     rows = np.arange(65, 96)
-    slices = evaluation.recording.tape(evaluation.market, evaluation.order, rows).slices
+    slices = evaluation.tape.tape(evaluation.market, evaluation.order, rows).slices
     centred = np.log(depth) - np.log(depth[:60]).mean()
     np.testing.assert_allclose(slices.log_liquidity[:, 0], centred[rows])
     impact = np.exp(-centred) / np.exp(-centred[:60]).mean() * evaluation.market.temporary_impact
@@ -74,7 +75,7 @@ def test_environments_play_the_training_rows_and_evaluation_the_others_unless_to
     tape = Tape.from_frame(recorded_slices(100))
     for make in (gym.make, lambda *a, **k: gym.make_vec(*a, num_envs=2, **k)):
         env = make("AlmgrenChriss-v0", tape=tape, tape_split=0.6, **SMALL).unwrapped
-        assert env.problem.recording.rows == (0, 60)
+        assert env.problem.tape.rows == (0, 60)
     found = evaluate(["twap"], episodes=200, tape=tape, tape_split=0.6, **SMALL)
     assert (found.per_path["row"].min(), found.per_path["row"].max()) == (65, 95)
     found = evaluate(["twap"], episodes=200, tape=tape, tape_split=0.6, tape_part="training", **SMALL)
@@ -114,7 +115,7 @@ def test_a_split_without_a_tape_is_refused() -> None:
 
 def test_the_description_says_which_rows_are_for_what_and_when_they_were() -> None:
     evaluation = problem(tape_part="evaluation")
-    text = describe(evaluation.recording, evaluation.market)
+    text = describe(evaluation.tape, evaluation.market)
     assert "rows 1 to 60, 2024-01-02 09:30:00+00:00 to 2024-01-02 14:25:00+00:00: training; all averages" in text
     assert "rows 61 to 65, " in text
     assert "rows 66 to 100, 2024-01-02 14:55:00+00:00 to 2024-01-02 17:45:00+00:00: evaluation; played here" in text

@@ -11,8 +11,8 @@ import pytest
 from exec_env import Market, Order, Tape
 from exec_env.data.description import describe
 from exec_env.market.execution import COMPONENTS
+from exec_env.one_asset.options import make_problem
 from exec_env.one_asset.presets import PRESETS
-from exec_env.one_asset.problem import make_problem
 from tests.conftest import play, recorded_slices
 
 
@@ -317,7 +317,7 @@ def test_no_episode_crosses_a_gap() -> None:
 
 def test_random_starts_reach_every_row_that_fits_and_no_other() -> None:
     env = gym.make("AlmgrenChriss-v0", tape=recorded(sessions(20)), n_steps=15, action="fraction")
-    mids = set(env.unwrapped.problem.recording.mid[[*range(6), *range(20, 26)]])
+    mids = set(env.unwrapped.problem.tape.mid[[*range(6), *range(20, 26)]])
     env.reset(seed=0)
     seen = set()
     for _ in range(300):
@@ -492,7 +492,7 @@ def test_volume_stamped_at_the_end_of_what_it_counts_is_that_of_the_slice_before
     kept = np.r_[np.arange(59), np.arange(60, 119)]
     np.testing.assert_array_equal(end.mid, start.mid[kept])
     np.testing.assert_array_equal(end.volume, start.volume[kept + 1])
-    played = make_problem(tape=tape_csv, tape_stamp="end", shares=5e4, n_steps=10).recording
+    played = make_problem(tape=tape_csv, tape_stamp="end", shares=5e4, n_steps=10).tape
     assert played is not None
     assert played.sha256 == end.sha256 != start.sha256
     frame = pd.read_csv(tape_csv)

@@ -41,9 +41,9 @@ def test_it_passes_gymnasiums_checker_without_a_warning(env_id: str) -> None:
 @every_id
 def test_its_row_says_what_it_is(env_id: str) -> None:
     spec, env = ENVIRONMENTS[env_id], gym.make(env_id).unwrapped
-    assert env.mode.name == (spec.action or "pace")
-    assert env.market == PRESETS[spec.preset].market
-    assert env.order == PRESETS[spec.preset].order
+    assert env.mode.name == spec.options.get("action", "pace")
+    assert env.market == PRESETS[spec.options["preset"]].market
+    assert env.order == PRESETS[spec.options["preset"]].order
     assert spec.description
     assert get_spec(f"exec_env:{env_id}") is spec
 

@@ -4,11 +4,11 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from exec_env.envs.rollout import rollout
 from exec_env.market.execution import bps
 from exec_env.market.paths import Paths
 from exec_env.one_asset.actions import ActionMode
 from tests.conftest import play
+from tests.rollouts import executed
 
 
 @pytest.mark.parametrize("action", ["pace", "participation", "fraction", "shares"])
@@ -23,7 +23,7 @@ def test_a_rollout_costs_what_the_environment_says_path_by_path(action: str, sid
         wild = np.abs(np.sin(7 * observations[:, 2] + 3 * observations[:, 0]))
         return np.floor(wild * 10.99).astype(int) if mode.is_discrete else (high * wild / 4)[:, None]
 
-    steps = list(rollout(act, paths, env.market, env.order, mode))
+    steps = list(executed(act, paths, env.market, env.order, mode))
     shortfall = sum(s.fill.shortfall for s in steps) * bps(env.order.shares * paths.arrival_price)
     objective = sum(s.fill.objective for s in steps) * bps(env.order.shares * paths.arrival_price)
     for e in range(paths.n_paths):

@@ -17,10 +17,11 @@ from exec_env.agents.dqn import DQN, DQNConfig
 from exec_env.agents.ppo import PPO, PPOConfig
 from exec_env.baselines.twap import TWAP
 from exec_env.harness.agents import Agent, Learner, Setup, agent_class, known_agents, load_run, resolve
-from exec_env.harness.training.weights import Head
+from exec_env.one_asset.problem import OneAsset
+from tests.agents.problems import head_of
 
 DELETE = object()
-HEAD = Head.of(ActionMode("pace"), Order())
+HEAD = head_of(ActionMode("pace"), Order())
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def test_an_unknown_name_is_refused_with_the_nearest() -> None:
 
 
 def test_a_run_folder_gives_the_agent_back_under_its_own_name(run: Path) -> None:
-    label, agent = resolve(run, Market(), Order())
+    label, agent = resolve(run, OneAsset())
     observations = np.random.default_rng(0).standard_normal((50, 10)).astype(np.float32)
     saved = DQN(DQNConfig(hidden=(4,)), HEAD, seed=3)
     assert label == "my-run"
@@ -69,7 +70,7 @@ def test_a_run_folder_gives_the_agent_back_under_its_own_name(run: Path) -> None
 
 def test_levels_of_an_action_come_back(tmp_path: Path) -> None:
     mode = ActionMode("pace", (0.0, 1.0, 2.5))
-    DQN(DQNConfig(hidden=(4, 3)), Head.of(mode, Order())).save(tmp_path)
+    DQN(DQNConfig(hidden=(4, 3)), head_of(mode, Order())).save(tmp_path)
     assert load_run(tmp_path).action_mode == mode
 
 
@@ -189,7 +190,7 @@ KEPT: dict[str, Any] = {
 
 def keep(name: str, folder: Path) -> Any:
     cls, config, action = KEPT[name]
-    agent = cls.build(config, Head.of(ActionMode(action), Order()), Setup(1000, 1000, 1, 0, "cpu"))
+    agent = cls.build(config, head_of(ActionMode(action), Order()), Setup(1000, 1000, 1, 0, "cpu"))
     agent.save(folder)
     return agent
 

@@ -350,7 +350,7 @@ def test_saving_writes_tables_settings_and_pictures_that_can_be_read_back(tmp_pa
     assert settings["episodes"] == 40
     assert settings["seed"] == 7
     assert settings["agents"] == ["twap", "pov"]
-    assert settings["overrides"] == small
+    assert settings["options"] == small
     assert settings["bound_bps"] == pytest.approx(evaluation.bound_bps)
     for picture in folder.glob("*.png"):
         assert picture.read_bytes().startswith(b"\x89PNG")
@@ -370,7 +370,7 @@ def test_settings_in_numpy_numbers_and_paths_can_be_saved(tmp_path: Path, tape_c
     folder = evaluation.save(tmp_path / "out", plots=False)
     settings = yaml.safe_load((folder / "evaluation.yaml").read_text())
     assert settings["seed"] == 1
-    assert settings["overrides"] == {"shares": 25_000.0, "n_steps": 5, "tape": str(tape_csv)}
+    assert settings["options"] == {"shares": 25_000.0, "n_steps": 5, "tape": str(tape_csv)}
 
 
 def test_a_lifted_cap_is_kept_as_none(tmp_path: Path, small: dict) -> None:

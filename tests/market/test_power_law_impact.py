@@ -17,18 +17,18 @@ from exec_env.baselines.optimal import Optimal
 from exec_env.baselines.static import Static
 from exec_env.data.market_file import UNITS, MarketFile, Parameter
 from exec_env.data.tape import Tape
-from exec_env.envs.rollout import rollout
 from exec_env.harness import evaluate
 from exec_env.market.execution import bps, opening, temporary_cost, terms, trade
 from exec_env.market.market import Market
 from exec_env.market.order import Order
 from exec_env.market.paths import Paths
 from exec_env.one_asset.actions import ActionMode
-from exec_env.one_asset.problem import make_problem
+from exec_env.one_asset.options import make_problem
 from exec_env.one_asset.torch_market import TorchMarket
 from exec_env.optimum import lq
 from exec_env.optimum.dynamic_programming import _recursion, solve
 from tests.conftest import play
+from tests.rollouts import executed
 
 POWER = Market(impact_exponent=0.6)
 SHORT = Order(shares=50_000.0, n_steps=6)
@@ -185,7 +185,7 @@ def test_each_path_can_have_an_exponent_a_reference_and_a_volume_of_its_own_in_e
     paths = problem.source.sample([np.random.default_rng(4)], 64)
     assert np.unique(paths.slices.exponent[:, 0]).size == 64
     mode = ActionMode("fraction")
-    ours = sum(step.fill.objective for step in rollout(lambda o: np.full(len(o), 0.3), paths, *_of(problem), mode))
+    ours = sum(step.fill.objective for step in executed(lambda o: np.full(len(o), 0.3), paths, *_of(problem), mode))
     to_bps = bps(problem.order.shares * paths.arrival_price)
     assert (to_bps * ours)[0] == pytest.approx(first[0], rel=1e-6)
     device = TorchMarket(*_of(problem), dtype=torch.float64)

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exec_env.baselines.adaptive import Adaptive
-from exec_env.envs.rollout import rollout
 from exec_env.harness import evaluate
 from exec_env.market.execution import bps
 from exec_env.market.market import Market
@@ -20,10 +19,11 @@ from exec_env.market.order import Order
 from exec_env.market.paths import Normals, Paths, shape
 from exec_env.market.stress import STRESSES, begun, factors
 from exec_env.one_asset.actions import ActionMode
-from exec_env.one_asset.problem import make_problem
+from exec_env.one_asset.options import make_problem
 from exec_env.one_asset.torch_market import TorchMarket
 from exec_env.optimum import lq
 from exec_env.optimum.schedule import best_schedule
+from tests.rollouts import executed
 
 NAMED: list[Any] = [name for name in STRESSES if name != "none"]
 FACTORS = [name for name in NAMED if name != "liquidity-shocks"]
@@ -41,7 +41,7 @@ def normals(n_paths: int, n_steps: int = 40, seed: int = 0) -> Normals:
 def objective(market: Market, order: Order, n_paths: int, seed: int) -> np.ndarray:
     """Of the linear-quadratic rule. [bps]"""
     paths = Paths.simulate(market, order, n_paths, seed)
-    steps = rollout(Adaptive(market, order).act, paths, market, order, ActionMode("shares"))
+    steps = executed(Adaptive(market, order).act, paths, market, order, ActionMode("shares"))
     return sum(s.fill.objective for s in steps) * bps(order.shares * paths.arrival_price)
 
 
@@ -249,7 +249,7 @@ def test_shocks_on_a_recording_lower_its_liquidity_and_recover(tape_csv: Path) -
     rng = np.random.default_rng(0)
     starts = np.full(2000, 3)
     shocked = problem.source.at(starts, rng).slices  # type: ignore[attr-defined]
-    calm = problem.recording.tape(problem.market, problem.order, starts).slices  # type: ignore[union-attr]
+    calm = problem.tape.tape(problem.market, problem.order, starts).slices  # type: ignore[union-attr]
     fall = shocked.log_liquidity - calm.log_liquidity
     jumps = fall[:, 1:] - np.exp(-7.8 / 78) * fall[:, :-1]
     assert set(np.unique(jumps.round(9))) <= {-0.7, 0.0, -0.0}
@@ -375,7 +375,7 @@ def test_the_best_fixed_schedule_does_not_know_a_random_onset() -> None:
 
     def cost(trades: np.ndarray) -> float:
         turn = iter(trades)
-        steps = rollout(lambda _: np.full((4000, 1), next(turn)), paths, market, order, ActionMode("shares"))
+        steps = executed(lambda _: np.full((4000, 1), next(turn)), paths, market, order, ActionMode("shares"))
         return float(sum(s.fill.objective.mean() for s in steps))
 
     rng = np.random.default_rng(0)

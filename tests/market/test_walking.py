@@ -14,7 +14,7 @@ from exec_env import ActionMode, Tape
 from exec_env.data.slicer import walk
 from exec_env.harness import evaluate
 from exec_env.market.execution import COMPONENTS, Slice, State, Terms, opening, trade, walking_cost
-from exec_env.one_asset.problem import make_problem
+from exec_env.one_asset.options import make_problem
 from exec_env.one_asset.torch_market import TorchMarket
 from tests.conftest import play
 
@@ -224,7 +224,7 @@ def test_a_book_without_a_slope_or_without_levels_is_refused() -> None:
 
 def test_the_table_says_how_often_trades_went_beyond_the_book() -> None:
     found = evaluate(["twap"], episodes=40, **options(shares=30_000.0))
-    sizes = found.problem.recording.levels.bid_size.sum(1)  # type: ignore[union-attr]
+    sizes = found.problem.tape.levels.bid_size.sum(1)  # type: ignore[union-attr]
     rows = found.per_path["row"].to_numpy()[:, None] + np.arange(6)
     share = 100 * (sizes[rows] < 5000.0).mean()
     assert 0 < share < 100

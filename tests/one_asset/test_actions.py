@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exec_env.market.order import Order
-from exec_env.one_asset.actions import ActionMode, Decoder, get_action_mode
+from exec_env.one_asset.actions import ActionMode, OrderActions, get_action_mode
 
 ORDER = Order()
 
@@ -23,7 +23,7 @@ def test_each_action_mode_means_what_it_says(name: str, value: float, shares: fl
 def test_pace_one_is_twap_and_the_levels_are_those_of_the_table() -> None:
     levels = ActionMode("pace").values(ORDER)
     assert levels.tolist() == [0, 0.25, 0.5, 0.75, 1, 1.5, 2, 2.5, 3, 4, 6]
-    assert Decoder(ActionMode("pace"), ORDER).one(4) == 1.0
+    assert OrderActions(ActionMode("pace"), ORDER).one(4) == 1.0
 
 
 def test_levels_can_be_chosen() -> None:
@@ -46,13 +46,13 @@ def test_a_continuous_mode_has_no_levels() -> None:
 @pytest.mark.parametrize("bad", [11, -1, 1.5, "4", None, float("nan"), np.array([1, 2])])
 def test_a_discrete_action_outside_the_space_is_refused(bad: object) -> None:
     with pytest.raises(ValueError, match="outside the space, an integer in 0 .. 10"):
-        Decoder(ActionMode("pace"), ORDER).one(bad)
+        OrderActions(ActionMode("pace"), ORDER).one(bad)
 
 
 @pytest.mark.parametrize("bad", [-0.01, 1.01, float("nan"), "half", None, np.array([0.1, 0.2]), np.array([])])
 def test_a_continuous_action_outside_the_space_is_refused(bad: object) -> None:
     with pytest.raises(ValueError, match="outside the space, a number in"):
-        Decoder(ActionMode("fraction"), ORDER).one(bad)
+        OrderActions(ActionMode("fraction"), ORDER).one(bad)
 
 
 @pytest.mark.parametrize(
@@ -69,11 +69,11 @@ def test_a_continuous_action_outside_the_space_is_refused(bad: object) -> None:
 )
 def test_batches_of_actions_outside_the_space_are_refused(mode: str, bad: list) -> None:
     with pytest.raises(ValueError, match="outside the space"):
-        Decoder(ActionMode(mode), ORDER).many(np.array(bad), 2)
+        OrderActions(ActionMode(mode), ORDER).many(np.array(bad), 2)
 
 
 def test_tensors_beside_arrays_are_checked_as_arrays_are() -> None:
-    decode = Decoder(ActionMode("pace"), ORDER).many
+    decode = OrderActions(ActionMode("pace"), ORDER).many
     assert decode(torch.tensor([1, 4]), 2).tolist() == [0.25, 1.0]
     with pytest.raises(ValueError, match="-1 is outside the space"):
         decode(torch.tensor([0, -1]), 2)
@@ -81,5 +81,5 @@ def test_tensors_beside_arrays_are_checked_as_arrays_are() -> None:
 
 @given(action=st.floats(0, 1, width=32))
 def test_one_action_and_a_batch_decode_alike(action: float) -> None:
-    decoder = Decoder(ActionMode("fraction"), ORDER)
+    decoder = OrderActions(ActionMode("fraction"), ORDER)
     assert decoder.one(np.array([action], np.float32)) == decoder.many(np.array([[action]], np.float32), 1)[0]

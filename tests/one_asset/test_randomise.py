@@ -16,7 +16,7 @@ from exec_env.market.market import Market
 from exec_env.market.order import Order
 from exec_env.market.paths import Normals, Paths, shape
 from exec_env.market.stress import STRESSES
-from exec_env.one_asset.problem import make_problem
+from exec_env.one_asset.options import make_problem
 from exec_env.one_asset.randomise import FIELDS, NAMED, PARAMETERS, Ranges
 from exec_env.one_asset.torch_market import TorchMarket
 from exec_env.optimum import lq

@@ -11,7 +11,6 @@ from scipy.stats import norm
 
 from exec_env.baselines.adaptive import Adaptive
 from exec_env.baselines.optimal import Optimal
-from exec_env.envs.rollout import rollout
 from exec_env.market.execution import Slice, State, bps, temporary_cost, terms, trade
 from exec_env.market.market import Market
 from exec_env.market.order import Order
@@ -21,6 +20,7 @@ from exec_env.one_asset.presets import PRESETS
 from exec_env.optimum import liquidity_grid
 from exec_env.optimum.dynamic_programming import Solution, _recursion, solve
 from exec_env.optimum.seen import Seen
+from tests.rollouts import executed
 
 SHORT = Order(shares=50_000.0, n_steps=6, max_participation=0.3)
 """An order whose cap binds often, and which takes a tenth of a second."""
@@ -45,7 +45,7 @@ def excess(agent: Any, solution: Solution, paths: Paths) -> np.ndarray:
     p, comes = market.shock_probability(dt), solution.linear.regimes.shocks[:, 0]
     even = order.shares / order.n_steps  # where power-law and linear impact cost the same
     total, ahead = 0.0, [(market.liquidity_volatility * z[:, None], 1.0)]
-    for t, step in enumerate(rollout(agent.act, paths, market, order, ActionMode("shares"))):
+    for t, step in enumerate(executed(agent.act, paths, market, order, ActionMode("shares"))):
         book, now = step.before, step.now
         signal = now.drift / (market.arrival_price * dt)
         seen = Seen(t, book.remaining, book.transient, signal, now.half_spread, now.log_liquidity)
@@ -201,7 +201,7 @@ def test_the_plain_cost_of_the_optimum_under_shocks_is_the_value(features: Any) 
     # Without what is known to have mean zero taken out: where the grid is wrong, that is too.
     market = Market(**features)
     solution, paths = solve(market, SHORT), Paths.simulate(market, SHORT, 20_000, seed=1)
-    steps = rollout(Optimal(market, SHORT).act, paths, market, SHORT, ActionMode("shares"))
+    steps = executed(Optimal(market, SHORT).act, paths, market, SHORT, ActionMode("shares"))
     objective = sum(step.fill.objective for step in steps) * bps(SHORT.shares * paths.arrival_price)
     mean, error = mean_and_error(objective)
     assert error < 0.02 * mean
@@ -262,7 +262,7 @@ def test_with_regimes_that_show_its_rule_attains_the_value(features: dict[str, A
     totals = []
     for agent in (Optimal(market, order), Adaptive(market, order)):
         total = np.zeros(paths.n_paths)
-        for t, step in enumerate(rollout(agent.act, paths, market, order, ActionMode("shares"))):
+        for t, step in enumerate(executed(agent.act, paths, market, order, ActionMode("shares"))):
             book, now, shares = step.before, step.now, step.fill.shares - step.fill.block
             seen = Seen(t, book.remaining, book.transient, 0.0, now.half_spread, now.log_liquidity)
             regime = chain.likely(market, t, now.log_liquidity, now.variance**0.5 / sigma).argmax(0)

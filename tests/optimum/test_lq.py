@@ -12,7 +12,6 @@ from exec_env.baselines.adaptive import Adaptive
 from exec_env.baselines.schedule import Schedule
 from exec_env.baselines.twap import TWAP
 from exec_env.envs.registry import get_spec
-from exec_env.envs.rollout import rollout
 from exec_env.harness import evaluate
 from exec_env.harness.agents import known_agents
 from exec_env.market.execution import Slice, State, bps, terms, trade
@@ -24,6 +23,7 @@ from exec_env.one_asset.presets import PRESETS, get_preset
 from exec_env.optimum import lq
 from exec_env.optimum.schedule import best_schedule
 from exec_env.optimum.seen import Seen
+from tests.rollouts import executed
 
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(7)
 WEIGHTS = WEIGHTS / WEIGHTS.sum()
@@ -138,7 +138,7 @@ def test_the_bound_has_converged_in_grid_and_quadrature() -> None:
 @pytest.mark.parametrize("env_id", ENVIRONMENTS)
 @pytest.mark.parametrize("side", ["sell", "buy"])
 def test_the_bound_is_below_two_hundred_random_policies(env_id: str, side: Any) -> None:
-    preset = get_preset(get_spec(env_id).preset)
+    preset = get_preset(get_spec(env_id).options["preset"])
     order = replace(preset.order, side=side)
     bound = lq.solve(preset.market, order).bound_bps
     optimum = best_schedule(preset.market, order)
@@ -147,7 +147,7 @@ def test_the_bound_is_below_two_hundred_random_policies(env_id: str, side: Any) 
     for _ in range(200):
         # From near the optimum to far away.
         agent = Schedule(optimum * np.exp(rng.uniform(0, 1.5) * rng.standard_normal(order.n_steps)))
-        steps = rollout(agent.act, paths, preset.market, order, ActionMode("fraction"))
+        steps = executed(agent.act, paths, preset.market, order, ActionMode("fraction"))
         objective = sum(s.fill.objective for s in steps) * bps(order.shares * paths.arrival_price)
         standard_error = objective.std(ddof=1) / len(objective) ** 0.5
         assert objective.mean() > bound - 4 * standard_error - 1e-9
@@ -176,7 +176,7 @@ def test_the_bound_is_below_every_baseline(env_id: str) -> None:
 def test_without_a_cap_the_optimum_attains_the_bound_in_monte_carlo(features: dict[str, Any], slack: float) -> None:
     market, order = Market(**features), Order(max_participation=None)
     paths = Paths.simulate(market, order, 20_000, seed=3)
-    steps = rollout(Adaptive(market, order).act, paths, market, order, ActionMode("shares"))
+    steps = executed(Adaptive(market, order).act, paths, market, order, ActionMode("shares"))
     objective = sum(s.fill.objective for s in steps) * bps(order.shares * paths.arrival_price)
     bound, standard_error = lq.solve(market, order).bound_bps, objective.std(ddof=1) / 20_000**0.5
     assert bound - 3 * standard_error < objective.mean() < bound * (1 + slack) + 3 * standard_error
@@ -187,7 +187,9 @@ def test_what_a_policy_has_above_the_bound_is_its_expected_excess(stress: Any) -
     market, order = Market(stress=stress, signal=0.01), Order(n_steps=10, shares=50_000.0)
     solution, paths = lq.solve(market, order), Paths.simulate(market, order, 20_000, seed=9)
     objective, excess = 0.0, 0.0
-    for t, step in enumerate(rollout(TWAP(market, order).act, paths, market, order, get_action_mode(TWAP.action_mode))):
+    for t, step in enumerate(
+        executed(TWAP(market, order).act, paths, market, order, get_action_mode(TWAP.action_mode))
+    ):
         book, now, fill, _ = step
         signal = now.drift / (market.arrival_price * order.slice_length)
         seen = Seen(t, book.remaining, book.transient, signal, now.half_spread, now.log_liquidity)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from exec_env.baselines.adaptive import Adaptive
-from exec_env.envs.rollout import rollout
 from exec_env.harness import evaluate
 from exec_env.market.execution import bps
 from exec_env.market.market import Market
@@ -18,6 +17,7 @@ from exec_env.one_asset.actions import get_action_mode
 from exec_env.optimum import lq, relaxation
 from exec_env.optimum.cost_forms import Charged
 from exec_env.optimum.seen import Seen
+from tests.rollouts import executed
 
 QUIET = {f"{name}_noise": 0.0 for name in ("volume", "spread", "impact", "decay")} | {"liquidity_volatility": 0.0}
 PUSHING = Market(transient_impact=1.5e-5, resilience=60.0)
@@ -52,7 +52,7 @@ def brute_force(market: Market, order: Order) -> float:
     first = np.linspace(0.0, 1.0, 2001)[:, None]
     fractions = iter((first, np.ones_like(first)))
     paths = Paths.simulate(market, order, len(first), seed=0)
-    steps = rollout(lambda seen: next(fractions), paths, market, order, get_action_mode("fraction"))
+    steps = executed(lambda seen: next(fractions), paths, market, order, get_action_mode("fraction"))
     return float(sum(step.fill.objective for step in steps).min() * bps(order.shares * market.arrival_price))
 
 

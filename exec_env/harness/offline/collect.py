@@ -13,17 +13,18 @@ from scipy.special import ndtr
 from tqdm import tqdm
 
 from exec_env.base.errors import InputError
+from exec_env.base.seeds import child_seed
 from exec_env.base.validation import Bounds, Positive, check_fields, require_count
+from exec_env.envs.features import Sight
 from exec_env.envs.registry import get_spec
 from exec_env.envs.reward import Reward
 from exec_env.envs.rollout import rollout
 from exec_env.harness.agents import LAST, Agent, load_run, resolve, run_of
-from exec_env.harness.training.loop import child_seed
-from exec_env.market.execution import bps
+from exec_env.market.execution import Slice, State, bps
 from exec_env.market.paths import Paths
-from exec_env.one_asset.actions import ActionMode, Decoder, get_action_mode
-from exec_env.one_asset.observation import Observation, Observer, stack
-from exec_env.one_asset.problem import Problem
+from exec_env.one_asset.actions import ActionMode
+from exec_env.one_asset.observation import Observation
+from exec_env.one_asset.problem import OneAsset
 
 FRACTION = ActionMode("fraction")
 """The mode that episodes are recorded in. Any trade can be written in it, and it does not grow with the order."""
@@ -160,8 +161,11 @@ def record(
     mixture = [m if isinstance(m, Member) else Member(m) for m in members]
     if not mixture:
         raise InputError("no agents to record: name at least one")
-    made: Any = gym.make(env_id, **(get_spec(env_id).kwargs() | options | {"action": FRACTION.name}))
+    get_spec(env_id)  # imports the module that an id names
+    made: Any = gym.make(env_id, **(options | {"action": FRACTION.name}))
     problem, reward, spec = made.unwrapped.problem, made.unwrapped.reward, made.spec
+    if not isinstance(problem, OneAsset):
+        raise InputError(f"env_id = {env_id!r}: episodes are recorded of one order in one asset only")
     agents = [_agent(m, problem) for m in mixture]
     who, noise, paths = (np.random.default_rng(s) for s in (child_seed(seed, _WHO), child_seed(seed, _NOISE), seed))
     shares = np.array([m.weight for m in mixture])
@@ -170,8 +174,8 @@ def record(
         for first in range(0, episodes, _CHUNK):
             n = min(_CHUNK, episodes - first)
             chosen = np.searchsorted(np.cumsum(shares / shares.sum())[:-1], who.random(n), side="right")
-            behaviour = Behaviour(mixture, agents, chosen, noise.standard_normal((n, problem.order.n_steps)), problem)
-            parts.append(_play(behaviour, problem.source.sample([paths], n), problem, reward))
+            behaviour = Behaviour(mixture, agents, chosen, noise.standard_normal((n, problem.n_steps)), problem)
+            parts.append(_play(behaviour, problem.sample([paths], n), problem, reward))
             bar.update(n)
     whole = Episodes(*(np.concatenate([getattr(part, name) for part in parts]) for name in Episodes.__annotations__))
     provenance = {
@@ -184,15 +188,15 @@ def record(
     return Recorded(whole, spec, provenance | conditions(problem, reward))
 
 
-def conditions(problem: Problem, reward: Reward) -> dict[str, Any]:
+def conditions(problem: OneAsset, reward: Reward) -> dict[str, Any]:
     """What settles an episode beside actions and seed, in plain values: market, order, reward, randomise, tape."""
-    ranges, recording = problem.ranges, problem.recording
+    ranges, tape = problem.ranges, problem.tape
     return {
         "market": asdict(problem.market),
         "order": asdict(problem.order),
         "reward": asdict(reward),
         "randomise": ranges and {"fields": [list(ends) for ends in ranges.fields], "stress": ranges.stress},
-        "tape": recording and recording.described(),
+        "tape": tape and tape.described(),
     }
 
 
@@ -208,7 +212,7 @@ class Behaviour:
     """
 
     def __init__(
-        self, mixture: Sequence[Member], agents: Sequence[Agent], chosen: np.ndarray, z: np.ndarray, problem: Problem
+        self, mixture: Sequence[Member], agents: Sequence[Agent], chosen: np.ndarray, z: np.ndarray, problem: OneAsset
     ) -> None:
         self.chosen, self._problem = chosen, problem
         self._players = [(agent, np.flatnonzero(chosen == i)) for i, agent in enumerate(agents)]
@@ -229,21 +233,23 @@ class Behaviour:
         return out.clip(0.0, 1.0).astype(np.float32)[:, None]
 
 
-def fractions(agent: Agent, observations: np.ndarray, problem: Problem) -> np.ndarray:
+def fractions(agent: Agent, observations: np.ndarray, problem: OneAsset) -> np.ndarray:
     """What any agent asks for, as fractions of what is left; may be above one. Shape: (n, D) -> (n,)."""
-    order, mode = problem.order, get_action_mode(agent.action_mode)
+    order, actions = problem.order, problem.actions(agent.action_mode)
     seen = Observation(*observations.T.astype(float))
-    values = Decoder(mode, order).many(agent.act(observations), len(observations))
-    if mode == FRACTION:
+    values = actions.many(agent.act(observations), len(observations))
+    if actions.mode == FRACTION:
         return values
+    # Of state and slice only what actions are meant in.
+    state = State(order.shares * seen.inventory_left, 0.0, 0.0, 0.0)
     volume = seen.relative_volume * problem.market.daily_volume * order.slice_length
-    remaining = order.shares * seen.inventory_left
-    asked = mode.shares(values, remaining, np.rint(seen.time_left * order.n_steps), volume)
-    return asked / np.maximum(remaining, 1e-300)
+    now = Slice(0.0, 0.0, volume, *[0.0] * 7)
+    asked = actions.ask(values, state, now, np.rint(seen.time_left * order.n_steps))
+    return asked / np.maximum(state.remaining, 1e-300)
 
 
-def _agent(member: Member, problem: Problem) -> Agent:
-    return resolve("twap" if member.agent == RANDOM else member.agent, problem.market, problem.order)[1]
+def _agent(member: Member, problem: OneAsset) -> Agent:
+    return resolve("twap" if member.agent == RANDOM else member.agent, problem)[1]
 
 
 def _described(member: Member) -> dict[str, Any]:
@@ -259,9 +265,9 @@ def _described(member: Member) -> dict[str, Any]:
     return {"agent": str(agent), "weight": member.weight, "noise": member.noise} | more
 
 
-def _play(behaviour: Behaviour, tape: Paths, problem: Problem, reward: Reward) -> Episodes:
-    """Every path of a tape once, on the harness's own rollout."""
-    order, n = problem.order, tape.n_paths
+def _play(behaviour: Behaviour, paths: Paths, problem: OneAsset, reward: Reward) -> Episodes:
+    """Every path once, on the harness's own rollout."""
+    order, n = problem.order, paths.n_paths
     seen: list[np.ndarray] = []
     done: list[np.ndarray] = []
 
@@ -270,14 +276,13 @@ def _play(behaviour: Behaviour, tape: Paths, problem: Problem, reward: Reward) -
         done.append(behaviour.act(observations))
         return done[-1]
 
-    to_bps = bps(order.shares * tape.arrival_price)
+    to_bps = bps(problem.notional(paths.arrival_price))
     rewards, lengths = np.zeros((n, order.n_steps)), np.full(n, order.n_steps)
-    for t, step in enumerate(rollout(act, tape, problem.market, order, FRACTION)):
+    for t, step in enumerate(rollout(act, paths, problem, problem.actions(FRACTION))):
         rewards[:, t] = reward(step.fill, step.before, step.after, order.shares, to_bps)
         lengths[(step.before.remaining > 0) & (step.after.remaining <= 0)] = t + 1
     # What an environment shows when all is over: the last slice once more, with nothing left.
-    observe = Observer(problem.market, order)
-    seen.append(stack(observe(step.after, observe.market(step.now), 0.0), n))
+    seen.append(Sight(problem).stack(step.after, problem.seen(step.now), 0.0, n))
     observations, actions = np.stack(seen, 1), np.stack(done, 1)
     observations[np.arange(order.n_steps + 1) > lengths[:, None]] = 0
     over = np.arange(order.n_steps) >= lengths[:, None]

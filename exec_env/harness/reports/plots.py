@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,9 +15,8 @@ from matplotlib.figure import Figure
 from scipy.stats import gaussian_kde
 
 from exec_env.base.bootstrap import Z95
-from exec_env.harness.behaviour import pace
+from exec_env.envs.problem import Panel
 from exec_env.harness.metrics import REFERENCE
-from exec_env.market.execution import COMPONENTS
 
 if TYPE_CHECKING:
     from exec_env.harness.evaluation import Evaluation
@@ -24,14 +24,13 @@ if TYPE_CHECKING:
 # Okabe & Ito's colours, which the colour-blind can tell apart; the reference stays grey.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C564B", "#000000")
 _GREY = "0.45"
-COMPONENT_COLOURS = dict(
-    zip(
-        (*COMPONENTS, "risk"),
-        ("#4C78A8", "#F58518", "#E9B44C", "#9D755D", "#BAB0AC", "#B279A2", "#C23B4B"),
-        strict=True,
-    )
-)
-"""A colour for each part of the cost, in every picture."""
+_PARTS = ("#4C78A8", "#F58518", "#E9B44C", "#9D755D", "#BAB0AC", "#B279A2", "#72B7B2", "#54A24B", "#9ECAE9")
+_RISK = "#C23B4B"
+
+
+def part_colours(components: Sequence[str]) -> dict[str, str]:
+    """A colour for each part of the cost, in every picture; risk is red."""
+    return {name: _PARTS[i % len(_PARTS)] for i, name in enumerate(components)} | {"risk": _RISK}
 
 
 def save_evaluation(evaluation: Evaluation, folder: Path) -> list[Path]:
@@ -41,7 +40,7 @@ def save_evaluation(evaluation: Evaluation, folder: Path) -> list[Path]:
         "cost_distributions.png": cost_distributions(evaluation),
         "differences.png": differences(evaluation),
     }
-    if not evaluation.examples.empty:
+    if not evaluation.examples.empty and evaluation.problem.panels():
         figures["episodes.png"] = episodes(evaluation)
     for name, figure in figures.items():
         figure.savefig(folder / name, dpi=130)
@@ -227,7 +226,8 @@ def differences(evaluation: Evaluation) -> Figure:
 def components(evaluation: Evaluation) -> Figure:
     """Mean cost of every agent by where it comes from, its objective, and the bound."""
     table = evaluation.per_agent[::-1]
-    names = [*COMPONENTS, "risk"]
+    names = [*evaluation.problem.components, "risk"]
+    palette = part_colours(evaluation.problem.components)
     means = evaluation.per_path.groupby("agent", observed=True)[names].mean().loc[table.index]
     figure = Figure(figsize=(9, 1.4 + 0.5 * len(table)), layout="constrained")
     axes = figure.subplots()
@@ -237,7 +237,7 @@ def components(evaluation: Evaluation) -> Figure:
         if (width == 0).all():
             continue
         start = np.where(width < 0, ends[-1], ends[1])
-        axes.barh(range(len(table)), width, left=start, height=0.6, color=COMPONENT_COLOURS[name], label=name)
+        axes.barh(range(len(table)), width, left=start, height=0.6, color=palette[name], label=name)
         for sign in ends:
             ends[sign] = ends[sign] + np.where(np.sign(width) == sign, width, 0.0)
     axes.plot(table["objective_mean"], range(len(table)), "D", ms=6, mfc="white", mec="black", label="objective J")
@@ -255,7 +255,7 @@ def behaviours(maps: dict[str, np.ndarray], levels: np.ndarray, optimum: str | N
     """Pace of each agent by time and liquidity on one scale; lines over time where liquidity does not vary.
 
     Args:
-        maps: by agent, from ``exec_env.harness.behaviour.pace_map``. Shape of each: (n_levels, n_steps).
+        maps: by agent, from ``Problem.behaviour``. Shape of each: (n_levels, n_steps).
         levels: log liquidity. Shape: (n_levels,).
         optimum: which of the agents the others are compared with.
         palette: a colour for each agent.
@@ -299,45 +299,58 @@ def behaviours(maps: dict[str, np.ndarray], levels: np.ndarray, optimum: str | N
 
 
 def episodes(evaluation: Evaluation) -> Figure:
-    """What agents did, and on which market, on the first few paths."""
-    shown, order = evaluation.examples, evaluation.problem.order
+    """What agents did, and on which market, on the first few paths: the panels of the problem."""
+    shown, panels, n_steps = evaluation.examples, evaluation.problem.panels(), evaluation.problem.n_steps
     paths = sorted(shown["path"].unique())
     palette = colours(evaluation.settings["agents"])
-    figure = Figure(figsize=(4.2 * len(paths), 12), layout="constrained")
-    grid = figure.subplots(6, len(paths), sharex=True, sharey="row", squeeze=False, height_ratios=(4, 3, 3, 2, 2, 4))
-    paces = pace(shown["shares"].to_numpy(), shown["inventory"].to_numpy(), order.n_steps - shown["step"].to_numpy())
+    height = 12 / 18 * sum(panel.height for panel in panels)
+    figure = Figure(figsize=(4.2 * len(paths), height), layout="constrained")
+    ratios = [panel.height for panel in panels]
+    grid = figure.subplots(len(panels), len(paths), sharex=True, sharey="row", squeeze=False, height_ratios=ratios)
+    values = {i: shown[p.column] if isinstance(p.column, str) else p.column(shown) for i, p in enumerate(panels)}
+    shown = shown.assign(**{f"panel {i}": np.asarray(column) for i, column in values.items()})
     for column, path in enumerate(paths):
-        inventory, tempo, participation, spread, liquidity, price = grid[:, column]
-        for agent, rows in shown.assign(pace=paces)[shown["path"] == path].groupby("agent", sort=False):
-            colour, steps = palette[str(agent)], np.r_[rows["step"], order.n_steps]
-            inventory.step(steps, np.r_[rows["inventory"], 0.0], where="post", color=colour, label=str(agent))
-            tempo.step(steps, np.r_[rows["pace"], np.nan], where="post", color=colour, lw=1)
-            rate = np.r_[rows["participation"], np.nan]
-            participation.step(steps, rate, where="post", color=colour, lw=1)
-            price.plot(rows["step"], rows["mid"], color=colour, lw=1)
-            price.scatter(rows["step"], rows["fill_price"], s=6, color=colour)
-        # The market is the same for all, so it is drawn once.
-        market = shown[(shown["path"] == path) & (shown["agent"] == shown["agent"].iloc[0])]
-        for axes, name in ((spread, "half_spread"), (liquidity, "log_liquidity")):
-            axes.step(market["step"], market[name], where="mid", color="black", lw=1)
-        tempo.axhline(1.0, color=_GREY, lw=1, ls=":")
-        if order.max_participation is not None:
-            participation.axhline(order.max_participation, color="black", lw=1, ls=":")
-        inventory.set(title=f"path {path}")
-        price.set(xlabel="slice")
-        price.ticklabel_format(useOffset=False)
-        inventory.yaxis.set_major_formatter("{x:,.6g}")
-    if not np.isnan(paces).all():  # a pace of many times the even one near the end would hide the others
-        grid[1, 0].set_ylim(0.0, 1.1 * float(np.clip(np.nanquantile(paces, 0.98), 1.5, 8.0)))
-    names = ("shares left", "pace (1: even)", "share of volume\n(dotted: cap)", "half\nspread [$]", "log\nliquidity")
-    for axes, name in zip(grid[:, 0], (*names, "mid (line) and\nfills (dots) [$]"), strict=True):
-        axes.set_ylabel(name)
+        here = shown[shown["path"] == path]
+        for (i, panel), axes in zip(enumerate(panels), grid[:, column], strict=True):
+            if panel.shared:  # the same for all agents
+                first = here[here["agent"] == here["agent"].iloc[0]]
+                axes.step(first["step"], first[f"panel {i}"], where="mid", color="black", lw=1)
+            else:
+                for agent, rows in here.groupby("agent", sort=False):
+                    _panel(axes, panel, rows, rows[f"panel {i}"], n_steps, palette[str(agent)], str(agent))
+            if panel.line is not None:
+                axes.axhline(panel.line, color="black", lw=1, ls=":")
+        grid[0, column].set(title=f"path {path}")
+        grid[-1, column].set(xlabel="slice")
+        for axes, panel in zip(grid[:, column], panels, strict=True):
+            if panel.steps:
+                axes.yaxis.set_major_formatter("{x:,.6g}")
+            else:
+                axes.ticklabel_format(useOffset=False)
+    for i, panel in enumerate(panels):
+        grid[i, 0].set_ylabel(panel.label)
+        drawn = shown[f"panel {i}"].to_numpy(float)
+        if panel.most is not None and not np.isnan(drawn).all():
+            grid[i, 0].set_ylim(0.0, 1.1 * float(np.clip(np.nanquantile(drawn, 0.98), 1.5, panel.most)))
     grid[0, 0].legend(frameon=False, fontsize=8)
     for axes in grid.flat:
         _tidy(axes)
     figure.align_ylabels(grid[:, 0])
     figure.suptitle(_title(evaluation, "Example episodes"))
     return figure
+
+
+def _panel(
+    axes: Axes, panel: Panel, rows: pd.DataFrame, values: pd.Series, n_steps: int, colour: str, name: str
+) -> None:
+    """One agent on one path."""
+    if panel.steps:
+        end = np.nan if panel.end is None else panel.end
+        axes.step(np.r_[rows["step"], n_steps], np.r_[values, end], where="post", color=colour, lw=1, label=name)
+    else:
+        axes.plot(rows["step"], values, color=colour, lw=1, label=name)
+    if panel.dots is not None:
+        axes.scatter(rows["step"], rows[panel.dots], s=6, color=colour)
 
 
 def _density(sample: np.ndarray) -> gaussian_kde:
@@ -349,8 +362,8 @@ def _density(sample: np.ndarray) -> gaussian_kde:
 
 def _title(evaluation: Evaluation, what: str) -> str:
     settings = evaluation.settings
-    overrides = ", ".join(f"{k}={Path(v).name if k == 'tape' else v}" for k, v in settings["overrides"].items())
-    where = f"{settings['env']}{' (' + overrides[:60] + ')' if overrides else ''}"
+    options = ", ".join(f"{k}={Path(v).name if k == 'tape' else v}" for k, v in settings["options"].items())
+    where = f"{settings['env']}{' (' + options[:60] + ')' if options else ''}"
     return f"{what}: {where}, {settings['episodes']:,} common paths"
 
 

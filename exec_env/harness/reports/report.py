@@ -5,7 +5,6 @@ The page loads nothing from anywhere, and the same evaluation gives the same byt
 
 import base64
 import contextlib
-import dataclasses
 import io
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,18 +19,14 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from exec_env.base.bootstrap import Z95
+from exec_env.base.errors import NoBound
 from exec_env.base.files import new_file, read_yaml, write_text
-from exec_env.envs.registry import get_spec
+from exec_env.envs.problem import Problem
+from exec_env.envs.registry import problem_of
 from exec_env.harness.agents import Agent, known_agents, normalise, resolve, resolve_all, run_of
-from exec_env.harness.behaviour import States, pace_map, states
-from exec_env.harness.evaluation import Evaluation, evaluate
-from exec_env.harness.metrics import REFERENCE
+from exec_env.harness.evaluation import Evaluation, evaluate, for_evaluation
 from exec_env.harness.reports import plots
-from exec_env.market.execution import COMPONENTS
-from exec_env.one_asset.presets import get_preset
 
-OPTIMUM = "adaptive"
-"""Agent whose behaviour the others' is shown beside."""
 PAGE_STYLE: Any = {
     "svg.hashsalt": "exec_env",  # the same names inside a picture every time
     "text.parse_math": False,  # a dollar in an agent's name is a dollar
@@ -51,20 +46,20 @@ def write_report(
     seed: int = 0,
     starts: Literal["random", "rolling"] = "random",
     progress: bool = False,
-    **overrides: Any,
+    **options: Any,
 ) -> Evaluation:
     """Evaluate agents and write one HTML page about them.
 
     Args:
-        agents: as of ``exec_env.harness.evaluation``. Where no baseline is named among them, ``twap`` and ``adaptive``
-            are added, so that there is something to compare with.
+        agents: as of ``evaluate``. Where no baseline is named among them, those that the problem suggests are added, so
+            that there is something to compare with.
         out: file to create.
         env_id: a registered id.
         episodes: number of paths.
         seed: of the paths.
         starts: where episodes of a recorded tape begin.
         progress: whether to show a progress bar.
-        **overrides: fields of Market and Order, ``preset``, ``tape``.
+        **options: of the problem.
 
     Returns:
         The evaluation that the page shows.
@@ -73,17 +68,18 @@ def write_report(
         InputError: for a file that exists, and as ``evaluate``.
     """
     out = new_file(out)
-    chosen = with_baselines(agents)
-    evaluation = evaluate(chosen, env_id, episodes, seed, starts, progress=progress, **overrides)
+    chosen = with_baselines(agents, problem_of(env_id, **for_evaluation(options)))
+    evaluation = evaluate(chosen, env_id, episodes, seed, starts, progress=progress, **options)
     write_text(out, render(evaluation, chosen))
     return evaluation
 
 
-def with_baselines(agents: Iterable[str | Path | Agent]) -> list[str | Path | Agent]:
-    """The agents, and TWAP and the adaptive optimum where no baseline is named among them."""
+def with_baselines(agents: Iterable[str | Path | Agent], problem: Problem) -> list[str | Path | Agent]:
+    """The agents, and those that the problem suggests where no baseline is named among them."""
     chosen: list[str | Path | Agent] = [agents] if isinstance(agents, str | Path) else list(agents)
-    named = any(isinstance(agent, str) and normalise(agent) in known_agents() for agent in chosen)
-    return chosen if named or not chosen else [*chosen, REFERENCE, OPTIMUM]
+    known = {*known_agents(), *problem.policies()}
+    named = any(isinstance(agent, str) and normalise(agent) in known for agent in chosen)
+    return chosen if named or not chosen else [*chosen, *problem.suggested()]
 
 
 def render(evaluation: Evaluation, agents: list[str | Path | Agent]) -> str:
@@ -99,7 +95,7 @@ def render(evaluation: Evaluation, agents: list[str | Path | Agent]) -> str:
     }
     palette = plots.colours(names)
     logs, unread = _logs(runs)
-    at, maps = _behaviour(agents, evaluation)
+    at, maps, optimum = _behaviour(agents, evaluation)
     page = Environment(
         loader=PackageLoader("exec_env.harness", "reports"),
         autoescape=True,
@@ -108,23 +104,24 @@ def render(evaluation: Evaluation, agents: list[str | Path | Agent]) -> str:
         lstrip_blocks=True,
     )
     page.filters |= {"number": number, "signed": lambda value, digits=2: number(value, digits, "+")}
+    examples = not evaluation.examples.empty and problem.panels()
     with mpl.rc_context(PAGE_STYLE):
         pictures: dict[str, str | None] = {
             "objectives": picture(plots.objectives(evaluation), 5.6),
             "differences": picture(plots.differences(evaluation), 5.6),
             "distributions": picture(plots.cost_distributions(evaluation), 11),
             "learning": picture(plots.learning_curves(logs, palette), 11) if logs else None,
-            "episodes": None if evaluation.examples.empty else picture(plots.episodes(evaluation), 11),
+            "episodes": picture(plots.episodes(evaluation), 11) if examples else None,
             "components": picture(plots.components(evaluation), 11),
-            "behaviour": picture(plots.behaviours(maps, at.levels, OPTIMUM if OPTIMUM in maps else None, palette)),
+            "behaviour": None if at is None else picture(plots.behaviours(maps, at.levels, optimum, palette)),
         }
-    parts = evaluation.per_path.groupby("agent", observed=True)[[*COMPONENTS, "risk"]].mean()
+    parts = evaluation.per_path.groupby("agent", observed=True)[[*problem.components, "risk"]].mean()
     return page.get_template("report.html").render(
         evaluation=evaluation,
         settings=evaluation.settings,
-        order=problem.order,
-        market=problem.market,
-        reference=REFERENCE,
+        problem=problem,
+        headline=problem.headline(),
+        reference=problem.reference,
         z95=Z95,
         rows=evaluation.per_agent.reset_index().to_dict("records"),
         palette=palette,
@@ -132,7 +129,7 @@ def render(evaluation: Evaluation, agents: list[str | Path | Agent]) -> str:
         parts=parts.loc[evaluation.per_agent.index],
         price_error=_price_error(evaluation),
         at=at,
-        optimum=OPTIMUM if OPTIMUM in maps else None,
+        optimum=optimum,
         unread=unread,
         fields=_fields(evaluation),
         runs={label: _text(run / "config.yaml") for label, run in runs.items()},
@@ -171,35 +168,42 @@ def _logs(runs: dict[str, Path]) -> tuple[dict[str, pd.DataFrame], list[str]]:
     return logs, unread
 
 
-def _behaviour(agents: list[str | Path | Agent], evaluation: Evaluation) -> tuple[States, dict[str, np.ndarray]]:
-    """Maps of the optimum, where there is one, and of every agent, best first."""
-    market, order = evaluation.problem.market, evaluation.problem.order
-    at = states(market, order)
-    resolved = resolve_all(agents, market, order)
+def _behaviour(
+    agents: list[str | Path | Agent], evaluation: Evaluation
+) -> tuple[Any, dict[str, np.ndarray], str | None]:
+    """States in which agents are asked, maps of the optimum, where there is one, and of every agent, best first."""
+    problem = evaluation.problem
+    at = problem.behaviour()
+    if at is None:
+        return None, {}, None
+    resolved, (_, *others) = resolve_all(agents, problem), problem.suggested()
+    optimum = others[0] if others else None
     maps = {}
-    if OPTIMUM not in resolved:
-        with contextlib.suppress(ValueError):  # there need not be one
-            maps[OPTIMUM] = pace_map(resolve(OPTIMUM, market, order)[1], at)
-    first = [OPTIMUM] if OPTIMUM in resolved else []
+    if optimum is not None and optimum not in resolved:
+        with contextlib.suppress(NoBound):  # there need not be one
+            maps[optimum] = at.map(resolve(optimum, problem)[1])
+    first = [optimum] if optimum in resolved else []
     for label in [*first, *(str(a) for a in evaluation.per_agent.index if a not in first)]:
-        maps[label] = pace_map(resolved[label], at)
-    return at, maps
+        maps[label] = at.map(resolved[label])
+    return at, maps, optimum if optimum in maps else None
 
 
 def _price_error(evaluation: Evaluation) -> float:
     """Largest half width of a 95 % interval of the price component, which is luck but for a signal. [bps]"""
+    if "price" not in evaluation.problem.components:
+        return float("nan")
     prices = evaluation.per_path.groupby("agent", observed=True)["price"]
     return float(Z95 * prices.agg(lambda of: evaluation.errors.standard_error(of.to_numpy())).max())
 
 
 def _fields(evaluation: Evaluation) -> dict[str, list[tuple[str, Any, Any]]]:
-    """Name, value and, where it is another one, the environment's own value of each field of market and order."""
-    start = get_preset(evaluation.settings["overrides"].get("preset") or get_spec(evaluation.settings["env"]).preset)
+    """Name, value and, where it is another one, the environment's own value of each parameter, by group."""
     found = {}
-    for name in ("market", "order"):
-        ours, theirs = getattr(evaluation.problem, name), getattr(start, name)
-        pairs = {f.name: (getattr(ours, f.name), getattr(theirs, f.name)) for f in dataclasses.fields(ours)}
-        found[name] = [(key, a, None if a == b else b if b is not None else "none") for key, (a, b) in pairs.items()]
+    theirs = evaluation.problem.defaults()
+    for group, ours in evaluation.problem.parameters().items():
+        own = theirs.get(group, ours)
+        pairs = {name: (value, own.get(name)) for name, value in ours.items()}
+        found[group] = [(key, a, None if a == b else b if b is not None else "none") for key, (a, b) in pairs.items()]
     return found
 
 

@@ -19,8 +19,9 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from exec_env.base.errors import InputError
+from exec_env.base.seeds import child_seed
 from exec_env.base.validation import Bounds, Count, check_fields
-from exec_env.envs.registry import get_spec
+from exec_env.envs.registry import get_spec, problem_of
 from exec_env.harness.agents import BEST, LAST, agent_class, normalise
 from exec_env.harness.evaluation import evaluate, find_bound
 from exec_env.harness.jobs import training_task
@@ -30,8 +31,6 @@ from exec_env.harness.offline import dataset
 from exec_env.harness.offline.collect import Member, Noise, record
 from exec_env.harness.reports.plots import colours
 from exec_env.harness.training.hyperparameters import settings
-from exec_env.harness.training.loop import child_seed
-from exec_env.one_asset.problem import make_problem
 
 BASELINES = ("twap", "vwap", "ac-neutral", "ac-averse", "adaptive", "optimal")
 """Almgren-Chriss is that of a trader without risk aversion, and of one with the problem's."""
@@ -139,7 +138,7 @@ def tasks(study: Study) -> list[Task]:
 
 def baseline(name: str, env: str, evaluation: dict[str, Any]) -> Result:
     """A schedule on the common paths: ``objective.npy``, J of each [bps]."""
-    problem = make_problem(**get_spec(env).kwargs())
+    problem: Any = problem_of(env)
     agent: Any = name
     if name.startswith("ac-"):
         aversion = 0.0 if name == "ac-neutral" else problem.order.risk_aversion
@@ -207,7 +206,7 @@ def collect(study: Study, work: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     and ``diff_bc`` (of the same seed, check and dataset), negative where better [bps]. Each has a standard error over
     paths, ``_se``, that of a difference being over the paths' differences.
     """
-    bound, _ = find_bound(make_problem(**get_spec(study.env).kwargs()))
+    bound, _ = find_bound(problem_of(study.env))
 
     def row(objective: np.ndarray) -> dict[str, Any]:
         few = objective[:FEW]

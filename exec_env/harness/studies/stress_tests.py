@@ -1,7 +1,7 @@
 """Agents under stress: every regime on its own common paths, through ``evaluate``; who is best, and how surely."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,99 +10,22 @@ import pandas as pd
 from tqdm import tqdm
 
 from exec_env.base.bootstrap import Errors
-from exec_env.base.errors import InputError
+from exec_env.base.errors import InputError, NoBound
 from exec_env.base.files import new_folder, write_yaml
-from exec_env.base.validation import require_count, unknown
-from exec_env.envs.registry import get_spec
+from exec_env.base.validation import require_count
+from exec_env.envs.problem import NORMAL, Problem, Scenario
+from exec_env.envs.registry import problem_of
 from exec_env.harness.agents import Agent, resolve_all
-from exec_env.harness.evaluation import Evaluation, evaluate
-from exec_env.harness.provenance import looked_ahead, seen
-from exec_env.market.market import Market
-from exec_env.market.paths import Normals
-from exec_env.market.stress import STRESSES
-from exec_env.one_asset.actions import ActionMode
-from exec_env.one_asset.presets import get_preset
-from exec_env.one_asset.problem import Problem, for_evaluation, make_problem
+from exec_env.harness.evaluation import Evaluation, evaluate_on, for_evaluation
+from exec_env.harness.provenance import seen
 
-NORMAL, SWITCHING, RANDOMISED = "normal", "regime-switching", "randomised"
-NAMES = (NORMAL, *(name for name in STRESSES if name != "none"), SWITCHING)
-"""Regimes that agents are put under."""
+RANDOMISED = "randomised"
 _COMPLETED = "≤ 1 % left %"  # see LEFT
 TOLD = " (told)"
 """What the label of an agent ends with that was built from the market under stress."""
 LEFT = 0.01
 """A path counts as completed where no more than this part of the order is left for the closing block. That is no
 failure of itself: what is left may be so on purpose, where a block costs less than a larger trade before it."""
-_CALM = {
-    f.name: f.default for f in fields(Market) if f.name.startswith(("stress", "regime_"))
-}  # what a market without stress has
-_VARIED = ("stress", "stress_factor", "stress_onset", "stress_onset_end", "regime_rate")  # given by a scenario
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """A regime at a severity."""
-
-    regime: str
-    factor: float | None
-    """What the regime multiplies by; None where there is none."""
-    options: dict[str, Any]
-    """Of ``evaluate``."""
-    label: str
-    """What it is called in tables and pictures."""
-
-
-def scenarios(
-    regimes: Sequence[str] = NAMES,
-    severities: Sequence[float] = (),
-    onset: float = 0.5,
-    onset_end: float | None = None,
-) -> list[Scenario]:
-    """Regimes by name, each at its own severity or at all of those given.
-
-    Args:
-        regimes: of ``NAMES``.
-        severities: factors. Of liquidity (of what a shock leaves of it, of liquidity in the poor regime), volatility or
-            impact, whichever the regime multiplies.
-        onset: part of the horizon after which a stress begins.
-        onset_end: the onset is uniform between ``onset`` and this; None: it is fixed.
-
-    Raises:
-        InputError: for an unknown regime, one that is named twice, or none; for impossible severities and onsets.
-
-    >>> [s.label for s in scenarios(["normal", "liquidity-collapse"], [0.5, 0.1])]
-    ['normal', 'liquidity-collapse × 0.5', 'liquidity-collapse × 0.1']
-    """
-    found = []
-    for name in regimes:
-        if name not in NAMES:
-            raise InputError(unknown("regime", name, NAMES))
-        if name == NORMAL:
-            found.append(Scenario(name, None, {}, name))
-            continue
-        for factor in severities or (None,):
-            options: dict[str, Any]
-            if name == SWITCHING:
-                options = {"regime_rate": 2.0} | ({} if factor is None else {"regime_liquidity": factor})
-            else:
-                options = {"stress": name, "stress_onset": onset, "stress_onset_end": onset_end}
-                options |= {} if factor is None else {"stress_factor": factor}
-            label = name if factor is None else f"{name} × {factor:g}"
-            found.append(Scenario(name, factor, options, label))
-    if not found:
-        raise InputError(f"no regimes: name at least one of {', '.join(NAMES)}")
-    for factor in severities:
-        try:
-            Market(stress="liquidity-collapse", stress_factor=factor)
-        except ValueError as error:
-            allowed = str(error).partition(": ")[2].removesuffix(", or None")
-            raise InputError(f"severity = {factor!r}: {allowed}") from None
-    labels = [s.label for s in found]
-    for scenario in found:
-        if labels.count(scenario.label) > 1:
-            raise InputError(f"regime {scenario.label!r} is named twice")
-        Market(**scenario.options)  # refuses onsets that cannot be
-    return found
 
 
 @dataclass(frozen=True)
@@ -191,7 +114,7 @@ class Stressed:
 
 def stress(
     agents: Iterable[str | Path | Agent],
-    among: Sequence[Scenario],
+    among: Sequence[Scenario] | None = None,
     env_id: str = "AlmgrenChriss-v0",
     episodes: int = 10_000,
     seed: int = 0,
@@ -199,75 +122,72 @@ def stress(
     told: Sequence[str] = (),
     progress: bool = False,
     optimum: bool = False,
-    **overrides: Any,
+    **options: Any,
 ) -> Stressed:
     """Put every agent under every regime; within a regime all play the same paths.
 
     Args:
-        agents: as of ``evaluate``. Baselines are built from the market without stress: nobody told them.
-        among: regimes, from ``scenarios``; the normal one is played first.
+        agents: as of ``evaluate``. Baselines are built from the problem without stress: nobody told them.
+        among: stress tests, from ``Problem.scenarios``, by default all; the normal one is played first.
         env_id: a registered id.
         episodes: number of paths of each regime.
         seed: of the paths.
         starts: where episodes of a recorded tape begin.
-        told: names of baselines that take part once more, built from the market under stress. One that cannot in some
+        told: names of baselines that take part once more, built from the problem under stress. One that cannot in some
             regime is left out of it, and a note says why.
         progress: whether to show a progress bar.
         optimum: whether to compute the best achievable value of each regime too; it takes seconds for each.
-        **overrides: fields of Market and Order, ``preset``, ``tape``; with ``randomise`` there is one regime more, of
-            paths drawn as in training.
+        **options: of the problem; with ``randomise`` there is one regime more, of paths drawn as in training.
 
     Raises:
-        InputError: as ``evaluate``; for fields that the regimes vary; when no regime can be.
+        InputError: as ``evaluate``; for options that the regimes vary; when no regime can be.
     """
     require_count(episodes=episodes)
     require_count(0, seed=seed)
-    for name in _VARIED:
-        if name in overrides:
-            raise InputError(f"{name} = {overrides[name]!r}: is what regimes vary; give it to scenarios instead")
+    drawn, options = options.pop("randomise", None), for_evaluation(options)
+    given = problem_of(env_id, **options)
+    among = list(given.scenarios() if among is None else among)
+    for name in given.varied:
+        if name in options:
+            raise InputError(f"{name} = {options[name]!r}: is what regimes vary; give it to scenarios instead")
     # The normal regime first: the others are compared with it.
-    among, drawn = sorted(among, key=lambda s: s.regime != NORMAL), overrides.pop("randomise", None)
+    among.sort(key=lambda s: s.regime != NORMAL)
     if drawn is not None:
-        among.append(Scenario(RANDOMISED, None, {"randomise": drawn}, RANDOMISED))
-    overrides = for_evaluation(overrides)
-    start: dict[str, Any] = {"preset": get_spec(env_id).preset} | overrides
+        among.append(Scenario(RANDOMISED, None, {"randomise": drawn}, RANDOMISED, told=False))
     # Normal is without any stress, also where the environment has one.
-    given = vars(get_preset(start["preset"]).market) | overrides
-    calm = {name: default for name, default in _CALM.items() if given[name] != default}
-    problem = make_problem(**(start | calm))
+    calm = dict(given.calm())
+    problem = problem_of(env_id, **(options | calm)) if calm else given
     agents = [agents] if isinstance(agents, str | Path) else list(agents)
-    unaware = {
-        name: _Labelled(name, agent) for name, agent in resolve_all(agents, problem.market, problem.order).items()
-    }
+    unaware = {name: _Labelled(name, agent) for name, agent in resolve_all(agents, problem).items()}
     # Who cannot be told anything is refused; who cannot be told of one regime is left out of that.
-    knowing = {next(iter(resolve_all([name], problem.market, problem.order))) + TOLD: name for name in told}
+    knowing = {next(iter(resolve_all([name], problem))) + TOLD: name for name in told}
     labels = [*unaware, *knowing]
     tables, best, notes = [], [], list[str]()
-    possible = _possible(among, start, overrides, calm, notes)
+    possible = _possible(among, env_id, options, calm, notes)
     normal: Evaluation | None = None
-    for scenario, here, options in tqdm(possible, unit=" regimes", disable=not progress, desc="stress"):
+    for scenario, here, own in tqdm(possible, unit=" regimes", disable=not progress, desc="stress"):
         taking_part = list(unaware.values())
-        for label, name in knowing.items() if scenario.regime not in (NORMAL, RANDOMISED) else ():
+        for label, name in knowing.items() if scenario.told else ():
             try:
-                (agent,) = resolve_all([name], here.market, here.order).values()
-            except ValueError as error:
+                (agent,) = resolve_all([name], here).values()
+            except (InputError, NoBound) as error:
                 notes.append(f"{label} left out of {scenario.label}: {error}")
             else:
                 taking_part.append(_Labelled(label, agent))
-        found = evaluate(taking_part, env_id, episodes, seed, starts, n_examples=0, optimum=optimum, **options)
+        found = evaluate_on(here, taking_part, env_id, episodes, seed, starts, 0, False, optimum, own)
         normal = found if scenario.regime == NORMAL else normal
         notes += [note for note in found.on_errors if note not in notes]
         left_out = [found.on_bound] if found.bound_bps is not None and found.on_bound else []
-        notes += [f"{scenario.label}: {note}" for note in (*found.beyond_book, *left_out)]
+        notes += [f"{scenario.label}: {note}" for note in (*here.remarks_on(found.per_path), *left_out)]
         tables.append(_rows(scenario, found, normal))
         best.append({"label": scenario.label} | _ranked(found, seed))
     settings = {"env": env_id, "episodes": episodes, "seed": seed, "agents": labels}
-    own = [{k: v for k, v in options.items() if k not in overrides or v != overrides[k]} for *_, options in possible]
-    settings |= {"regimes": [s.label for s, *_ in possible], "options": own}
+    played = [{k: v for k, v in own.items() if k not in options or v != options[k]} for *_, own in possible]
+    settings |= {"regimes": [s.label for s, *_ in possible], "of_regimes": played}
     settings |= {
-        "overrides": {k: v if isinstance(v, int | float | str | dict | None) else str(v) for k, v in overrides.items()}
+        "options": {k: v if isinstance(v, int | float | str | dict | None) else str(v) for k, v in options.items()}
     }
-    notes += [*looked_ahead(problem), *(note for agent in agents for note in seen(agent, problem))]
+    notes += [*problem.remarks(), *(note for agent in agents for note in seen(agent, problem))]
     table = pd.concat(tables, ignore_index=True)
     settings["agents"] = [name for name in labels if name in set(table["agent"])]
     return Stressed(table, pd.DataFrame(best), tuple(notes), settings)
@@ -275,24 +195,22 @@ def stress(
 
 def _possible(
     among: Sequence[Scenario],
-    start: dict[str, Any],
-    overrides: dict[str, Any],
+    env_id: str,
+    options: dict[str, Any],
     calm: dict[str, Any],
     notes: list[str],
 ) -> list[tuple[Scenario, Problem, dict[str, Any]]]:
-    """Regimes that this problem can be put under, with the problem and what ``evaluate`` takes; notes on the others.
+    """Regimes that this problem can be put under, with the problem and its options; notes on the others.
 
     Raises:
         InputError: of the first, when there is none; and of the randomised one, whose ranges are the user's own.
     """
-    found, refused = [], list[ValueError]()
+    found, refused = [], list[InputError]()
     for scenario in among:
-        # The poor regime keeps what is said of it.
-        own = {k: v for k, v in calm.items() if scenario.regime != SWITCHING or not k.startswith("regime_")}
-        options = overrides | own | scenario.options
+        own = options | {k: v for k, v in calm.items() if k not in scenario.keeps} | dict(scenario.options)
         try:
-            found.append((scenario, make_problem(**(start | options)), options))
-        except ValueError as error:
+            found.append((scenario, problem_of(env_id, **own), own))
+        except InputError as error:
             if scenario.regime == RANDOMISED:
                 raise
             notes.append(f"{scenario.label} left out: {error}")
@@ -303,19 +221,24 @@ def _possible(
 
 
 class _Labelled:
-    """An agent under a name of ours."""
+    """An agent under a name of ours; all else is its own."""
 
     def __init__(self, name: str, agent: Agent) -> None:
         self.name, self._agent = name, agent
-        self.action_mode: str | ActionMode = agent.action_mode
+        self.action_mode: Any = agent.action_mode
 
-    def act(self, observations: np.ndarray) -> np.ndarray:
-        return self._agent.act(observations)
+    def act(self, *seen: Any) -> Any:
+        return self._agent.act(*seen)
+
+    def __getattr__(self, attribute: str) -> Any:
+        if attribute.startswith("_"):
+            raise AttributeError(attribute)
+        return getattr(self._agent, attribute)
 
 
 def _rows(scenario: Scenario, found: Evaluation, normal: Evaluation | None) -> pd.DataFrame:
     """The table of one regime, given the normal one where it was played."""
-    left = found.per_path["shares_left"] <= LEFT * found.problem.order.shares
+    left = found.per_path["shares_left"] <= LEFT * found.problem.size
     completed = 100 * left.groupby(found.per_path["agent"], observed=True).mean()
     rows = found.per_agent.assign(completed_percent=completed).rename_axis("agent").reset_index()
     front = {"label": scenario.label, "regime": scenario.regime, "factor": scenario.factor}
@@ -354,7 +277,7 @@ def _added(found: Evaluation, normal: Evaluation | None, agent: str) -> tuple[fl
     if np.isnan(added):
         return np.nan, np.nan
     one, other = found.problem, normal.problem
-    if one.ranges is None and Normals.used(one.market) == Normals.used(other.market):
+    if one.pairs_with(other):
         costs = [
             e.per_path.loc[e.per_path["agent"] == name, "objective"].to_numpy()
             for e, name in ((found, agent), (normal, who))

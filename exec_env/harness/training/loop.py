@@ -4,7 +4,8 @@ import json
 import os
 import platform
 import time
-from dataclasses import asdict, fields
+from collections.abc import Mapping
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,25 +13,23 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pandas as pd
+from gymnasium.vector import AutoresetMode
 from tqdm import tqdm
 
-from exec_env.base.errors import InputError
+from exec_env.base.errors import InputError, UnknownOption
 from exec_env.base.files import new_folder, read_tensors, read_yaml, write_tensors, write_yaml
-from exec_env.base.validation import from_mapping, require, unknown
-from exec_env.data.market_file import MarketFile
-from exec_env.envs.registry import get_spec
-from exec_env.envs.rollout import rollout
-from exec_env.harness.agents import BEST, LAST, Learner, Setup, agent_class, normalise
+from exec_env.base.importing import path_of
+from exec_env.base.seeds import child_seed
+from exec_env.base.validation import from_mapping, require, unexpected
+from exec_env.envs.problem import Problem
+from exec_env.envs.registry import get_spec, plain
+from exec_env.envs.rollout import acting, totals
+from exec_env.harness.agents import BEST, LAST, Learner, Setup, agent_class, normalise, resolve
 from exec_env.harness.evaluation import find_bound
-from exec_env.harness.provenance import looked_ahead
 from exec_env.harness.training.hyperparameters import TrainConfig, settings
 from exec_env.harness.training.weights import Head
-from exec_env.market.execution import bps
 from exec_env.market.market import Market
 from exec_env.market.order import Order
-from exec_env.one_asset.actions import get_action_mode
-from exec_env.one_asset.presets import ENVIRONMENT_OPTIONS
-from exec_env.one_asset.problem import Problem
 
 _TRAINING, _VALIDATION = 1, 2  # streams of seeds, so that no path is shared between them
 
@@ -55,8 +54,9 @@ def train(
         config: what to train on; by default the agent's own settings, see ``hyperparameters.settings``.
         agent_config: the learner's own ``Config``; by default its settings for the environment.
         progress: whether to show a progress bar.
-        **options: options of the environment: fields of Market and Order, ``preset``, ``action``, ``tape`` ... Of a
-            tape with ``tape_split`` the training part alone is played, in training and in its checks.
+        **options: of the problem: fields of Market and Order, ``preset``, ``action``, ``tape`` ... Of a tape with
+            ``tape_split`` the training part alone is played, in training and in its checks. Functions are kept by their
+            import path.
 
     Raises:
         InputError: for a folder that exists, an unknown agent, and whatever the environment refuses.
@@ -64,16 +64,13 @@ def train(
     _learner_class(agent)
     config = config or settings(agent)[0]
     agent_config = agent_config or settings(agent, config.env)[1]
-    described = {"agent": normalise(agent), "train": asdict(config), "options": _plain(options)}
     problem, learner = build(agent, config, agent_config, options)
+    described = {"agent": normalise(agent), "train": asdict(config), "options": kept_options(options)}
     run = new_folder(run)
-    described |= {"tape": problem.recording.described()} if problem.recording else {}
-    if notes := looked_ahead(problem):
-        described["notes"] = notes
-    described |= {"agent_config": _plain(asdict(agent_config)), "made_with": _versions()}
+    described |= problem.provenance()
+    described |= {"agent_config": plain(asdict(agent_config)), "made_with": _versions()}
     write_yaml(run / "config.yaml", described | getattr(learner, "provenance", {}))
-    if problem.file is not None:
-        problem.file.save(run / "market.yaml")
+    problem.save(run)
     return _loop(learner, run, config, problem, options, 0, progress)
 
 
@@ -86,11 +83,11 @@ def build(agent: str, config: TrainConfig, agent_config: Any, options: dict[str,
     cls = _learner_class(agent)
     if options.get("tape_part") == "evaluation":
         raise InputError("tape_part = 'evaluation': these rows are for evaluation, so nothing is trained on them")
-    env = _env(config, options)
+    env = _env(config, options, 1)
     problem = env.problem
     total = config.intervals * config.per_interval
     setup = Setup(total, config.per_interval, config.num_envs, config.seed, config.device)
-    learner = cls.build(agent_config, Head.of(problem.action, problem.order), setup)
+    learner = cls.build(agent_config, Head.of(problem), setup)
     if hasattr(learner, "check_env"):
         learner.check_env(env)
     if config.stop_gap is not None:
@@ -124,9 +121,7 @@ def resume(run: str | Path, progress: bool = False) -> Learner:
         raise InputError(f"{where}: expected options of the environment, found {type(options).__name__}")
     agent_config = from_mapping(cls.Config, described["agent_config"], where)
     problem, learner = build(str(described["agent"]), config, agent_config, options)
-    kept = run / "market.yaml"
-    if problem.file is not None and kept.is_file() and MarketFile.load(kept).parameters != problem.file.parameters:
-        raise InputError(f"{options['market']}: has changed since the run began, whose copy is {kept}")
+    problem.check_saved(run, options)
     done = 0
     if (run / "checkpoint.pt").exists():
         state = read_tensors(run / "checkpoint.pt")
@@ -145,13 +140,14 @@ def _learner_class(name: str) -> Any:
     return cls
 
 
-def _env(config: TrainConfig, options: dict[str, Any]) -> Any:
-    # Gymnasium has arguments of its own, such as num_envs; the environment itself says what else it refuses.
-    allowed = {f.name for part in (Market, Order) for f in fields(part)} | ENVIRONMENT_OPTIONS - {"render_mode"}
-    for name in options:
-        if name not in allowed:
-            raise InputError(unknown("option", name, allowed))
-    return gym.make_vec(config.env, num_envs=1, **(get_spec(config.env).kwargs() | options)).unwrapped
+def _env(config: TrainConfig, options: dict[str, Any], num_envs: int) -> Any:
+    """The vector environment, which resets in the same step: no step of a learner is without effect."""
+    for name in ("num_envs", "autoreset_mode", "render_mode", "vectorization_mode", "problem", "wrappers"):
+        if name in options:
+            raise UnknownOption(unexpected("train", name, []))
+    same_step = AutoresetMode.SAME_STEP
+    get_spec(config.env)  # imports the module that an id names
+    return gym.make_vec(config.env, num_envs=num_envs, autoreset_mode=same_step, **options).unwrapped
 
 
 def _loop(
@@ -174,12 +170,11 @@ def _loop(
     check = _Check(problem, config)
     per_interval = config.per_interval
     log = _Log(run / "progress.csv", done)
-    kwargs = get_spec(config.env).kwargs() | options
     threads = torch.get_num_threads()
     torch.set_num_threads(config.threads)
     writer = SummaryWriter(str(run / "tensorboard"), purge_step=learner.steps + 1)
     total = config.intervals * per_interval
-    env = gym.make_vec(config.env, num_envs=config.num_envs, **kwargs)
+    env = _env(config, options, config.num_envs)
     try:
         with tqdm(
             total=total, initial=done * per_interval, unit=" steps", unit_scale=True, disable=not progress
@@ -227,16 +222,14 @@ class _Check:
     """How good a learner is now: its objective on a fixed set of paths, the bound and TWAP on the same ones."""
 
     def __init__(self, problem: Problem, config: TrainConfig) -> None:
-        self._problem = problem
+        self._problem, self._reference = problem, problem.reference
         rng = np.random.default_rng(child_seed(config.seed, _VALIDATION))
-        self._tape = problem.source.sample([rng], config.check_episodes)
+        self._paths = problem.sample([rng], config.check_episodes)
         self.bound, _ = find_bound(problem)
-        twap = get_action_mode("pace")
-        one = int(np.flatnonzero(twap.values(problem.order) == 1.0)[0])
-        self.twap = float(self._costs(lambda observations: np.full(len(observations), one), twap)[0].mean())
+        self.twap = float(self._costs(resolve(problem.reference, problem)[1])[0].mean())
 
     def __call__(self, learner: Learner) -> dict[str, float]:
-        costs = self._costs(learner.act, get_action_mode(learner.action_mode))
+        costs = self._costs(learner)
         objective = float(costs[0].mean())
         row = {"objective": objective, "twap": self.twap}
         if hasattr(learner, "score"):  # what it is after, where that need not be J
@@ -246,16 +239,13 @@ class _Check:
     def describe(self, row: dict[str, float]) -> str:
         """A few words for the progress bar."""
         gap = f", gap {row['gap_percent']:+.2f} %" if "gap_percent" in row else ""
-        return f"J {row['objective']:.2f} bps{gap} (TWAP {self.twap:.2f})"
+        return f"J {row['objective']:.2f} bps{gap} ({self._reference.upper()} {self.twap:.2f})"
 
-    def _costs(self, act: Any, mode: Any) -> tuple[np.ndarray, np.ndarray]:
+    def _costs(self, agent: Any) -> tuple[np.ndarray, np.ndarray]:
         """Objective and realised shortfall of each path. [bps]"""
-        order = self._problem.order
-        objective = shortfall = np.zeros(self._tape.n_paths)
-        for step in rollout(act, self._tape, self._problem.market, order, mode):
-            objective, shortfall = objective + step.fill.objective, shortfall + step.fill.shortfall
-        to_bps = bps(order.shares * self._tape.arrival_price)
-        return objective * to_bps, shortfall * to_bps
+        act = acting(agent, self._paths.n_paths, self._problem)
+        sums = totals(act, self._paths, self._problem, self._problem.actions(agent.action_mode))
+        return sums["objective"], sums["shortfall"]
 
 
 class _Log:
@@ -316,28 +306,29 @@ def _as_written(row: dict[Any, Any]) -> dict[Any, Any]:
     return {k: float(f"{v:.8g}") if isinstance(v, float) else v for k, v in row.items()}
 
 
-def child_seed(seed: int, *stream: int) -> int:
-    """A seed of its own for each purpose, far from its neighbours' so that no path is shared by accident."""
-    return int(np.random.SeedSequence([seed, *stream]).generate_state(1, np.uint64)[0] >> 1)
-
-
-def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    """Values that YAML can keep.
+def kept_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Options as a run folder keeps them: functions by their import path, a Market or an Order by its fields.
 
     Raises:
         InputError: for an option that only exists in memory.
     """
-    plain = {}
-    for key, value in values.items():
-        value = str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
+    kept = {}
+    for key, value in options.items():
+        if isinstance(value, Market | Order):
+            value = asdict(value)
+        elif callable(value):
+            value = path_of(value, key)
+        elif isinstance(value, Mapping):
+            value = {k: path_of(v, f"{key}: {k}") if callable(v) else v for k, v in value.items()}
+        value = plain(str(value) if isinstance(value, Path) else value)
         try:
             json.dumps(value)
         except TypeError:
             raise InputError(
                 f"option {key!r}: a {type(value).__name__} cannot be kept in a run folder; give its name or file"
             ) from None
-        plain[key] = value
-    return plain
+        kept[key] = value
+    return kept
 
 
 def _versions() -> dict[str, str]:

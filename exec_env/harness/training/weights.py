@@ -4,43 +4,63 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import gymnasium as gym
+import numpy as np
 
 from exec_env.base.errors import InputError
 from exec_env.base.files import read_tensors, read_yaml, write_tensors, write_yaml
-from exec_env.base.validation import Bounds, Count, check_fields, from_mapping
-from exec_env.market.order import Order
-from exec_env.one_asset.actions import ActionMode
+from exec_env.base.validation import from_mapping, require_count
+from exec_env.envs.features import Sight
+from exec_env.envs.problem import FAR, Problem
+from exec_env.one_asset import observation
+from exec_env.one_asset.actions import described_mode, mode_from
 from exec_env.one_asset.observation import Observation
+
+_HIGHEST = 3e38  # of an action, in single precision
 
 
 @dataclass(frozen=True)
 class Head:
-    """How an agent's outputs become actions."""
+    """What an agent sees, and how its outputs become actions."""
 
-    action_mode: ActionMode
+    action_mode: Any
     """Meaning of the actions."""
-    high: Annotated[float, Bounds(low=0.0, high=3e38, open_low=True)]
-    """Largest continuous action, in single precision."""
-    n_steps: Count
+    space: gym.Space[Any]
+    """Gymnasium space of one action."""
+    n_steps: int
     """Slices of the order it was trained on."""
-
-    def __post_init__(self) -> None:
-        check_fields(self)
+    names: tuple[str, ...] = Observation._fields
+    """Entries of the observation."""
 
     @classmethod
-    def of(cls, mode: ActionMode, order: Order) -> "Head":
-        """The head for an action mode and an order."""
-        return cls(mode, mode.high(order), order.n_steps)
+    def of(cls, problem: Problem) -> "Head":
+        """The head for a problem, in its own action mode."""
+        actions = problem.actions()
+        return cls(actions.mode, actions.space, problem.n_steps, Sight(problem).names)
 
     @property
-    def space(self) -> gym.spaces.Discrete | gym.spaces.Box:
-        """Gymnasium space of one action."""
-        if self.action_mode.is_discrete:
-            return gym.spaces.Discrete(self.action_mode.n_levels)
-        return gym.spaces.Box(0.0, self.high, (1,))
+    def mode_name(self) -> str:
+        """Name of the action mode."""
+        return str(getattr(self.action_mode, "name", self.action_mode))
+
+    @property
+    def is_discrete(self) -> bool:
+        """Whether an action is one whole number."""
+        return isinstance(self.space, gym.spaces.Discrete)
+
+    @property
+    def high(self) -> float:
+        """Largest continuous action."""
+        return float(self.space.high.max()) if isinstance(self.space, gym.spaces.Box) else 1.0
+
+    @property
+    def observation_space(self) -> gym.spaces.Box:
+        """Gymnasium space of one observation."""
+        if self.names == Observation._fields:
+            return observation.space()
+        return gym.spaces.Box(-FAR, FAR, (len(self.names),), np.float32)
 
 
 def save_weights(folder: Path, agent: str, head: Head, config: Any, weights: dict[str, Any]) -> None:
@@ -55,9 +75,8 @@ def save_weights(folder: Path, agent: str, head: Head, config: Any, weights: dic
     """
     folder.mkdir(parents=True, exist_ok=True)
     fields = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(config).items()}
-    mode = {"name": head.action_mode.name, "levels": head.action_mode.levels and list(head.action_mode.levels)}
-    described = {"agent": agent, "action_mode": mode, "high": float(head.high), "n_steps": head.n_steps}
-    described |= {"observation": list(Observation._fields), "config": fields}
+    described = {"agent": agent, "action_mode": described_mode(head.action_mode), "space": _described(head.space)}
+    described |= {"n_steps": head.n_steps, "observation": list(head.names), "config": fields}
     write_yaml(folder / "agent.yaml", described)
     write_tensors(folder / "weights.pt", weights)
 
@@ -71,15 +90,44 @@ def load_weights(folder: str | Path, config_class: type[Any]) -> tuple[Any, Head
     folder = Path(folder)
     where = str(folder / "agent.yaml")
     described = read_yaml(folder / "agent.yaml")
-    if described.get("observation") != list(Observation._fields):
-        raise InputError(
-            f"{where}: observation = {described.get('observation')}: "
-            f"this version's entries are {list(Observation._fields)}"
-        )
+    names = described.get("observation")
+    if not isinstance(names, list) or not names or not all(isinstance(n, str) and n.isidentifier() for n in names):
+        raise InputError(f"{where}: observation = {names!r}: must be a list of names")
     config = from_mapping(config_class, described.get("config"), where)
-    mode = from_mapping(ActionMode, described.get("action_mode"), where)
-    head = from_mapping(Head, {"action_mode": mode} | {k: described.get(k) for k in ("high", "n_steps")}, where)
+    mode = mode_from(described.get("action_mode"), where)
+    n_steps: Any = described.get("n_steps")
+    require_count(**{f"{where}: n_steps": n_steps})
+    head = Head(mode, _space(described.get("space"), where), int(n_steps), tuple(names))
     return config, head, read_tensors(folder / "weights.pt")
+
+
+def _described(space: gym.Space[Any]) -> dict[str, Any]:
+    """A space of actions in plain values."""
+    if isinstance(space, gym.spaces.Discrete):
+        return {"discrete": int(space.n)}
+    if isinstance(space, gym.spaces.MultiDiscrete):
+        return {"multi_discrete": space.nvec.tolist()}
+    if isinstance(space, gym.spaces.Box):
+        return {"low": space.low.tolist(), "high": space.high.tolist()}
+    raise InputError(f"action space {space}: cannot be kept; must be Discrete, MultiDiscrete or Box")
+
+
+def _space(described: Any, where: str) -> gym.Space[Any]:
+    """The space that ``_described`` described."""
+    try:
+        if set(described) == {"discrete"}:
+            require_count(2, discrete=described["discrete"])
+            return gym.spaces.Discrete(described["discrete"])
+        if set(described) == {"multi_discrete"}:
+            for n in described["multi_discrete"]:
+                require_count(2, multi_discrete=n)
+            return gym.spaces.MultiDiscrete(described["multi_discrete"])
+        low, high = (np.array(described[end], np.float32) for end in ("low", "high"))
+    except (TypeError, KeyError, ValueError) as error:
+        raise InputError(f"{where}: space = {described!r}: must be that of an action: {error}") from None
+    if low.shape != high.shape or low.ndim != 1 or not (low < high).all() or not (np.abs(high) < _HIGHEST).all():
+        raise InputError(f"{where}: space = {described!r}: must have finite bounds, the lower below the higher")
+    return gym.spaces.Box(low, high)
 
 
 @contextmanager

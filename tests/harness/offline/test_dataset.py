@@ -17,9 +17,9 @@ from exec_env.data.tape import Tape
 from exec_env.harness import evaluate
 from exec_env.harness.offline.collect import Episodes, Member, record
 from exec_env.harness.offline.dataset import load, save
-from exec_env.harness.training.weights import Head
 from exec_env.market.market import Market
 from exec_env.one_asset.observation import Observation
+from tests.agents.problems import head_of
 
 
 def assert_same(one: Episodes, other: Episodes) -> None:
@@ -114,7 +114,7 @@ def test_transitions_are_the_steps_of_all_episodes_in_their_order(mixture: Any) 
 
 
 def test_a_trained_agent_and_its_weights_are_part_of_what_is_said(tmp_path: Path) -> None:
-    Pathwise(PathwiseConfig(hidden=(4,)), Head.of(ActionMode("fraction"), Order())).save(tmp_path / "run")
+    Pathwise(PathwiseConfig(hidden=(4,)), head_of(ActionMode("fraction"), Order())).save(tmp_path / "run")
     recorded = record([tmp_path / "run"], episodes=3)
     (said,) = recorded.provenance["agents"]
     assert said["class"] == "Pathwise"

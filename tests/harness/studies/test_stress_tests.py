@@ -13,9 +13,10 @@ from exec_env.base.bootstrap import Blocks, Independent
 from exec_env.harness import evaluate
 from exec_env.harness.reports.stress_plots import heat_map, severities
 from exec_env.harness.studies import stress_tests as stresses
-from exec_env.harness.studies.stress_tests import NAMES, TOLD, probability_of_being_best, scenarios, stress
+from exec_env.harness.studies.stress_tests import TOLD, probability_of_being_best, stress
 from exec_env.market.market import Market
 from exec_env.market.order import Order
+from exec_env.one_asset.scenarios import NAMES, scenarios
 from exec_env.optimum import lq
 
 SMALL: dict[str, Any] = {"n_steps": 8, "shares": 40_000.0, "episodes": 200}

@@ -7,9 +7,11 @@ import pytest
 
 from exec_env import Market, Order
 from exec_env.harness.agents import resolve
-from exec_env.harness.behaviour import pace, pace_map, states
+from exec_env.one_asset.behaviour import states
 from exec_env.one_asset.observation import Observation
+from exec_env.one_asset.picture import pace
 from exec_env.one_asset.presets import get_preset
+from exec_env.one_asset.problem import OneAsset
 from exec_env.optimum.schedule import best_schedule
 
 ENDLESS: dict[str, Any] = {"permanent_impact": 1e-4}
@@ -30,7 +32,8 @@ class Watching:
 
 
 def map_of(name: str, market: Market, order: Order) -> np.ndarray:
-    return pace_map(resolve(name, market, order)[1], states(market, order))
+    problem = OneAsset(market, order)
+    return states(problem).map(resolve(name, problem)[1])
 
 
 def test_twap_is_one_everywhere() -> None:
@@ -41,7 +44,7 @@ def test_twap_is_one_everywhere() -> None:
 
 def test_where_the_cap_binds_the_pace_is_what_the_cap_lets_through() -> None:
     market, order = Market(), Order()
-    at, paces = states(market, order), map_of("twap", market, order)
+    at, paces = states(OneAsset(market, order)), map_of("twap", market, order)
     remaining = np.array([book.remaining[0] for book in at.books])
     even = remaining / np.arange(order.n_steps, 0, -1)
     np.testing.assert_allclose(paces, np.minimum(1.0, 0.3 * at.tape.slices.volume / even), rtol=1e-6)
@@ -56,15 +59,15 @@ def test_the_adaptive_optimum_goes_faster_when_liquidity_is_deeper() -> None:
 
 def test_a_fixed_share_of_the_volume_is_faster_in_proportion_to_the_volume() -> None:
     market, order = Market(), Order(max_participation=None)
-    at, paces = states(market, order), map_of("pov", market, order)
+    at, paces = states(OneAsset(market, order)), map_of("pov", market, order)
     volume = at.tape.slices.volume[:, 3]
     np.testing.assert_allclose(paces[:, 3] / paces[20, 3], volume / volume[20], rtol=1e-5)
 
 
 def test_observations_are_means_given_liquidity_along_the_best_fixed_schedule() -> None:
     market, order, agent = Market(), Order(), Watching()
-    at = states(market, order)
-    pace_map(agent, at)
+    at = states(OneAsset(market, order))
+    at.map(agent)
     s = market.liquidity_volatility
     np.testing.assert_allclose(at.levels[[0, 20, 40]], [-2 * s, 0.0, 2 * s], atol=1e-12)
     sold = np.r_[0.0, np.cumsum(best_schedule(market, order))[:-1]]
@@ -84,8 +87,8 @@ def test_observations_are_means_given_liquidity_along_the_best_fixed_schedule() 
 
 def test_a_stress_reaches_the_states_but_not_the_levels() -> None:
     market, order, agent = get_preset("liquidity-collapse").market, Order(), Watching()
-    at = states(market, order)
-    pace_map(agent, at)
+    at = states(OneAsset(market, order))
+    at.map(agent)
     np.testing.assert_allclose(agent.seen[0].log_liquidity, at.levels, atol=1e-6)
     np.testing.assert_allclose(agent.seen[-1].log_liquidity, at.levels + np.log(0.2), atol=1e-6)
 
@@ -108,7 +111,7 @@ def test_where_there_is_no_optimum_the_schedule_is_even() -> None:
     market, order = Market(**ENDLESS), Order()
     with pytest.raises(ValueError, match="no optimum"):
         best_schedule(market, order)
-    at = states(market, order)
+    at = states(OneAsset(market, order))
     assert at.schedule == "an even schedule"
     np.testing.assert_allclose([book.remaining[0] for book in at.books], np.arange(40, 0, -1) * 5000.0)
 

@@ -7,12 +7,12 @@ from typing import Any
 
 from exec_env.base.errors import InputError
 from exec_env.base.validation import is_finite, require
-from exec_env.harness.agents import Agent
+from exec_env.envs.features import Sight
+from exec_env.envs.rollout import acting
 from exec_env.market.execution import Slice, State
 from exec_env.market.market import BPS, Market
 from exec_env.market.order import Order
-from exec_env.one_asset.actions import Decoder, get_action_mode
-from exec_env.one_asset.observation import Observer, stack
+from exec_env.one_asset.problem import OneAsset
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Snapshot:
 
 
 class LiveExecutor:
-    """Asks an agent for one child order per slice, and keeps the book.
+    """Asks an agent for one child order per slice, and keeps the state.
 
     It decides as the environment does on the same snapshots and fills. It never asks for more than is left or the cap
     allows; in the last slice it asks for all that is left within the cap, and ``report`` says what still is.
@@ -61,6 +61,7 @@ class LiveExecutor:
             first mid.
         hours_per_day: length of a trading day, which turns slice length into seconds. [hour]
         max_age: a snapshot later than this many slices after the last one is refused as stale.
+        problem: with features of the observation, where the agent acts on some.
 
     Example:
         >>> from datetime import datetime, timedelta
@@ -76,13 +77,14 @@ class LiveExecutor:
 
     def __init__(
         self,
-        agent: Agent,
+        agent: Any,
         order: Order,
         market: Market | None = None,
         hours_per_day: float = 6.5,
         max_age: float = 1.5,
+        problem: OneAsset | None = None,
     ) -> None:
-        if not isinstance(agent, Agent):
+        if not (hasattr(agent, "action_mode") and callable(getattr(agent, "act", None))):
             raise InputError(f"{agent!r} is no agent: it needs action_mode and act(observations)")
         if not isinstance(order, Order):
             raise InputError(f"{order!r} is no Order")
@@ -92,9 +94,9 @@ class LiveExecutor:
         self.remaining = order.shares
         self.paid = 0.0  # cash received for a sell, spent for a buy [$]
         self.arrival_price: float | None = None
-        self._mode = get_action_mode(agent.action_mode)
-        self._decode = Decoder(self._mode, order).many
-        self._observe = Observer(self.market, order)
+        self._problem = problem or OneAsset(self.market, order)
+        self._sight, self._actions = Sight(self._problem), self._problem.actions(agent.action_mode)
+        self._act = acting(agent, 1, self._problem)
         self._step, self._transient, self._participation = 0, 0.0, 0.0
         self._last: Snapshot | None = None
         self._asked: float | None = None
@@ -199,9 +201,9 @@ class LiveExecutor:
             slippage=0.0,
         )
         move = order.sign * (snapshot.mid - arrival_price) * scale
-        book = State(self.remaining, self._transient, move, self._participation)
-        observation = stack(self._observe(book, self._observe.market(now), left), 1)
-        value = float(self._decode(self.agent.act(observation), 1)[0])
+        state = State(self.remaining, self._transient, move, self._participation)
+        observation = self._sight.stack(state, self._problem.seen(now), left, 1)
+        value = float(self._actions.many(self._act(observation), 1)[0])
         cap = math.inf if order.max_participation is None else order.max_participation * snapshot.volume
-        asked = self.remaining if left == 1 else self._mode.shares(value, self.remaining, left, snapshot.volume)
+        asked = self.remaining if left == 1 else self._actions.ask(value, state, now, left)
         return float(max(0.0, min(asked, self.remaining, cap)))

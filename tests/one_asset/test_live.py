@@ -13,10 +13,10 @@ from exec_env.baselines.adaptive import Adaptive
 from exec_env.baselines.almgren_chriss import AlmgrenChriss
 from exec_env.baselines.pov import POV
 from exec_env.baselines.twap import TWAP
-from exec_env.harness.live import LiveExecutor, Snapshot
 from exec_env.market.market import Market
 from exec_env.market.order import Order
 from exec_env.market.paths import Paths
+from exec_env.one_asset.live import LiveExecutor, Snapshot
 from tests.conftest import play
 
 START = datetime(2026, 1, 5, 9, 30)

@@ -1,0 +1,402 @@
+"""A problem: what environments and harness know of it, and nothing more.
+
+A problem is a market that is drawn before anybody trades (``sample``), an execution that is a pure function of paths
+and trades (``opening``, ``step``), what an agent sees of both (``names``, ``seen``, ``observe``) and what its actions
+mean (``actions``). The rest of ``Problem`` has defaults: bound, optimum, baselines, stress tests, pictures.
+
+To make one, derive from ``Problem`` and register a factory:
+``exec_env.register("MyExec-v0", problem="module:factory")``.
+Floats, NumPy arrays and torch tensors go through the same methods. Columns may have trailing axes, as for the assets of
+a basket or the events of a slice.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import gymnasium as gym
+import numpy as np
+
+from exec_env.base.bootstrap import Errors, Independent
+from exec_env.base.errors import InputError, NoBound
+from exec_env.base.validation import unknown
+from exec_env.market.paths import Paths, Source
+
+if TYPE_CHECKING:
+    from exec_env.envs.reward import Reward
+
+FAR = 1e6
+"""Beyond this no entry of an observation should be: they are of order one."""
+NORMAL = "normal"
+"""The scenario without any stress."""
+
+
+class Actions(Protocol):
+    """What an agent's actions mean: they are checked, turned into numbers, and these into what is asked for."""
+
+    space: gym.Space[Any]
+    """Gymnasium space of one action."""
+    mode: Any
+    """The action mode; its text is kept in run folders."""
+
+    def one(self, action: Any) -> Any:
+        """The numbers behind one action; an InputError where it is outside the space."""
+
+    def many(self, actions: Any, n: int) -> Any:
+        """The numbers behind ``n`` actions, an array; an InputError where one is outside the space."""
+
+    def ask(self, values: Any, state: Any, now: Any, left: Any) -> Any:
+        """What is asked for in this slice, from the numbers; floats, arrays or tensors.
+
+        Args:
+            values: from ``one`` or ``many``.
+            state: before the slice.
+            now: the slice.
+            left: slices left, this one included.
+        """
+
+    def like(self, tensor: Any) -> "Actions":
+        """The same for batches of tensors, on the device of ``tensor``."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A stress test: options that put a problem under stress."""
+
+    regime: str
+    """What happens."""
+    factor: float | None
+    """How severe: what the regime multiplies by; None where that cannot be said in one number."""
+    options: Mapping[str, Any]
+    """Options of the problem, over those that it has."""
+    label: str
+    """What the scenario is called in tables and pictures."""
+    told: bool = True
+    """Whether baselines can be built for it, from the problem under stress."""
+    keeps: tuple[str, ...] = ()
+    """Options of ``Problem.calm`` that do not apply to it: what the user says of them holds."""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A lower bound on what any policy can achieve."""
+
+    value_bps: float
+    """Of the objective. [bps of the arrival notional]"""
+    left_out: str = ""
+    """What the bound leaves out of the costs, in words; nothing where it charges all."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One row of a picture of example paths."""
+
+    label: str
+    """Of the axis, with its unit."""
+    column: str | Callable[[Any], Any]
+    """A column of ``Problem.record``, or a function of the frame of all of them."""
+    shared: bool = False
+    """Whether the column is the same for all agents, so that it is drawn once."""
+    steps: bool = True
+    """Whether a value holds for its whole slice; if not, it is joined to the next by a line."""
+    dots: str | None = None
+    """A column that is drawn as dots on top."""
+    end: float | None = None
+    """What comes after the last slice, where that is known."""
+    line: float | None = None
+    """Where a dotted line is drawn across."""
+    height: float = 3.0
+    """Relative to the others."""
+    most: float | None = None
+    """The axis reaches no further than this, so that outliers do not hide the rest."""
+
+
+class Problem(ABC):
+    """One execution problem.
+
+    A fill, the second thing that ``step`` returns, is a NamedTuple of columns with at least ``shortfall``,
+    ``objective`` (what counts for J), ``risk``, ``block`` (sold at the end because it had to be) and the
+    ``components``, all but ``block`` in $. ``reward="shortfall"`` also needs ``price`` and ``drift``: the price risk
+    and its expected part. A state is a NamedTuple of columns too.
+    """
+
+    n_steps: int
+    """Decisions in an episode, at most."""
+    size: float
+    """What there is to trade. [shares]"""
+    names: tuple[str, ...]
+    """Entries of the observation."""
+    components: tuple[str, ...]
+    """Fields of a fill that add up, over an episode, to the implementation shortfall."""
+    reward: "Reward"
+    """What a slice pays."""
+    features: Mapping[str, Callable[[Any], Any]]
+    """Entries of the observation that the user has added, by name; each is a function of the problem's own entries."""
+    reference: ClassVar[str] = "twap"
+    """The agent that others are compared with."""
+    training_only: ClassVar[tuple[str, ...]] = (
+        *("action", "levels", "reward", "violation_penalty", "smoothness_penalty"),
+    )
+    """Options that change how an agent acts and learns, but not what it is evaluated on."""
+    varied: ClassVar[tuple[str, ...]] = ()
+    """Options that stress tests give, and nobody else."""
+
+    # --- paths
+
+    @abstractmethod
+    def sample(self, rngs: Sequence[np.random.Generator], n_paths: int = 1) -> Paths:
+        """``n_paths`` paths from each generator, those of the first one first; columns (n, n_steps, ...).
+
+        Path by path from each generator, so that a path does not depend on how many are drawn at once.
+        """
+
+    @abstractmethod
+    def notional(self, arrival_price: Any) -> Any:
+        """Arrival value of what there is to trade, from the prices at arrival. [$]"""
+
+    @property
+    def source(self) -> Source:
+        """What draws the paths; handed to the process that draws them ahead, so it can be pickled."""
+        return self
+
+    def starts(self) -> np.ndarray | None:
+        """Rows of a tape at which an episode can begin; None where paths are drawn."""
+        return None
+
+    def at(self, starts: np.ndarray, rng: np.random.Generator) -> Paths:
+        """Episodes that begin at these rows of a tape."""
+        raise InputError("start: only an environment on a tape has rows to start at")
+
+    def each(self, columns: Any) -> list[Any]:
+        """The slices of one path, where ``columns`` are lists of one entry per slice."""
+        return list(map(type(columns)._make, zip(*columns, strict=True)))
+
+    # --- execution
+
+    @abstractmethod
+    def actions(self, mode: Any = None) -> Actions:
+        """What actions mean in an action mode; None: in the problem's own."""
+
+    @abstractmethod
+    def opening(self, zero: Any = 0.0) -> Any:
+        """The state at arrival; ``zero`` gives the type and shape of its columns."""
+
+    @abstractmethod
+    def step(self, state: Any, now: Any, asked: Any, left: Any) -> tuple[Any, Any]:
+        """Trade one slice: a pure function. Floats, arrays or tensors.
+
+        Args:
+            state: before the slice.
+            now: the slice.
+            asked: from ``Actions.ask``; what cannot be is cut to what can.
+            left: slices left, this one included: a number, or an array where paths are at different slices.
+
+        Returns:
+            The state after the slice, and the fill.
+        """
+
+    def over(self, state: Any, left: Any) -> Any:
+        """Whether the episode is over, in a state with ``left`` slices to come."""
+        return left <= 0
+
+    # --- what is seen
+
+    @abstractmethod
+    def seen(self, now: Any) -> Any:
+        """What the market shows in a slice, or in all slices of all paths at once, as ``observe`` takes it."""
+
+    @abstractmethod
+    def observe(self, state: Any, seen: Any, left: Any) -> Sequence[Any]:
+        """All entries of the observation, in the order of ``names``.
+
+        Args:
+            state: before the slice.
+            seen: from ``seen``.
+            left: slices left, this one included.
+        """
+
+    def renewed(self, observation: np.ndarray, state: Any, now: Any, left: int) -> np.ndarray:
+        """An observation of the slice ``now`` made for another state, with the entries of this one."""
+        observation[:] = self.observe(state, self.seen(now), left)
+        return observation
+
+    def space(self) -> gym.spaces.Box:
+        """Gymnasium space of the problem's own entries; narrower where their ranges are known."""
+        return gym.spaces.Box(-FAR, FAR, (len(self.names),), np.float32)
+
+    # --- what is told
+
+    def info(self, before: Any, fill: Any, arrival_price: Any, to_bps: Any) -> dict[str, Any]:
+        """What a step tells beside observation and reward: costs in bps of the arrival notional, what was traded."""
+        costs = {name: to_bps * getattr(fill, name) for name in (*self.components, "risk")}
+        return costs | {"block": fill.block}
+
+    def tally(self, before: Any, now: Any, fill: Any) -> dict[str, Any]:
+        """What is summed over an episode beside costs; ``shares_left``, which stress tests use, among it."""
+        return {"shares_left": fill.block}
+
+    def outcome(self, sums: dict[str, Any]) -> dict[str, Any]:
+        """Columns of a table of episodes, from the sums of ``tally``."""
+        return sums
+
+    def record(self, before: Any, now: Any, fill: Any, after: Any, arrival_price: Any) -> dict[str, Any]:
+        """Columns that tell an example path slice by slice, for pictures and ``examples.csv``."""
+        return {"block": fill.block}
+
+    def describe(self) -> str:
+        """The problem in one line, for tables."""
+        return f"{self.size:,.6g} shares in {self.n_steps} slices"
+
+    def headline(self) -> str:
+        """The problem in sentences, for reports."""
+        return self.describe() + "."
+
+    def on_bound(self) -> str:
+        """Whose bound it is, where that has to be said; a sentence."""
+        return ""
+
+    def on_price(self) -> str:
+        """What the price component of costs holds, in words."""
+        return "The price's part holds the luck of the paths"
+
+    def parameters(self) -> dict[str, dict[str, Any]]:
+        """Every parameter by group and name, for reports."""
+        return {}
+
+    def defaults(self) -> dict[str, dict[str, Any]]:
+        """The same of the problem that options started from; a report tells what was changed."""
+        return self.parameters()
+
+    def provenance(self) -> dict[str, Any]:
+        """What a run folder keeps beside options: checksums of data, say."""
+        return {}
+
+    def save(self, run: Path) -> None:  # noqa: B027  # nothing, unless a problem has files
+        """Copy into a new run folder what going on needs beside options."""
+
+    def check_saved(self, run: Path, options: Mapping[str, Any]) -> None:  # noqa: B027
+        """Refuse to go on with a run where what ``save`` copied has changed since.
+
+        Raises:
+            InputError: naming what has changed.
+        """
+
+    def remarks(self) -> list[str]:
+        """What a reader of any table about this problem should know."""
+        return []
+
+    def seen_by(self, run: str, config: Mapping[str, Any]) -> list[str]:
+        """Remarks where an agent has trained on the data that it is evaluated on.
+
+        Args:
+            run: name of its run folder.
+            config: what the folder's ``config.yaml`` says.
+        """
+        return []
+
+    def remarks_on(self, per_path: Any) -> list[str]:
+        """What a reader of this table of episodes should know."""
+        return []
+
+    def errors(self, rows: np.ndarray | None) -> Errors:
+        """What standard errors come from, for episodes that begin at these rows of a tape."""
+        return Independent()
+
+    # --- what can be achieved
+
+    def build(self, baseline: type[Any]) -> Any:
+        """A baseline of this class for this problem.
+
+        Raises:
+            InputError: where the class is not for such a problem.
+        """
+        raise InputError(f"{baseline.__name__}: is not for this problem, {self.describe()}")
+
+    def policies(self) -> Mapping[str, Callable[[], Any]]:
+        """Baselines of the problem's own by name, beside those that everybody knows."""
+        return {}
+
+    def suggested(self) -> tuple[str, ...]:
+        """Names of agents to compare others with; the reference first."""
+        return (self.reference,)
+
+    def bound(self) -> Bound:
+        """The lower bound.
+
+        Raises:
+            NoBound: where there is none, with the reason.
+        """
+        raise NoBound("this problem has none")
+
+    def optimum(self) -> Any:
+        """The best achievable value: an object with ``value_bps``, ``error_bps`` and ``describe()``.
+
+        Raises:
+            NoBound: where it cannot be computed, with the reason.
+        """
+        raise NoBound("this problem has none that is known")
+
+    # --- stress tests
+
+    def scenarios(
+        self,
+        names: Sequence[str] | None = None,
+        severities: Sequence[float] = (),
+        onset: float = 0.5,
+        onset_end: float | None = None,
+    ) -> list[Scenario]:
+        """Stress tests by name, each at its own severity or at all of those given; by default all."""
+        return chosen([Scenario(NORMAL, None, {}, NORMAL, told=False)], names)
+
+    def calm(self) -> Mapping[str, Any]:
+        """Options that take all stress out of the problem."""
+        return {}
+
+    def pairs_with(self, other: "Problem") -> bool:
+        """Whether path i of the two is made of the same random numbers."""
+        return type(self) is type(other)
+
+    # --- what else can be done with it
+
+    def behaviour(self) -> Any | None:
+        """States in which agents are asked what they do; see ``exec_env.one_asset.behaviour``. None: no such map."""
+        return None
+
+    def panels(self) -> Sequence[Panel]:
+        """What a picture of example paths shows, from top to bottom; columns of ``record``. None: no such picture."""
+        return ()
+
+    def picture(self, arrival_price: Any, history: list[dict[str, Any]]) -> np.ndarray:
+        """An episode so far as a picture, for ``render_mode="rgb_array"``. Shape: (height, width, 3), uint8."""
+        raise InputError("render_mode: this problem has no picture")
+
+    def live(self, agent: Any, hours_per_day: float | None = None) -> Any:
+        """Something that drives the order from live snapshots; see ``exec_env.one_asset.live``."""
+        raise InputError(f"this problem cannot be driven live: {self.describe()}")
+
+    def torch(self, device: str) -> Any:
+        """The market on a torch device, for gradients through it; see ``exec_env.one_asset.torch_market``."""
+        raise InputError(f"this problem has no market of tensors: {self.describe()}")
+
+
+def chosen(scenarios: Sequence[Scenario], names: Sequence[str] | None) -> list[Scenario]:
+    """Those of these names, in the order of the names; all where no names are given.
+
+    Raises:
+        InputError: for an unknown name, one that comes twice, or none.
+    """
+    if names is None:
+        return list(scenarios)
+    known = {s.regime: s for s in scenarios}
+    found = []
+    for name in names:
+        if name not in known:
+            raise InputError(unknown("regime", name, known))
+        if known[name] in found:
+            raise InputError(f"regime {name!r} is named twice")
+        found.append(known[name])
+    if not found:
+        raise InputError(f"no regimes: name at least one of {', '.join(known)}")
+    return found
