@@ -26,7 +26,7 @@ quick: $(BIN)/.installed  ## Run the tests that take seconds
 
 .PHONY: coverage
 coverage: $(BIN)/.installed  ## Run all tests and show which lines none of them runs
-	$(BIN)/python -m pytest --cov=exec_env --cov-report=term-missing:skip-covered
+	$(BIN)/python -m pytest --cov=exec_env --cov=agents --cov=baselines --cov=scripts --cov-report=term-missing:skip-covered
 
 lint: $(BIN)/.installed  ## Check style and formatting
 	$(BIN)/ruff check .
