@@ -57,8 +57,8 @@ class Blocks:
 
     A block is at least as long as the rows at which an episode can begin that overlaps a given episode; no episode
     reaches over a gap. Blocks are longer on longer tapes, because costs may depend on each other beyond the overlap.
-    Where costs depend by their overlap alone, blocks of N (m / 6)^(1/3) of N rows have the least squared error; m is
-    the number of episodes that fit side by side.
+    Where costs depend by their overlap of N rows alone, the length with the least squared error is N (m / 6)^(1/3); m
+    is the number of episodes that fit side by side.
 
     Blocks cut some overlaps, and their means spread about their own mean rather than the truth. Both lower the variance
     by an amount that is known where costs depend by overlap, and deviations are scaled up by it.

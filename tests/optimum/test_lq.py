@@ -156,6 +156,7 @@ def test_the_bound_is_below_two_hundred_random_policies(env_id: str, side: Any) 
         assert objective.mean() > bound - 4 * standard_error - 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("env_id", ENVIRONMENTS)
 def test_the_bound_is_below_every_baseline(env_id: str) -> None:
     # A quarter of order and horizon, because the constrained optimum takes as long as there are slices.
