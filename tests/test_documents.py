@@ -18,7 +18,6 @@ README = (ROOT / "README.md").read_text()
 MODULES = [module.name for module in pkgutil.walk_packages(exec_env.__path__, "exec_env.")]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_in_docstrings_print_what_they_say(name: str) -> None:
     result = doctest.testmod(importlib.import_module(name))
