@@ -24,6 +24,10 @@ test: $(BIN)/.installed  ## Run all tests
 quick: $(BIN)/.installed  ## Run the tests that take seconds
 	$(BIN)/python -m pytest -m 'not slow'
 
+.PHONY: coverage
+coverage: $(BIN)/.installed  ## Run all tests and show which lines none of them runs
+	$(BIN)/python -m pytest --cov=exec_env --cov=agents --cov=baselines --cov=scripts --cov-report=term-missing:skip-covered
+
 lint: $(BIN)/.installed  ## Check style and formatting
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

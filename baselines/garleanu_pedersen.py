@@ -52,7 +52,7 @@ class GPTrajectory(Steps):
 
     steps: Sequence[GPStep]
     total_cost: float
-    """Of trading. [$]"""
+    """Cost of trading. [$]"""
     urgency: float
     """κ of the rule of thumb. [1/period]"""
     completion: float

@@ -10,7 +10,7 @@ from exec_env.optimum.seen import Seen
 
 
 class Optimal(Adaptive):
-    """Trade what is optimal given that the cap may bind now and later: sooner than ``Adaptive``, which does not know.
+    """Trade what is optimal where the cap may bind now and later: sooner than ``Adaptive``, which ignores the cap.
 
     Args:
         market: the market that the observations come from; its signal must not be random.

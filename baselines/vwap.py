@@ -6,7 +6,7 @@ from exec_env.market.order import Order
 
 
 class VWAP(Schedule):
-    """Trade in proportion to the market's volume profile. With a flat profile that is TWAP, and rightly so."""
+    """Trade in proportion to the market's volume profile. With a flat profile this schedule is TWAP."""
 
     def __init__(self, market: Market, order: Order) -> None:
         super().__init__(market.profile(order.n_steps))

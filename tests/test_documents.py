@@ -47,3 +47,24 @@ def test_make_targets_in_the_readme_exist() -> None:
     listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for target in set(re.findall(r"`?make (\w+)`?", README)):
         assert f"make {target} " in listed, target
+
+
+def glossary() -> list[tuple[str, str, str]]:
+    """Term, code name and module of each row of the glossary."""
+    table = [line for line in (ROOT / "docs" / "glossary.md").read_text().splitlines() if line.startswith("| ")]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table[1:]]
+    return [(term, name.strip("`"), module.strip("`")) for term, _, name, module in rows if module]
+
+
+@pytest.mark.parametrize(("term", "name", "where"), glossary())
+def test_a_code_name_of_the_glossary_is_where_the_glossary_says(term: str, name: str, where: str) -> None:
+    module, _, owner = where.partition(":")
+    found = importlib.import_module(module)
+    found = getattr(found, owner) if owner else found
+    assert hasattr(found, name) or name in getattr(found, "__annotations__", ()), term
+
+
+def test_the_glossary_has_one_row_for_each_term() -> None:
+    terms = [term.lower() for term, _, _ in glossary()]
+    assert len(terms) >= 40
+    assert len(set(terms)) == len(terms)

@@ -1,4 +1,4 @@
-"""How far the mean over paths may be from the truth: of independent paths, and of episodes that overlap in time."""
+"""Standard errors and intervals of a mean over paths: of independent paths, and of episodes that overlap in time."""
 
 import math
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ import numpy as np
 Z95 = 1.959963984540054
 """Half width of a 95 % interval, in standard errors."""
 _DRAWS = 2000
-_AT_ONCE = 250  # of the draws
+_AT_ONCE = 250  # draws that are held in memory at a time
 FEW_BLOCKS = 10
 """With fewer blocks a bootstrap does not know how far the next one can be from all of these."""
 
 
 class Errors(Protocol):
-    """What is said of the mean of ``values``, of shape (n_paths,)."""
+    """Standard error and interval of the mean of ``values``. Shape of ``values``: (n_paths,)."""
 
     def standard_error(self, values: np.ndarray) -> float:
         """Standard error of the mean; NaN where it cannot be known."""
@@ -29,7 +29,7 @@ class Errors(Protocol):
 
 
 class Independent:
-    """Of paths that are drawn independently."""
+    """Errors of a mean over paths that are drawn independently."""
 
     def standard_error(self, values: np.ndarray) -> float:
         """See ``Errors``."""
@@ -49,16 +49,19 @@ class Independent:
 
 @dataclass(frozen=True)
 class Blocks:
-    """Of episodes of a recording, by a circular block bootstrap over the rows that they begin at, in order of time.
+    """Errors of a mean over episodes of a tape, by a circular block bootstrap.
 
-    A resample is as many blocks of consecutive rows as make up the recording; an episode counts as often as its row is
-    in them, so that it does not matter how many begin at a row. A block is never shorter than all rows at which an
-    episode can begin that overlaps a given one; over a gap none does. It is longer on longer recordings, for what
-    dependence there is beyond: with costs that depend by their overlap alone, of N rows, the length that has the least
-    squared error is N (m / 6)^(1/3) where m episodes fit side by side.
+    The bootstrap resamples the rows at which episodes begin, in order of time. A resample is as many blocks of
+    consecutive rows as make up the tape. An episode counts as often as its first row is in these blocks, so that the
+    number of episodes that begin at a row does not matter.
 
-    Blocks cut some overlaps, and their means spread about their own mean rather than the truth; what both take from the
-    variance where costs depend by overlap is known, and deviations are scaled up for it.
+    A block is at least as long as the rows at which an episode can begin that overlaps a given episode; no episode
+    reaches over a gap. Blocks are longer on longer tapes, because costs may depend on each other beyond the overlap.
+    Where costs depend by their overlap of N rows alone, the length with the least squared error is N (m / 6)^(1/3); m
+    is the number of episodes that fit side by side.
+
+    Blocks cut some overlaps, and their means spread about their own mean rather than the truth. Both lower the variance
+    by an amount that is known where costs depend by overlap, and deviations are scaled up by it.
 
     Source: Politis & Romano (1992), "A circular block-resampling procedure for stationary data"; Politis & White
     (2004), "Automatic block-length selection for the dependent bootstrap", equations (8) and (9).

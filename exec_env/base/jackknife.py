@@ -1,4 +1,4 @@
-"""Standard errors that need no model: by leaving out one block of slices at a time."""
+"""Standard errors that need no model: the jackknife leaves out one block of slices at a time."""
 
 from collections.abc import Callable
 from typing import NamedTuple

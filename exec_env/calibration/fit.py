@@ -105,7 +105,7 @@ def of(slices: Slices, prior: Market | None = None, exponent: float | Literal["f
     base = replace(base, impact_exponent=delta.value, reference_participation=part)
     response, c = _prices(data, factor, slices.new, block, slices.slice_length, price)
     found = (
-        _plain(data, slices, block, price, response)
+        _plain(data, slices, block, price, response, factor)
         | _liquidity(factor, c)
         | _temporary(data, slices, block, slope, factor, delta, part)
         | _response(response)
@@ -135,15 +135,24 @@ def _slope(data: dict[str, np.ndarray], delta: Estimate) -> np.ndarray | None:
 
 
 def _plain(
-    data: dict[str, np.ndarray], slices: Slices, block: np.ndarray, price: float, response: impact.Response | None
+    data: dict[str, np.ndarray],
+    slices: Slices,
+    block: np.ndarray,
+    price: float,
+    response: impact.Response | None,
+    factor: liquidity.Factor,
 ) -> Found:
-    """Volatility, volume and spread."""
+    """Volatility, volume with its noise, and spread."""
     dt, ones = slices.slice_length, np.ones(len(slices.frame))
     # What is still to revert of the takers' push is no volatility.
     passing = response.passing if response is not None and _reverts(response) else 0.0
     sigma = prices.volatility(data["mid"] - passing * data["mid"] / price, slices.session, block, dt)
     volume = jackknife(np.stack([data["volume"], ones], 1), block, lambda s: s[0] / s[1]).scaled(1 / dt)
-    found: Found = {"volatility": (sigma, "two scales of the mid"), "daily_volume": (volume, "mean")}
+    found: Found = {
+        "volatility": (sigma, "two scales of the mid"),
+        "daily_volume": (volume, "mean"),
+        "volume_noise": (factor.volume_noise, "state space"),
+    }
     if np.any(data["spread"]):
         spread = jackknife(np.stack([data["spread"] / data["mid"], ones], 1), block, lambda s: s[0] / s[1])
         found["half_spread"] = (spread.scaled(0.5 / BPS), "mean over time")
@@ -152,7 +161,7 @@ def _plain(
 
 def _liquidity(factor: liquidity.Factor, c: Estimate) -> Found:
     """What the factor of liquidity says; ``c`` is the elasticity of volatility."""
-    found: Found = {"volume_noise": (factor.volume_noise, "state space")}
+    found: Found = {}
     if factor.likelihood - factor.without > _LIKELIHOOD:
         found["liquidity_reversion"] = (factor.reversion, "state space")
         found["liquidity_volatility"] = (factor.volatility, "state space")

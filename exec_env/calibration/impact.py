@@ -13,7 +13,7 @@ from exec_env.data.slicing import Slices
 
 LAGS = (1, 2, 3, 5, 8, 12, 20)
 """Slices after which the response is shown."""
-_GRID = 41  # values of ρ
+_GRID = 41  # values of ρ that are tried
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Response:
     """The price's answer to signed flow."""
 
     permanent: Estimate
-    """γ; where what is seen is negative, all else is beside 0. [$/share per share]"""
+    """γ; where the estimate is negative, the other parameters are estimated with γ = 0. [$/share per share]"""
     transient: Estimate
     """κ. [$/share per share]"""
     resilience: Estimate
@@ -34,7 +34,7 @@ class Response:
     passing: np.ndarray
     """I, the part of the mid that is still to revert, before each slice. Shape: (rows,). [$]"""
     fitted: np.ndarray
-    """What of each move the flow explains. Shape: (rows,). [$]"""
+    """Part of each move that the flow explains. Shape: (rows,). [$]"""
 
 
 def response(

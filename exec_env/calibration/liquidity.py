@@ -15,7 +15,7 @@ from scipy.optimize import minimize
 
 from exec_env.base.jackknife import Estimate
 
-_DEGREE = 4  # of the polynomial in the time of day
+_DEGREE = 4  # degree of the polynomial in the time of day
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Factor:
     variance: np.ndarray
     """Var[ℓ | all data]. Shape: (rows,)."""
     likelihood: float
-    """Log likelihood, and that of no factor at all."""
+    """Log likelihood of the fit; ``without`` is that of a model that has no factor."""
     without: float
 
     @property
@@ -79,7 +79,7 @@ def fit(
 
     found: dict[str, np.ndarray] = {"volume": without_profile(_log(volume), time_of_day)}
     for name, raw in (("spread", spread), ("depth", depth)):
-        # What hardly ever differs, such as a spread of always one tick, says nothing about liquidity.
+        # A column that hardly ever changes, such as a spread of always one tick, says nothing about liquidity.
         if raw is not None and np.any(raw > 0) and np.nanstd(_log(raw)) > 1e-3:
             found[name] = without_profile(_log(raw), time_of_day)
     names = list(found)

@@ -5,7 +5,7 @@ from scipy.optimize import minimize_scalar
 
 from exec_env.base.jackknife import Estimate, jackknife, sandwich
 
-_SCALE = 12  # slices of the slow scale
+_SCALE = 12  # slices in one step of the slow scale
 
 
 def volatility(mid: np.ndarray, session: np.ndarray, block: np.ndarray, slice_length: float) -> Estimate:

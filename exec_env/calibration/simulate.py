@@ -1,4 +1,4 @@
-"""Trades and quotes of a simulated market, whose parameters are known: what calibration is tried on."""
+"""Trades and quotes of a simulated market. Its parameters are known, so that calibration can be tried on them."""
 
 from collections.abc import Iterator
 

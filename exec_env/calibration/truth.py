@@ -1,4 +1,4 @@
-"""Does calibration find what is true: markets drawn at random, their trades and quotes, and whether intervals hold."""
+"""A test of calibration: markets are drawn at random, to see how often intervals hold the truth."""
 
 from collections.abc import Iterator
 from dataclasses import replace

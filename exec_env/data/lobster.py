@@ -14,8 +14,8 @@ from exec_env.base.errors import InputError
 from exec_env.data.checks import NO_TIME, Cleaner, check
 from exec_env.data.tables import ROWS, DataFile
 
-_UNIT = 1e-4  # of prices [$]
-_EXECUTED = (4, 5)  # a visible or a hidden order
+_UNIT = 1e-4  # prices are whole numbers of this [$]
+_EXECUTED = (4, 5)  # types of messages: a visible or a hidden order was executed
 _CROSS, _HALT = 6, 7
 
 

@@ -53,11 +53,11 @@ class Parameter:
     """data: estimated; prior: the data cannot tell; given: by hand."""
     standard_error: float | None = None
     interval: list[float] | None = None
-    """Where the truth is with 95 %."""
+    """Interval that holds the truth with a probability of 95 %."""
     seen: float | None = None
-    """What the data say where they say too little and the prior is used instead; its error is ``standard_error``."""
+    """Estimate that is too weak to be used; the prior is used instead. Its error is ``standard_error``."""
     how: str = ""
-    """Method, or why it is the prior."""
+    """Method of the estimate, or the reason why the prior is used."""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -78,16 +78,16 @@ class Parameter:
 
 @dataclass(frozen=True)
 class MarketFile:
-    """A market, and how it is known."""
+    """A market, and where each of its parameters comes from."""
 
     parameters: dict[str, Parameter]
     """Field of Market -> its value and error; a file may leave out what makes impact a power law."""
     slice_length: Positive = 1 / 78
-    """Length of the slices that it holds for: noises are from slice to slice. [day]"""
+    """Length of the slices that the parameters hold for, because noises are from slice to slice. [day]"""
     sample: dict[str, Any] = field(default_factory=dict)
-    """Slices, days, first and last time, what was dropped."""
+    """Number of slices and days, first and last time, and how many rows were dropped."""
     sources: list[Any] = field(default_factory=list)
-    """Files, and how many rows of them."""
+    """Data files, and how many of their rows were used."""
     reported: dict[str, Any] = field(default_factory=dict)
     """What was measured beside: the exponent δ that the data show, used or not, volume profile, and price response."""
     remarks: list[Any] = field(default_factory=list)
@@ -156,7 +156,7 @@ class MarketFile:
         for name, entry in entries.items():
             if name not in UNITS:
                 raise InputError(f"{path}: {unknown('field of Market', name, UNITS)}")
-            # By hand a plain number will do.
+            # Who writes a file by hand may give a plain number.
             entry = entry if isinstance(entry, dict) else {"value": entry}
             parameters[name] = from_mapping(Parameter, entry, f"{path}: {name}")
         for name in _DEFAULT:

@@ -21,9 +21,9 @@ class OrderBook:
     """
 
     bid_price: np.ndarray
-    """[$]"""
+    """Price of each level. [$]"""
     bid_size: np.ndarray
-    """[shares]"""
+    """Size of each level. [shares]"""
     ask_price: np.ndarray
     ask_size: np.ndarray
 

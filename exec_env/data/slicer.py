@@ -5,7 +5,7 @@ import pandas as pd
 
 from exec_env.data.checks import NO_TIME
 
-_FIRST = ("mid", "opening_spread", "opening_depth")  # of a slice's first quote
+_FIRST = ("mid", "opening_spread", "opening_depth")  # columns that a slice's first quote gives
 _QUIET = 15 * 60 * 10**9  # [ns] without quote or trade the market was quiet; for longer, there are no data
 
 
@@ -20,8 +20,8 @@ class Slicer:
 
     def __init__(self, step: int, night: int = 2 * 3600 * 10**9, ends: bool = False) -> None:
         self.step = step  # [ns]
-        self.ends = ends  # whether volume and flow of quotes are of the time before them
-        self.night = night  # [ns] no quote is so old
+        self.ends = ends  # whether volume and flow in a row of quotes belong to the time before the row
+        self.night = night  # [ns] a quote that is older than this no longer holds
         self.too_early = 0
         self._sums: list[pd.DataFrame] = []
         self._held = pd.DataFrame()  # the last quote, which holds until the next

@@ -19,12 +19,12 @@ _BEST: dict[str, Callable[..., Any]] = {"mid": lambda ask, bid: (ask + bid) / 2,
 Stamp = Literal["start", "end"]
 """Whether a row's volume and flow are those of the time that its stamp begins, or that it ends."""
 _CALIBRATION = ("flow", "cost", "slope")
-"""What calibration alone takes of slices; named here without effect, so that both take the same columns."""
+"""Columns that only calibration uses. A tape may name them too, without effect, so that both take the same names."""
 _KNOWN = (*REQUIRED, *OPTIONAL, *LEVEL)
 
 
 def read(frame: pd.DataFrame, given: dict[str, str], name: str) -> dict[str, Any]:
-    """What a ``Tape`` takes from a table: ``time``, ``mid`` ..., ``levels``, and ``columns``, where each is from.
+    """Arguments of ``Tape`` from a table: ``time``, ``mid`` ..., ``levels``, and ``columns``: the source of each.
 
     A book without mid or spread has those of its best prices.
 
@@ -82,7 +82,7 @@ def counted_ahead(found: dict[str, Any]) -> dict[str, Any]:
     Rows before a gap, and the last one, know no volume and are left out.
     """
     if found["time"].hasnans:
-        return found  # which nobody takes
+        return found  # ``Tape`` refuses a time that is missing
     steps = np.diff(found["time"].to_numpy()) / np.timedelta64(1, "s")
     known = np.flatnonzero(steps <= 1.5 * np.median(np.abs(steps))) if steps.size else steps.astype(int)
     rows = {name: column[known] for name, column in found.items() if name not in ("volume", "levels", "columns")}

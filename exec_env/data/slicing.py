@@ -199,7 +199,7 @@ def _steps(frame: pd.DataFrame) -> np.ndarray:
 
 @dataclass
 class _Used:
-    """What was read of a file."""
+    """Rows that were read of a file, and what they hold."""
 
     rows: int = 0
     first: int | None = None

@@ -11,7 +11,9 @@ Part = Literal["training", "evaluation"]
 
 @dataclass(frozen=True)
 class Split:
-    """Which rows are for what. All that a problem takes from the recording as a whole comes from the training rows.
+    """Rows for training and rows for evaluation.
+
+    Whatever a problem takes from the tape as a whole, such as averages, comes from the training rows.
 
     Source of the purge: López de Prado (2018), "Advances in Financial Machine Learning", section 7.4.1.
 
@@ -42,7 +44,7 @@ class Split:
         return cls(training, length)
 
     def purged(self, purge: int) -> "Split":
-        """The same with a purge of so many rows.
+        """The same split with a purge of ``purge`` rows.
 
         Raises:
             InputError: for what is no number of rows.

@@ -90,7 +90,7 @@ class DataFile:
 
     @cached_property
     def own(self) -> dict[str, str]:
-        """What of ``columns`` is this file's."""
+        """Entries of ``columns`` that this file has."""
         return {
             ours: text
             for ours, text in self.columns.items()
@@ -165,7 +165,7 @@ class DataFile:
                 yield frame
         if rows == 0:
             raise InputError(f"{self.path}: no rows")
-        if 2 * kept < rows:  # such as all after one stamp of the far future
+        if 2 * kept < rows:  # one stamp of the far future, for example, makes all rows after it unsorted
             raise InputError(
                 f"{self.path}: {rows - kept} of {rows} rows are bad, too many to drop: {cleaner.most(self.path)}"
             )
@@ -181,7 +181,7 @@ class DataFile:
             else:
                 numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
                 words = np.flatnonzero(np.isnan(numbers) & column.notna().to_numpy())
-                if words.size and not clean:  # else they are dropped, as what is no number
+                if words.size and not clean:  # with ``clean`` they are dropped later, because they are no numbers
                     row = words[0]
                     raise InputError(
                         f"{self.path}: row {raw.index[row] + 1}, {ours!r}: {column.iloc[row]!r} is not a number"

@@ -63,9 +63,9 @@ class Tape:
     fills: Fills = "impact"
     """What a trade costs beyond the touch: by the market's temporary impact, or by walking the recorded book."""
     split: Split | None = None
-    """Rows for training and for evaluation; None: all are for both."""
+    """Rows for training and rows for evaluation; None: all rows are for both."""
     part: Part = "training"
-    """Which of them episodes are of, where there is a split."""
+    """Part of the split that episodes are cut from, where there is a split."""
 
     def __post_init__(self) -> None:
         for name in ("mid", "spread", "volume", "depth"):

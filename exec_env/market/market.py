@@ -16,7 +16,7 @@ from exec_env.market.stress import STRESSES, Factors, Stress, StressName, begun
 BPS = 1e-4
 """One basis point, as a fraction."""
 Multiplier = Annotated[float, Bounds(low=1e-6, high=1e6)]
-"""What multiplies a market: beyond this nothing trades, or nothing costs anything."""
+"""Range of a factor that multiplies a market. Beyond this range nothing trades, or nothing costs anything."""
 Exponent = Annotated[float, Bounds(low=0.1, high=2.0)]
 """Power of the trading rate that impact grows with."""
 
@@ -119,9 +119,9 @@ class Market:
     regime_recovery: Positive = 6.0
     """Rate of switching back. [1/day]"""
     regime_liquidity: Multiplier = 0.3
-    """Multiplies liquidity in the poor regime."""
+    """Factor of liquidity in the poor regime."""
     regime_volatility: Multiplier = 2.0
-    """Multiplies volatility in the poor regime, on top of what follows from liquidity."""
+    """Factor of volatility in the poor regime, on top of what follows from liquidity."""
 
     stress: StressName = "none"
     """What happens to the market from ``stress_onset`` on."""

@@ -20,10 +20,10 @@ class Factors(NamedTuple):
     """Multipliers of slices. Shape of each: (n_steps,), or (n_paths, n_steps) where they differ from path to path."""
 
     liquidity: Any
-    """Of L = e^ℓ; spread, volume, impact and volatility follow with their elasticities."""
+    """Multiplies L = e^ℓ; spread, volume, impact and volatility follow with their elasticities."""
     volatility: Any
     impact: Any
-    """Of temporary and permanent impact."""
+    """Multiplies temporary and permanent impact."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Stress:
 
     @property
     def factor(self) -> float:
-        """Its severity: the factor that is not one; one where there is none."""
+        """Severity of the stress: its factor that is not one; one where it has no such factor."""
         return next((f for f in (self.liquidity, self.volatility, self.impact, self.shock) if f != 1.0), 1.0)
 
     def factors(self, begun: Any) -> Factors:

@@ -64,7 +64,7 @@ _PRECISION = 1e8  # a risk charge this many times the slope of impact leaves hal
 
 
 class NoOptimum(NoBound):
-    """Trading ever faster, there and back, pays."""
+    """There is no optimum, because trading ever faster, there and back, pays."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Solution:
     grid: np.ndarray
     """Grid of ℓ, multipliers left out, in units of ``unit``. Shape: (n_grid,)."""
     unit: Any
-    """What ℓ is measured in: s, or a part of a shock where that is more."""
+    """Unit of ℓ on the grid: s, or a part of a shock where such a part is larger than s."""
     regimes: regimes.Chain
     """Regimes that the rule tells apart."""
     value: Any
@@ -84,10 +84,10 @@ class Solution:
     gain: Any
     """Trade per unit of (x, I, α, half spread, 1). Shape: (n_steps, n_regimes, n_grid, 5)."""
     curvature: Any
-    """What a trade costs more than the optimal one, per square of their difference: J of any policy is ``cost`` plus
-    the expected sum of that. Shape: (n_steps, n_regimes, n_grid). [$/share²]"""
+    """Extra cost of a trade per square of its difference from the optimal one. J of any policy is ``cost`` plus the
+    expected sum of these extra costs. Shape: (n_steps, n_regimes, n_grid). [$/share²]"""
     charged: Charged = EVERYTHING
-    """What is left out of the costs; J above is then what is left."""
+    """Costs that are charged in part only; J above is then the sum of what is charged."""
 
     @property
     def std(self) -> float:
@@ -125,7 +125,7 @@ class Solution:
 
     @property
     def cost_bps(self) -> Any:
-        """J of the rule in basis points of the arrival notional; the bound, but where a stress begins at random."""
+        """J of the rule in basis points of the arrival notional: the bound, unless a stress begins at random."""
         return self._bps(self.cost)
 
     def _bps(self, dollars: Any) -> Any:

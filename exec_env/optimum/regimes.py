@@ -11,7 +11,7 @@ from exec_env.market.order import Order
 from exec_env.market.stress import Factors
 from exec_env.optimum import liquidity_grid
 
-_SHARP = 1e-3  # what log volatility tells a regime by: far above the rounding of observations
+_SHARP = 1e-3  # difference in log volatility that tells regimes apart: far above the rounding of observations
 
 
 class Chain(NamedTuple):
@@ -66,7 +66,7 @@ def chain(market: Market, order: Order) -> Chain:
     if market.random_onset:
         on = np.broadcast_to([0.0, 1.0], (n, 2))
         before = np.r_[0.0, begun[:-1]]
-        # Where it has begun for sure, nobody is left who could move.
+        # Where the stress has begun for sure, no probability is left that could move.
         hazard = np.divide(begun - before, 1 - before, out=np.ones(n), where=before < 1)
         law = np.stack([1 - begun, begun], -1)
         moves = np.stack([np.stack([1 - hazard, hazard], -1), np.broadcast_to([0.0, 1.0], (n, 2))], 1)
@@ -94,7 +94,7 @@ def chain(market: Market, order: Order) -> Chain:
 
 
 def averaged(chain: Chain) -> Chain:
-    """One regime for what does not tell them apart; log liquidity is then as before it is multiplied."""
+    """One regime, for a rule that does not tell regimes apart; its log liquidity is that before any multiplier."""
     one = np.ones((len(chain.law), 1))
     return Chain(Factors(one, one, one), one, one[:, :, None], np.asarray(chain.shocks.all(1))[:, None])
 

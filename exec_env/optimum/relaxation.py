@@ -23,7 +23,7 @@ from exec_env.optimum.liquidity_grid import plain
 _NOISY = 1.0  # log standard deviation of the spread up to which charging a part of it never raised a bound
 _PUSHES = (0.01, 10.0)  # multiples of the slope that pushes are charged up to
 _SPREADS = (0.001, 100.0)  # multiples of their mean that half spreads are charged up to
-_CUTS = 8  # of these ranges, each to 0.62 of it
+_CUTS = 8  # times that a range is cut, each time to 0.62 of its length
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 

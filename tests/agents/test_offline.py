@@ -1,6 +1,9 @@
 """BC, TD3+BC and BCQ: hand-worked losses, a bandit with a known answer, and what a run from a dataset keeps."""
 
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -316,6 +319,7 @@ def test_behaviour_cloning_recovers_the_mean_of_the_behaviour() -> None:
     assert pace(agent, -1.0) == pytest.approx(1.0, abs=0.06)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "config"), [("td3-bc", {"alpha": 10.0}), ("bcq", {"latent_clip": 2.0})])
 def test_learning_values_finds_better_actions_than_those_it_was_shown_on_average(
     name: str, config: dict[str, Any]
@@ -325,12 +329,14 @@ def test_learning_values_finds_better_actions_than_those_it_was_shown_on_average
     assert pace(agent, -1.0) == pytest.approx(0.8, abs=0.15)
 
 
+@pytest.mark.slow
 def test_alpha_leads_from_imitation_to_the_optimum() -> None:
     found = [pace(learned("td3-bc", bandit(), alpha=alpha), 1.0) for alpha in (0.01, 1.0, 10.0)]
     assert found[0] == pytest.approx(1.0, abs=0.06)
     assert found[0] < found[1] < found[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["td3-bc", "bcq"])
 def test_actions_stay_where_the_dataset_has_some(name: str) -> None:
     # More always pays more: the answer is the end of what the dataset knows.
@@ -359,6 +365,12 @@ def fit(name: str, run: Path, dataset: Path, steps: int = 40, latent_clip: float
     return run
 
 
+@pytest.fixture(scope="module")
+def whole(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The run of a learner that nobody interrupts, made once."""
+    return cache(lambda name: fit(name, tmp_path_factory.mktemp("whole") / name, dataset))
+
+
 @pytest.mark.slow
 def test_offline_learners_beat_the_policy_that_they_learned_from_and_cloning_does_not(
     dataset: Path, tmp_path: Path
@@ -372,8 +384,10 @@ def test_offline_learners_beat_the_policy_that_they_learned_from_and_cloning_doe
 
 
 @every_learner
-def test_a_run_keeps_the_last_check_the_dataset_and_the_agent(name: str, dataset: Path, tmp_path: Path) -> None:
-    run = fit(name, tmp_path / "run", dataset)
+def test_a_run_keeps_the_last_check_the_dataset_and_the_agent(
+    name: str, dataset: Path, whole: Callable[[str], Path]
+) -> None:
+    run = whole(name)
     assert (run / "best/weights.pt").read_bytes() == (run / "last/weights.pt").read_bytes()
     described = yaml.safe_load((run / "config.yaml").read_text())
     assert described["agent_config"]["dataset"] == str(dataset)
@@ -391,11 +405,12 @@ def test_a_run_keeps_the_last_check_the_dataset_and_the_agent(name: str, dataset
     np.testing.assert_array_equal(agent.act(observations[:7]), actions[:7])  # whoever else is asked
 
 
+@pytest.mark.slow
 @every_learner
 def test_a_run_that_goes_on_ends_where_an_uninterrupted_one_does(
-    name: str, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, dataset: Path, whole: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, cut = fit(name, tmp_path / "whole", dataset), tmp_path / "cut"
+    uninterrupted, cut = whole(name), tmp_path / "cut"
     cls = LEARNERS[name][0]
     original = cls.learn
 
@@ -409,7 +424,7 @@ def test_a_run_that_goes_on_ends_where_an_uninterrupted_one_does(
         fit(name, cut, dataset)
     monkeypatch.setattr(cls, "learn", original)
     resume(cut)
-    assert (whole / "last/weights.pt").read_bytes() == (cut / "last/weights.pt").read_bytes()
+    assert (uninterrupted / "last/weights.pt").read_bytes() == (cut / "last/weights.pt").read_bytes()
 
 
 def test_the_simulator_selects_only_where_it_is_asked_to() -> None:
@@ -428,6 +443,7 @@ def test_without_a_dataset_there_is_one_clear_sentence(name: str, tmp_path: Path
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -473,8 +489,8 @@ def test_a_dataset_of_another_tape_with_the_same_averages_is_refused(tape_csv: P
         agent.check_env(gym.make_vec(env, tape=str(other), **options).unwrapped)
 
 
-def test_going_on_with_another_dataset_is_refused(dataset: Path, tmp_path: Path) -> None:
-    run = fit("bc", tmp_path / "run", dataset)
+def test_going_on_with_another_dataset_is_refused(dataset: Path, whole: Callable[[str], Path], tmp_path: Path) -> None:
+    run = shutil.copytree(whole("bc"), tmp_path / "run")
     other = save(record(["twap"], episodes=20, **CALM), tmp_path / "other-v0")
     config = (run / "config.yaml").read_text()
     (run / "config.yaml").write_text(config.replace(f"dataset: {dataset}", f"dataset: {other}"))

@@ -88,6 +88,7 @@ def fit(run: Path, steps: int = 40_000, config: PathwiseConfig | None = None, **
     return run
 
 
+@pytest.mark.slow
 def test_it_beats_twap_within_seconds_and_a_run_keeps_it(tmp_path: Path) -> None:
     run = fit(tmp_path / "run", 200_000)
     result = evaluate([run, "twap"], episodes=4000, seed=99, **SMALL).per_agent
@@ -95,6 +96,7 @@ def test_it_beats_twap_within_seconds_and_a_run_keeps_it(tmp_path: Path) -> None
     assert load_run(run).action_mode == ActionMode("fraction")
 
 
+@pytest.mark.slow
 def test_the_tail_trained_policy_has_the_thinner_tail(tmp_path: Path) -> None:
     # Much volatility and no charge for risk: the mean alone would wait.
     risky: dict[str, Any] = {"volatility": 0.06, "risk_aversion": 0.0}
@@ -116,6 +118,7 @@ def test_the_least_steps_that_work_are_named(tmp_path: Path) -> None:
     train("pathwise", tmp_path / "run", replace(config, steps=least), paths, **SMALL)
 
 
+@pytest.mark.slow
 def test_on_a_recorded_market_it_learns_from_the_training_rows_alone(tmp_path: Path, tape_csv: Path) -> None:
     ours = {"tape": str(tape_csv), "tape_split": 0.5}
     fit(tmp_path / "run", **ours)

@@ -100,6 +100,7 @@ def test_half_life_is_the_reciprocal_of_urgency() -> None:
     assert Impact(0.95, 2.5e-6, 2.5e-7, 0.0).half_life == np.inf
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", ["sell", "buy"])
 def test_analytic_mean_and_variance_agree_with_simulation_in_the_classic_environment(side: Any) -> None:
     market, order = PRESETS["classic"].market, replace(PRESETS["classic"].order, side=side)
@@ -185,6 +186,7 @@ def test_published_lqr_tuning_is_reproduced() -> None:
     assert tuned.r == pytest.approx(0.156547, abs=1e-6)
 
 
+@pytest.mark.slow
 @given(q=st.floats(0.01, 100), r=st.floats(0.01, 100))
 def test_finite_horizon_gains_begin_at_the_infinite_one_and_end_at_the_myopic_one(q: float, r: float) -> None:
     k = lqr.gains(q, r, 1500)

@@ -150,6 +150,7 @@ def test_a_push_that_overshoots_back_has_no_negative_lasting_part() -> None:
     assert found.curve[-1][2] >= 0  # what is fitted has none
 
 
+@pytest.mark.slow
 def test_errors_of_the_response_are_those_seen_over_many_samples() -> None:
     rng = np.random.default_rng(1)
     n, gamma, kappa, rho = 3900, 2e-6, 5e-6, 20.0
@@ -180,6 +181,7 @@ def test_the_elasticity_of_volatility_stands_moves_of_zero() -> None:
     assert -0.8 < coarse.value < -0.2
 
 
+@pytest.mark.slow
 def test_the_liquidity_factor_is_seen_through_volume_spread_and_depth() -> None:
     rng = np.random.default_rng(1)
     n, a, s = 8000, np.exp(-10.0 * DT), 0.5
@@ -211,6 +213,7 @@ def calibrated() -> object:
     return of(truth.slices_of(STRONG, 60, 1))
 
 
+@pytest.mark.slow
 def test_what_is_identified_is_from_the_data_and_near_the_truth(calibrated: object) -> None:
     found = calibrated.file  # type: ignore[attr-defined]
     sources = {name: p.source for name, p in found.parameters.items()}
@@ -226,6 +229,7 @@ def power() -> Slices:
     return truth.slices_of(replace(STRONG, impact_exponent=0.6), 20, 1)
 
 
+@pytest.mark.slow
 def test_a_power_law_is_fitted_or_taken_as_given(power: Slices) -> None:
     fitted, given = (of(power, exponent=e).file for e in ("fit", 0.6))
     delta, eta = fitted.parameters["impact_exponent"], fitted.parameters["temporary_impact"]

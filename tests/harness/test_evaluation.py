@@ -378,6 +378,7 @@ def test_a_lifted_cap_is_kept_as_none(tmp_path: Path, small: dict) -> None:
     assert yaml.safe_load((folder / "evaluation.yaml").read_text())["overrides"]["max_participation"] is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("agents", [["twap"], ["pov", "almgren-chriss"]])
 def test_a_single_path_can_be_saved_and_drawn_without_a_warning(agents: list[str], tmp_path: Path, small: dict) -> None:
     evaluation = evaluate(agents, episodes=1, **small)
@@ -385,6 +386,7 @@ def test_a_single_path_can_be_saved_and_drawn_without_a_warning(agents: list[str
     assert "nan" not in evaluation.table()
 
 
+@pytest.mark.slow
 def test_a_market_without_randomness_can_be_saved_and_drawn_without_a_warning(tmp_path: Path) -> None:
     evaluation = evaluate(["twap", "almgren-chriss"], "AlmgrenChrissClassic-v0", episodes=20, volatility=0.0, n_steps=5)
     assert evaluation.per_agent["objective_se"].max() < 1e-9

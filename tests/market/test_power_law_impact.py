@@ -154,6 +154,7 @@ class Pushed:
         return np.minimum(self.best.act(observations) * noise, SHORT.shares)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exponent", [0.5, 0.6, 1.5])
 def test_nobody_beats_the_optimum_on_common_paths(exponent: float) -> None:
     fields = {"impact_exponent": exponent, "shares": SHORT.shares, "n_steps": SHORT.n_steps}

@@ -268,6 +268,7 @@ def test_an_environment_on_a_tape_under_random_stress_can_begin_at_a_row(tape_cs
 # The bound.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMED)
 @pytest.mark.parametrize("onset", [0.3, 0.5])
 def test_without_a_cap_the_oracle_attains_its_bound(name: Any, onset: float) -> None:
@@ -358,6 +359,7 @@ def test_large_shocks_do_not_fall_off_the_grid() -> None:
     assert bound - 3 * error < found.mean() < 1.01 * bound + 3 * error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("features", [*RANDOM, {"stress": "impact-regime-shift", "stress_onset_end": 0.8}])
 def test_no_baseline_is_below_the_bound(features: dict[str, Any]) -> None:
     result = evaluate(["twap", "static", "adaptive", "almgren-chriss", "garleanu-pedersen"], episodes=4000, **features)

@@ -163,6 +163,7 @@ def changed(name: str, value: Any, market: Market = EVERYTHING, order: Order = S
     return TorchMarket(market, order, dtype=torch.float64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in NUMBERS if name not in (*TIMES, "slice_length")])
 def test_gradients_reach_the_parameters_of_the_problem(name: str) -> None:
     base = float(getattr(EVERYTHING if hasattr(EVERYTHING, name) else SOME, name))

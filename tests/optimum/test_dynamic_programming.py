@@ -118,6 +118,7 @@ def brute_force(market: Market, order: Order) -> float:
     return float(total) * bps(order.shares * market.arrival_price)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "features",
     [
@@ -152,6 +153,7 @@ def test_without_a_cap_only_the_sign_of_a_trade_costs_and_little() -> None:
     assert 0 < solution.value_bps - solution.linear.bound_bps < 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "features",
     [
@@ -196,6 +198,7 @@ def test_shocks_do_not_fall_off_the_grid(features: Any, monkeypatch: pytest.Monk
     assert linear.bound_bps == pytest.approx(wider.bound_bps, rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("features", SHOCKED[1:3])
 def test_the_plain_cost_of_the_optimum_under_shocks_is_the_value(features: Any) -> None:
     # Without what is known to have mean zero taken out: where the grid is wrong, that is too.
@@ -208,6 +211,7 @@ def test_the_plain_cost_of_the_optimum_under_shocks_is_the_value(features: Any) 
     assert abs(mean - solution.value_bps) < 3 * error
 
 
+@pytest.mark.slow
 def test_the_value_grows_with_the_size_of_shocks_and_shrinks_where_they_raise_liquidity() -> None:
     sizes = [2.0, 1.3, 1.0, 0.8, 0.4, 0.1]  # what a shock leaves
     factors: list[dict[str, Any]] = [{"stress": "liquidity-shocks", "stress_factor": f} for f in sizes]
@@ -216,6 +220,7 @@ def test_the_value_grows_with_the_size_of_shocks_and_shrinks_where_they_raise_li
         assert (np.diff([solve(market, SHORT, 16).value_bps for market in markets]) > 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("features", "terms"),
     [
@@ -248,6 +253,7 @@ def test_its_rule_attains_the_value_in_monte_carlo(features: dict[str, Any], ter
     assert solution.value_bps >= solution.linear.bound_bps or market.impact_exponent != 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "features",
     [
@@ -281,6 +287,7 @@ def test_regimes_that_are_alike_are_none() -> None:
     assert alike.value_bps == pytest.approx(solve(Market(), SHORT, 16).value_bps, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_the_default_optimum_is_between_the_bound_and_the_clipped_rule_and_attained() -> None:
     market, order = Market(), Order()
     solution = solve(market, order)

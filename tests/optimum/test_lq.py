@@ -80,6 +80,7 @@ def brute_force(market: Market, order: Order) -> float:
 MILD = {"liquidity_volatility": 0.15, "spread_noise": 0.1, "impact_noise": 0.1, "decay_noise": 0.1, "half_spread": 20.0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", ["sell", "buy"])
 @pytest.mark.parametrize("extra", [{}, {"signal": 0.02, "signal_volatility": 0.05}, {"spread_elasticity": -0.8}])
 def test_two_slices_equal_brute_force(extra: dict[str, float], side: Any) -> None:
@@ -87,6 +88,7 @@ def test_two_slices_equal_brute_force(extra: dict[str, float], side: Any) -> Non
     assert lq.solve(market, order).bound_bps == pytest.approx(brute_force(market, order), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_three_slices_equal_brute_force() -> None:
     quiet = MILD | {"liquidity_volatility": 0.05, "spread_noise": 0.05, "impact_noise": 0.05, "decay_noise": 0.05}
     market, order = Market(**quiet), Order(n_steps=3, slice_length=0.05)
@@ -135,6 +137,7 @@ def test_the_bound_has_converged_in_grid_and_quadrature() -> None:
         assert coarse == pytest.approx(fine, rel=5e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("env_id", ENVIRONMENTS)
 @pytest.mark.parametrize("side", ["sell", "buy"])
 def test_the_bound_is_below_two_hundred_random_policies(env_id: str, side: Any) -> None:
@@ -153,6 +156,7 @@ def test_the_bound_is_below_two_hundred_random_policies(env_id: str, side: Any) 
         assert objective.mean() > bound - 4 * standard_error - 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("env_id", ENVIRONMENTS)
 def test_the_bound_is_below_every_baseline(env_id: str) -> None:
     # A quarter of order and horizon, because the constrained optimum takes as long as there are slices.

@@ -109,6 +109,7 @@ def test_a_spread_that_jumps_is_charged_up_to_a_multiple_of_its_mean() -> None:
     assert solution.bound_bps > lq.solve(JUMPY, order, charged=Charged(push=solution.charged.push)).bound_bps + 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["spread_noise", "transient_impact"])
 def test_gradients_of_a_bound_that_charges_in_part_equal_finite_differences(name: str) -> None:
     torch = pytest.importorskip("torch")

@@ -163,6 +163,7 @@ def test_learning_that_diverged_is_said_and_leaves_the_best_agent(
     assert load_run(tmp_path / "run").n_actions == 11
 
 
+@pytest.mark.slow
 @every_learner
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(finished: Path, tmp_path: Path) -> None:
     np.random.seed(5)  # noqa: NPY002  the global generators are nobody's business
@@ -172,6 +173,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(finished: Pa
     assert (finished / "last/weights.pt").read_bytes() != (other / "last/weights.pt").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("agent", LEARNERS)
 def test_training_and_loading_leave_the_global_generators_and_threads_alone(agent: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
@@ -203,6 +205,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, where: Any, name: str, call: int,
 _WHERE = {"dqn": (DQN, "update", 40), "ddqn": (DoubleDQN, "train", 40), "ppo": (StablePPO, "train", 7)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("finished", "where", "name", "call", "after", "rows"),
     [
@@ -463,6 +466,7 @@ def test_seeds_of_different_purposes_and_neighbouring_seeds_do_not_meet() -> Non
     assert child_seed(0, 1, 0) == child_seed(0, 1, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("agent", LEARNERS)
 def test_any_learner_trains_on_markets_drawn_for_each_path_and_goes_on(agent: str, tmp_path: Path) -> None:
     run = fit(tmp_path / "run", agent, randomise=["stress", "volatility=0.01:0.04"])
