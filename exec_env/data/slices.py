@@ -34,8 +34,10 @@ def read(frame: pd.DataFrame, given: dict[str, str], name: str) -> dict[str, Any
         name: what error messages call the data.
 
     Raises:
-        InputError: for a name that is not ours, a column that is missing, and what is no time or no number.
+        InputError: for ``given`` that is no mapping of texts to texts, a name that is not ours, a column that is
+            missing, and what is no time or no number.
     """
+    columns.require_mapping(given, "tape_columns")
     for ours in given:
         if ours not in (*_KNOWN, *_CALIBRATION):
             raise InputError(f"{name}: {unknown('tape column', ours, _KNOWN)}")
@@ -63,7 +65,7 @@ def read(frame: pd.DataFrame, given: dict[str, str], name: str) -> dict[str, Any
     }
     try:
         levels = OrderBook(**{side: np.stack(column, -1) for side, column in sides.items()}) if found else None
-    except ValueError as error:
+    except InputError as error:
         raise InputError(f"{name}: {error}") from None
     if levels is not None:
         numbers |= {ours: _BEST[ours](levels.ask_price[:, 0], levels.bid_price[:, 0]) for ours in best}
@@ -90,7 +92,7 @@ def _times(column: pd.Series, name: str) -> pd.DatetimeIndex:
         raise InputError(f"{name}: column 'time' holds plain numbers, whose unit is unknown; it must hold times")
     try:
         return pd.DatetimeIndex(pd.to_datetime(column, utc=True, format="mixed", errors="coerce"))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError) as error:  # what pandas says of stamps
         raise InputError(f"{name}: column 'time': {error}") from None
 
 

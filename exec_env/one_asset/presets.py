@@ -4,8 +4,8 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-from exec_env.base.errors import InputError
-from exec_env.base.validation import unknown
+from exec_env.base.errors import InputError, UnknownOption
+from exec_env.base.validation import unexpected, unknown
 from exec_env.market.market import Market
 from exec_env.market.order import Order
 from exec_env.market.stress import STRESSES
@@ -115,7 +115,8 @@ def with_overrides(market: Market, order: Order, overrides: dict[str, Any]) -> t
     """``market`` and ``order`` with fields replaced by name, whichever of the two has the field.
 
     Raises:
-        InputError: for a name that neither has, or a value that its field refuses.
+        UnknownOption: for a name that neither has.
+        InputError: for a value that its field refuses.
     """
     ours = {f.name for f in dataclasses.fields(Market)}
     theirs = {f.name for f in dataclasses.fields(Order)}
@@ -123,7 +124,7 @@ def with_overrides(market: Market, order: Order, overrides: dict[str, Any]) -> t
         if name not in ours | theirs:
             if name in ENVIRONMENT_OPTIONS:
                 raise InputError(f"option {name!r} is one of an environment, not of the problem; it has no effect here")
-            raise InputError(unknown("option", name, ours | theirs | ENVIRONMENT_OPTIONS))
+            raise UnknownOption(unexpected("make_problem", name, ours | theirs | ENVIRONMENT_OPTIONS))
     return (
         dataclasses.replace(market, **{k: v for k, v in overrides.items() if k in ours}),
         dataclasses.replace(order, **{k: v for k, v in overrides.items() if k in theirs}),
