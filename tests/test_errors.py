@@ -90,14 +90,9 @@ def test_our_code_raises_errors_of_its_own_and_catches_no_more_than_it_means(pat
 
 
 def test_no_reason_to_catch_value_errors_outlives_its_use() -> None:
-    stale = [
-        name for name in ALLOWED if not re.search(r"(except|suppress\().*\b(ValueError|_UNREADABLE)\b", _text(name))
-    ]
+    catches = re.compile(r"(except|suppress\().*\b(ValueError|_UNREADABLE)\b")
+    stale = [name for name in ALLOWED if not catches.search((ROOT / name).read_text())]
     assert not stale
-
-
-def _text(name: str) -> str:
-    return (ROOT / name).read_text()
 
 
 def test_a_programming_error_of_an_agent_shows_its_own_file_and_line() -> None:
@@ -210,14 +205,12 @@ def test_errors_survive_the_way_between_processes(kind: type[ExecEnvError]) -> N
 
 
 def test_an_unknown_keyword_is_a_type_error_in_pythons_words_with_the_nearest_name() -> None:
-    with pytest.raises(TypeError, match=r"\(\) got an unexpected keyword argument 'sharse'; did you mean 'shares'\?$"):
+    with pytest.raises(TypeError, match=r"\(\) got an unexpected keyword argument 'sharse'; did you mean 'shares'\?"):
         gym.make("AlmgrenChriss-v0", sharse=1)
-    with pytest.raises(UnknownOption, match=r"\(\) got an unexpected keyword argument 'frameskip'$"):
+    with pytest.raises(UnknownOption, match=r"\(\) got an unexpected keyword argument 'frameskip' was raised"):
         gym.make("AlmgrenChriss-v0", frameskip=4)
     for make in (gym.make_vec, lambda id, **given: evaluate(["twap"], id, **given)):
-        with pytest.raises(
-            TypeError, match="got an unexpected keyword argument 'volatilty'; did you mean 'volatility'"
-        ):
+        with pytest.raises(TypeError, match="unexpected keyword argument 'volatilty'; did you mean 'volatility'"):
             make("AlmgrenChriss-v0", volatilty=0.1)
     with pytest.raises(UnknownOption):
         with_overrides(Market(), Order(), {"sharse": 1})
