@@ -219,7 +219,7 @@ def test_a_study_never_gets_fewer_trials(tmp_path: Path) -> None:
         (lambda s: s.pop("settings"), r"study\.yaml: has no field 'settings'"),
         (lambda s: s.update(trials="abc"), r"study\.yaml: trials = 'abc': must be a whole number >= 1"),
         (lambda s: s.update(settings=3), r"study\.yaml: expected fields of Settings, found int"),
-        (lambda s: s["settings"].update(options=3), r"study\.yaml: options = 3: must be a mapping"),
+        (lambda s: s["settings"].update(options=3), r"study\.yaml: Settings\.options = 3: must be a mapping"),
         (lambda s: s["settings"].update(agent="twap"), r"study\.yaml: agent 'twap' does not learn"),
     ],
 )
