@@ -26,7 +26,7 @@ class Adaptive:
             (``exec_env.optimum.relaxation``).
 
     Raises:
-        InputError: when the problem cannot be solved.
+        NoBound: when the problem cannot be solved.
     """
 
     action_mode = "shares"

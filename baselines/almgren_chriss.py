@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from scipy.linalg import solveh_banded
 
-from exec_env.base.errors import InputError
+from exec_env.base.errors import InputError, NoBound
 from exec_env.base.validation import NonNegative, Positive, check_fields, require, require_count
 from exec_env.baselines.results import Steps, new_axes
 from exec_env.baselines.schedule import Schedule
@@ -40,8 +40,8 @@ class Impact:
     """The parameters of the model, in any consistent units.
 
     Raises:
-        InputError: naming the field, the value and what is allowed; or when η̃ is not positive, so that there is no
-            optimum.
+        InputError: naming the field, the value and what is allowed.
+        NoBound: when η̃ is not positive, so that there is no optimum.
     """
 
     volatility: NonNegative
@@ -62,7 +62,7 @@ class Impact:
     def __post_init__(self) -> None:
         check_fields(self)
         if self.eta_tilde <= 0:
-            raise InputError(
+            raise NoBound(
                 f"temporary_impact = {self.temporary_impact:g}: must be above permanent_impact × slice_length / 2 "
                 f"= {self.permanent_impact * self.slice_length / 2:g} for Almgren-Chriss to have an optimum"
             )

@@ -17,7 +17,7 @@ class Optimal(Adaptive):
         order: the order.
 
     Raises:
-        InputError: when ``exec_env.optimum.dynamic_programming`` does not solve the problem.
+        NoBound: when ``exec_env.optimum.dynamic_programming`` does not solve the problem.
     """
 
     def __init__(self, market: Market, order: Order) -> None:

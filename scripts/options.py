@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from exec_env.base.errors import InputError
+from exec_env.base.errors import ExecEnvError, InputError
 from exec_env.data.slices import Stamp
 from exec_env.data.split import Part
 from exec_env.data.tape import Fills
@@ -202,12 +202,12 @@ def epilogue() -> str:
 
 
 def run(main: Callable[[Sequence[str]], None]) -> None:
-    """Run a command line: what the user can mend is one line on stderr and exit status 2, not a traceback."""
+    """Run a command line: what the user can mend is one line on stderr and exit status 2; else there is a traceback."""
     sys.path.append(os.getcwd())  # for agents of the user's own, named as module:Class
     try:
         main(sys.argv[1:])
-    except ValueError as error:
-        if os.environ.get("EXEC_ENV_TRACEBACK"):  # for those who look for a mistake of ours
+    except ExecEnvError as error:
+        if os.environ.get("EXEC_ENV_TRACEBACK"):  # for those who look for where it comes from
             raise
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

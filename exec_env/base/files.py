@@ -26,7 +26,7 @@ def read_yaml(path: Path, kind: str = "run") -> dict[str, Any]:
         values = yaml.safe_load(path.read_text())
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; is {path.parent} a {kind} folder?") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:  # PyYAML's ValueError: 2024-02-31
         raise InputError(f"{path}: not a configuration: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise InputError(f"{path}: not a configuration: it holds no fields")
@@ -57,7 +57,7 @@ def read_tensors(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: corrupt, or not a file of weights: it holds more than tensors and numbers") from None
     except Exception as error:  # a damaged file can make the reader fail in any way
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(f"{path}: corrupt, or not a file of weights: {first[:200]}") from None
+        raise InputError(f"{path}: corrupt, or not a file of weights: {first[:200]}") from error
     if not isinstance(values, dict):
         raise InputError(f"{path}: not a file of weights: it holds a {type(values).__name__}")
     return values

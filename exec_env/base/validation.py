@@ -5,13 +5,14 @@ import difflib
 import functools
 import math
 import operator
+import reprlib
 import types
 import typing
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from exec_env.base.errors import InputError
+from exec_env.base.errors import InputError, NoBound
 
 
 @dataclass(frozen=True)
@@ -62,12 +63,12 @@ def check_fields(instance: Any) -> None:
         value = getattr(instance, name)
         try:
             object.__setattr__(instance, name, _check(hint, value))
-        except (ValueError, TypeError) as error:
-            raise InputError(f"{type(instance).__name__}.{name} = {value!r}: must be {error}") from None
+        except InputError as error:
+            raise InputError(f"{type(instance).__name__}.{name} = {shown(value)}: must be {error}") from None
 
 
 def _check(hint: Any, value: Any) -> Any:
-    """``value`` as ``hint`` wants it, or ValueError with the words for what is allowed."""
+    """``value`` as ``hint`` wants it, or InputError with the words for what is allowed."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union) and type(None) in arguments:
         if value is None:
@@ -75,14 +76,14 @@ def _check(hint: Any, value: Any) -> Any:
         (inner,) = [a for a in arguments if a is not type(None)]
         try:
             return _check(inner, value)
-        except ValueError as error:
+        except InputError as error:
             raise InputError(f"{error}, or None") from None
     if origin is Literal:
-        if value not in arguments:
+        if not any(isinstance(value, type(a)) and value == a for a in arguments):
             raise InputError(" or ".join(repr(a) for a in arguments))
         return value
     if origin is tuple:
-        if isinstance(value, str) or not isinstance(value, Iterable):
+        if isinstance(value, str) or not isinstance(value, Iterable) or getattr(value, "ndim", 1) == 0:
             raise InputError("a sequence")
         return tuple(_check(arguments[0], v) for v in value)
     if origin is Annotated:
@@ -91,6 +92,8 @@ def _check(hint: Any, value: Any) -> Any:
         if value not in bounds:
             raise InputError(_allowed(kind, bounds))
         return value
+    if origin is dict and not (isinstance(value, dict) and all(isinstance(k, arguments[0]) for k in value)):
+        raise InputError("a mapping of names to values")
     if hint in (bool, str) and not isinstance(value, hint):
         raise InputError(f"a {hint.__name__}")
     return value
@@ -104,11 +107,13 @@ def _number(kind: type, value: Any, bounds: Bounds) -> Any:
     article = _allowed(kind, bounds)
     if isinstance(value, bool | str) or value is None:
         raise InputError(article)
-    if hasattr(value, "detach"):
+    if hasattr(value, "detach") and (value.numel() != 1 or value.is_complex()):
+        raise InputError(article)
+    if hasattr(value, "detach") and kind is float:
         return value
     try:
         return operator.index(value) if kind is int else float(value)
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError):  # what numbers of any library say of themselves
         raise InputError(article) from None
 
 
@@ -116,7 +121,7 @@ def is_finite(value: Any) -> bool:
     """Whether ``value`` is one finite real number, and neither a bool nor text."""
     try:
         return not isinstance(value, bool | str) and math.isfinite(value)
-    except (TypeError, OverflowError, ValueError):
+    except (TypeError, OverflowError, ValueError, RuntimeError):  # torch's for more than one number
         return False
 
 
@@ -129,7 +134,7 @@ def require(low: float = -math.inf, open_low: bool = False, **values: Any) -> No
     bounds = Bounds(low, open_low=open_low)
     for name, value in values.items():
         if not is_finite(value) or float(value) not in bounds:
-            raise InputError(f"{name} = {value!r}: must be {bounds}")
+            raise InputError(f"{name} = {shown(value)}: must be {bounds}")
 
 
 def require_count(low: int = 1, **values: Any) -> None:
@@ -139,8 +144,62 @@ def require_count(low: int = 1, **values: Any) -> None:
         InputError: naming the argument, the value and what is allowed.
     """
     for name, value in values.items():
-        if isinstance(value, bool) or not hasattr(value, "__index__") or value < low:
-            raise InputError(f"{name} = {value!r}: must be a whole number >= {low}")
+        try:
+            allowed = not isinstance(value, bool) and operator.index(value) >= low
+        except TypeError:  # no whole number
+            allowed = False
+        if not allowed:
+            raise InputError(f"{name} = {shown(value)}: must be a whole number >= {low}")
+
+
+def require_type(cls: type[Any], **values: Any) -> None:
+    """Refuse arguments of another type, in the words that Python itself uses.
+
+    A market where an order should be is a mistake in a program, and so a TypeError, which keeps its traceback.
+    """
+    for name, value in values.items():
+        if not isinstance(value, cls):
+            raise TypeError(f"{name} must be of type {cls.__name__}, not {type(value).__name__}")
+
+
+class _Short(reprlib.Repr):
+    """Shorter than what a terminal shows at once, whatever is shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxtuple = self.maxlist = self.maxdict = self.maxset = 16
+        self.maxstring, self.maxother, self.maxlong, self.maxlevel = 200, 200, 60, 3
+
+    def repr_int(self, x: int, level: int) -> str:
+        """A whole number; those of thousands of digits have no decimal form."""
+        return super().repr_int(x, level) if abs(x) < 10**100 else f"{'-' if x < 0 else ''}1e{_digits(x)} or so"
+
+
+def _digits(x: int) -> int:
+    return round((abs(x).bit_length() - 1) * math.log10(2))
+
+
+_SHORT = _Short()
+
+
+def shown(value: Any) -> str:
+    """``repr`` for a message: short, whatever the value is.
+
+    >>> shown(0.5), shown("twap"), shown(10**400), len(shown([[1] * 1000] * 1000)) < 1000
+    ('0.5', "'twap'", '1e400 or so', True)
+    """
+    return _SHORT.repr(value)
+
+
+def unexpected(function: str, name: Any, allowed: Iterable[str]) -> str:
+    """What Python says of a keyword that a function does not take, with the nearest one that it takes.
+
+    >>> unexpected("make_problem", "sharse", ["shares", "side"])
+    "make_problem() got an unexpected keyword argument 'sharse'; did you mean 'shares'?"
+    """
+    near = difflib.get_close_matches(str(name), sorted(allowed), n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"{function}() got an unexpected keyword argument {name!r}{hint}"
 
 
 def unknown(kind: str, name: Any, allowed: Iterable[str]) -> str:
@@ -155,17 +214,6 @@ def unknown(kind: str, name: Any, allowed: Iterable[str]) -> str:
     return f"unknown {kind} {name!r}{hint} Known: {', '.join(known)}"
 
 
-def unexpected(function: str, name: Any, allowed: Iterable[str]) -> str:
-    """Python's own words for a keyword that ``function`` does not take, with the nearest one that it does.
-
-    >>> unexpected("make", "volatilty", ["volatility", "shares"])
-    "make() got an unexpected keyword argument 'volatilty'; did you mean 'volatility'?"
-    """
-    near = difflib.get_close_matches(str(name), sorted(allowed), n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"{function}() got an unexpected keyword argument {name!r}{hint}"
-
-
 def from_mapping(cls: type[Any], values: Any, where: str) -> Any:
     """Build dataclass ``cls`` from a mapping read from a file.
 
@@ -174,11 +222,14 @@ def from_mapping(cls: type[Any], values: Any, where: str) -> Any:
     """
     if not isinstance(values, dict):
         raise InputError(f"{where}: expected fields of {cls.__name__}, found {type(values).__name__}")
-    names = [f.name for f in dataclasses.fields(cls)]
+    takes = {f.name: f for f in dataclasses.fields(cls) if f.init}
     for name in values:
-        if name not in names:
-            raise InputError(f"{where}: {unknown(f'field of {cls.__name__}', name, names)}")
+        if name not in takes:
+            raise InputError(f"{where}: {unknown(f'field of {cls.__name__}', name, takes)}")
+    for name, field in takes.items():
+        if name not in values and field.default is field.default_factory is dataclasses.MISSING:
+            raise InputError(f"{where}: has no field {name!r}, which {cls.__name__} needs")
     try:
         return cls(**values)
-    except (TypeError, ValueError) as error:
+    except (InputError, NoBound) as error:
         raise InputError(f"{where}: {error}") from None

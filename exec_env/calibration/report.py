@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from scipy.special import ndtri
 
 from exec_env.base.bootstrap import Z95
+from exec_env.base.errors import InputError, NoBound
 from exec_env.base.files import new_file, write_text
 from exec_env.calibration.fit import Calibration
 from exec_env.calibration.liquidity import without_profile
@@ -45,7 +46,7 @@ def render(calibration: Calibration) -> str:
     ).get_template("report.html")
     try:
         costs, cost, on_cost = _sensitivity(calibration, order)
-    except ValueError as error:
+    except NoBound as error:
         costs, cost, on_cost = {}, float("nan"), str(error)
     with mpl.rc_context(PAGE_STYLE):
         pictures = {
@@ -237,7 +238,7 @@ def _sensitivity(calibration: Calibration, order: Order) -> tuple[dict[str, tupl
             try:
                 changed, _ = with_overrides(market, order, {name: end})
                 found.append(float(lq.solve(changed.linearised(order), order, charged=middle.charged).cost_bps))
-            except ValueError:  # there no optimum exists
+            except (InputError, NoBound):  # there no optimum exists, or no such market
                 found.append(float("nan"))
         costs[name] = (found[0], found[1], p.source == "data")
     return costs, cost, relaxation.left_out(middle.charged).replace("bound", "optimum")

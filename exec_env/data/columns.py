@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from exec_env.base.errors import InputError
+from exec_env.base.validation import shown
 
 LEVEL = ("bid_price_#", "bid_size_#", "ask_price_#", "ask_size_#")
 """Columns of each level of a book; # is its number, from 0 or 1."""
@@ -19,6 +20,18 @@ _OPERATORS: dict[type, Callable[..., Any]] = {
     ast.USub: operator.neg,
     ast.UAdd: operator.pos,
 }
+
+
+def require_mapping(given: Any, name: str) -> None:
+    """Refuse what is no mapping of our names to a file's columns.
+
+    Raises:
+        InputError: naming the argument, its value and what is allowed.
+    """
+    if not isinstance(given, Mapping) or not all(isinstance(text, str) for pair in given.items() for text in pair):
+        raise InputError(
+            f"{name} = {shown(given)}: must be a mapping from our names to columns or arithmetic of columns, all texts"
+        )
 
 
 def evaluate(frame: pd.DataFrame, ours: str, text: str, name: str, needs: str) -> pd.Series:
@@ -49,7 +62,7 @@ def evaluate(frame: pd.DataFrame, ours: str, text: str, name: str, needs: str) -
             f"{name}: {what} is missing; it needs {needs}. "
             f"Its columns: {', '.join(map(str, list(frame)[:12]))}{' ...' if frame.shape[1] > 12 else ''}"
         ) from None
-    except (TypeError, ValueError, ArithmeticError) as error:
+    except (TypeError, ValueError, ArithmeticError) as error:  # what pandas says of text and of numbers too large
         raise InputError(f"{name}: column {ours!r} as {text!r}: {error}") from None
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from exec_env.base.errors import InputError
+from exec_env.data import csv_table
 from exec_env.data.checks import NO_TIME, Cleaner, check
 from exec_env.data.tables import ROWS, DataFile
 
@@ -32,45 +33,38 @@ def frames(messages: DataFile, book: DataFile, cleaner: Cleaner) -> Iterator[tup
     assert name is not None
     midnight = pd.Timestamp(name["date"]).value
     row, last = 0, NO_TIME
-    books = pd.read_csv(book.path, header=None, chunksize=ROWS)
-    try:
-        with pd.read_csv(messages.path, header=None, usecols=range(6), chunksize=ROWS) as parts:
-            for part in parts:
-                part.columns = ["time", "type", "order", "size", "price", "direction"]
-                part = part.apply(pd.to_numeric, errors="coerce")
-                after = next(books, pd.DataFrame()).apply(pd.to_numeric, errors="coerce")
-                if len(after) != len(part):
-                    raise InputError(
-                        f"{book.path}: {row + len(after)} rows, but {messages.path.name} has at least {row + len(part)}"
-                    )
-                part.index = after.index = pd.RangeIndex(row, row + len(part))
-                row += len(part)
-                for column in map(str, part):
-                    part = cleaner.keep(part, ~np.isfinite(part[column]), messages.path, column, "is not a number")
-                stamps = midnight + (part["time"] * 1e9).round().astype(np.int64)
-                for number in part.index[part["type"] == _HALT]:
-                    cleaner.remarks.append(f"{messages.path.name}: row {number + 1}: trading halts or resumes")
-                executed = part["type"].isin(_EXECUTED)
-                trades = pd.DataFrame({"time": stamps, "price": part["price"] * _UNIT, "size": part["size"]})[executed]
-                trades["side"] = -np.sign(part["direction"][executed]).astype(float)
-                quoted = _levels(after.loc[part.index]).assign(time=stamps)
-                quoted = quoted[~part["type"].isin((_CROSS, _HALT))]
-                # While a side is empty there is no mid.
-                quoted = quoted[(quoted["bid_size_1"] != 0) & (quoted["ask_size_1"] != 0)]
-                quoted = quoted[~quoted["time"].duplicated(keep="last")]
-                trades = check(trades, "trades", messages.path, cleaner, last)
-                quoted = quoted.rename(columns={"bid_price_1": "bid", "ask_price_1": "ask"})
-                quoted = check(quoted, "quotes", book.path, cleaner, last)
-                if len(part):
-                    last = int(stamps.iloc[-1])
-                yield quoted, trades
-        if len(next(books, pd.DataFrame())):
-            raise InputError(f"{book.path}: more rows than {messages.path.name}, which has {row}")
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        text = " ".join(str(error).split())
-        raise InputError(f"{messages.path} or its book: not a LOBSTER file: {text}") from None
-    finally:
-        books.close()
+    books = csv_table.parts(book.path, ROWS, header=None)
+    for part in csv_table.parts(messages.path, ROWS, header=None, usecols=range(6)):
+        part.columns = ["time", "type", "order", "size", "price", "direction"]
+        part = part.apply(pd.to_numeric, errors="coerce")
+        after = next(books, pd.DataFrame()).apply(pd.to_numeric, errors="coerce")
+        if len(after) != len(part):
+            raise InputError(
+                f"{book.path}: {row + len(after)} rows, but {messages.path.name} has at least {row + len(part)}"
+            )
+        part.index = after.index = pd.RangeIndex(row, row + len(part))
+        row += len(part)
+        for column in map(str, part):
+            part = cleaner.keep(part, ~np.isfinite(part[column]), messages.path, column, "is not a number")
+        stamps = midnight + (part["time"] * 1e9).round().astype(np.int64)
+        for number in part.index[part["type"] == _HALT]:
+            cleaner.remarks.append(f"{messages.path.name}: row {number + 1}: trading halts or resumes")
+        executed = part["type"].isin(_EXECUTED)
+        trades = pd.DataFrame({"time": stamps, "price": part["price"] * _UNIT, "size": part["size"]})[executed]
+        trades["side"] = -np.sign(part["direction"][executed]).astype(float)
+        quoted = _levels(after.loc[part.index]).assign(time=stamps)
+        quoted = quoted[~part["type"].isin((_CROSS, _HALT))]
+        # While a side is empty there is no mid.
+        quoted = quoted[(quoted["bid_size_1"] != 0) & (quoted["ask_size_1"] != 0)]
+        quoted = quoted[~quoted["time"].duplicated(keep="last")]
+        trades = check(trades, "trades", messages.path, cleaner, last)
+        quoted = quoted.rename(columns={"bid_price_1": "bid", "ask_price_1": "ask"})
+        quoted = check(quoted, "quotes", book.path, cleaner, last)
+        if len(part):
+            last = int(stamps.iloc[-1])
+        yield quoted, trades
+    if len(next(books, pd.DataFrame())):
+        raise InputError(f"{book.path}: more rows than {messages.path.name}, which has {row}")
 
 
 def _levels(raw: pd.DataFrame) -> pd.DataFrame:

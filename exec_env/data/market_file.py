@@ -95,8 +95,6 @@ class MarketFile:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        if not isinstance(self.sample, dict):
-            raise InputError(f"sample = {self.sample!r}: must be what is known of it by name, or left out")
         hours = self.sample.get("hours_per_day")
         if hours is not None and (not is_finite(hours) or not 0 < hours <= 24):
             raise InputError(f"sample: hours_per_day = {hours!r}: must be in (0, 24], or left out")
@@ -167,7 +165,7 @@ class MarketFile:
         found = from_mapping(cls, values | {"parameters": parameters}, str(path))
         try:
             found.market()
-        except ValueError as error:
+        except InputError as error:
             raise InputError(f"{path}: {error}") from None
         return found
 

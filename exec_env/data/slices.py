@@ -34,8 +34,10 @@ def read(frame: pd.DataFrame, given: dict[str, str], name: str) -> dict[str, Any
         name: what error messages call the data.
 
     Raises:
-        InputError: for a name that is not ours, a column that is missing, and what is no time or no number.
+        InputError: for ``given`` that is no mapping of texts to texts, a name that is not ours, a column that is
+            missing, and what is no time or no number.
     """
+    columns.require_mapping(given, "tape_columns")
     for ours in given:
         if ours not in (*_KNOWN, *_CALIBRATION):
             raise InputError(f"{name}: {unknown('tape column', ours, _KNOWN)}")
@@ -72,7 +74,7 @@ def _order_book(numbers: dict[str, np.ndarray], n_levels: int, name: str) -> Ord
     }
     try:
         return OrderBook(**sides)
-    except ValueError as error:
+    except InputError as error:
         raise InputError(f"{name}: {error}") from None
 
 
@@ -95,7 +97,7 @@ def _times(column: pd.Series, name: str) -> pd.DatetimeIndex:
         raise InputError(f"{name}: column 'time' holds plain numbers, whose unit is unknown; it must hold times")
     try:
         return pd.DatetimeIndex(pd.to_datetime(column, utc=True, format="mixed", errors="coerce"))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError) as error:  # what pandas says of stamps
         raise InputError(f"{name}: column 'time': {error}") from None
 
 

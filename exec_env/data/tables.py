@@ -12,7 +12,7 @@ import pandas as pd
 
 from exec_env.base.errors import InputError
 from exec_env.base.validation import unknown
-from exec_env.data import columns
+from exec_env.data import columns, csv_table
 from exec_env.data.checks import NO_TIME, Cleaner, check
 from exec_env.data.columns import LEVEL
 
@@ -58,6 +58,7 @@ class DataFile:
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", Path(self.path))
         known = {name for names in (*NEEDS.values(), *ALSO.values()) for name in names}
+        columns.require_mapping(self.columns, "columns")
         for name in self.columns:
             if name not in known:
                 raise InputError(f"{self.path}: {unknown('column', name, known)}")
@@ -83,10 +84,7 @@ class DataFile:
         """Names of the file's columns."""
         if self.parquet:
             return list(self._parquet().schema_arrow.names)
-        try:
-            return [str(name) for name in pd.read_csv(self.path, nrows=0)]
-        except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-            raise InputError(f"{self.path}: not a CSV table: {' '.join(str(error).split())}") from None
+        return [str(name) for name in csv_table.read(self.path, nrows=0)]
 
     @cached_property
     def own(self) -> dict[str, str]:
@@ -224,15 +222,7 @@ class DataFile:
                     return
                 read += batch.num_rows
                 yield batch.to_pandas()
-        read = 0
-        try:
-            with pd.read_csv(self.path, usecols=wanted, chunksize=ROWS) as parts:
-                for part in parts:
-                    read += len(part)
-                    yield part
-        except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-            text = " ".join(str(error).split())
-            raise InputError(f"{self.path}: not a CSV table after row {read}: {text}") from None
+        yield from csv_table.parts(self.path, ROWS, usecols=wanted)
 
     def _parquet(self) -> Any:
         try:

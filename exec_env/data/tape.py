@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from exec_env.base.errors import InputError
+from exec_env.data import csv_table
 from exec_env.data.columns import LEVEL
 from exec_env.data.order_book import OrderBook
 from exec_env.data.slices import Stamp, counted_ahead, read
@@ -74,7 +75,7 @@ class Tape:
                 continue
             try:
                 object.__setattr__(self, name, np.asarray(column, dtype=np.float64))
-            except (TypeError, ValueError):
+            except (TypeError, ValueError):  # NumPy's
                 raise InputError(f"{self.name}: column {name!r} must hold numbers") from None
             if getattr(self, name).shape != (len(self.time),):
                 raise InputError(f"{self.name}: column {name!r} must have {len(self.time)} rows, as many as 'time'")
@@ -145,7 +146,7 @@ class Tape:
         """
         if stamp not in get_args(Stamp):
             raise InputError(f"tape_stamp = {stamp!r}: must be 'start' or 'end'")
-        found = read(frame, columns or {}, name)
+        found = read(frame, {} if columns is None else columns, name)
         found = counted_ahead(found) if stamp == "end" else found
         return cls(hours_per_day=hours_per_day, name=name, **found)
 
@@ -162,13 +163,7 @@ class Tape:
         Raises:
             InputError: for a file that is missing or is no table, and as ``from_frame``.
         """
-        try:
-            frame = pd.read_csv(path)
-        except FileNotFoundError:
-            raise InputError(f"{path}: no such file") from None
-        except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-            raise InputError(f"{path}: not a CSV table: {error}") from None
-        return cls.from_frame(frame, columns, hours_per_day, str(path), stamp)
+        return cls.from_frame(csv_table.read(path), columns, hours_per_day, str(path), stamp)
 
     @cached_property
     def slice_length(self) -> float:

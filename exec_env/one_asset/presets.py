@@ -130,7 +130,7 @@ def with_overrides(
     theirs = {f.name for f in dataclasses.fields(Order)}
     for name in overrides:
         if name not in ours | theirs:
-            raise UnknownOption(unexpected("make", name, ours | theirs | known))
+            raise UnknownOption(unexpected("make_problem", name, ours | theirs | known))
     return (
         dataclasses.replace(market, **{k: v for k, v in overrides.items() if k in ours}),
         dataclasses.replace(order, **{k: v for k, v in overrides.items() if k in theirs}),

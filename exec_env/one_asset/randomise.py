@@ -135,7 +135,7 @@ class Ranges:
         if self.stress:
             try:
                 dataclasses.replace(market, stress=_SHOCKS, shock_size=0.0).shock_probability(order.slice_length)
-            except ValueError as error:
+            except InputError as error:
                 raise InputError(f"randomise = 'stress': {error}") from None
 
     @property

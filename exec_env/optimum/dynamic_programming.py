@@ -39,7 +39,8 @@ from scipy.interpolate import CubicSpline
 from scipy.ndimage import map_coordinates
 from scipy.special import ndtr
 
-from exec_env.base.errors import InputError
+from exec_env.base.errors import InputError, NoBound
+from exec_env.base.validation import require_count, require_type
 from exec_env.market.execution import Slice, bps, temporary_cost
 from exec_env.market.market import Market
 from exec_env.market.order import Order
@@ -133,21 +134,25 @@ def solve(market: Market, order: Order, resolution: int = _RESOLUTION) -> Soluti
         resolution: steps of the grid in the shares held; the other axes follow. A multiple of 16.
 
     Raises:
-        InputError: for problems that are not solved here, and those that ``lq.solve`` refuses.
+        NoBound: for problems that are not solved here, and those that ``lq.solve`` does not solve.
+        InputError: for a ``resolution`` that cannot be.
 
     >>> solution = solve(Market(), Order())
     >>> round(solution.linear.bound_bps, 2), round(solution.value_bps, 2)
     (17.98, 18.14)
     """
+    require_type(Market, market=market)
+    require_type(Order, order=order)
     tensors = [name for part in (market, order) for name, value in vars(part).items() if hasattr(value, "detach")]
     if tensors:
-        raise InputError(f"{tensors[0]} is a tensor: the constrained optimum takes numbers, and has no gradients")
+        raise NoBound(f"{tensors[0]} is a tensor: the constrained optimum takes numbers, and has no gradients")
     if market.signal_volatility > 0:
-        raise InputError(
+        raise NoBound(
             f"Market.signal_volatility = {market.signal_volatility!r}: must be 0 for the constrained optimum, whose "
             "grid has no axis for a random signal"
         )
-    if resolution < 16 or resolution % 16:
+    require_count(16, resolution=resolution)
+    if resolution % 16:
         raise InputError(f"resolution = {resolution!r}: must be a multiple of 16")
     linear, value, *tables = _recursion(market, order, resolution)
     coarser = (_recursion(market, order, n)[1] for n in (resolution // 2, 3 * resolution // 4))

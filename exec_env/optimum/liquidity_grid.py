@@ -8,7 +8,7 @@ from numpy.polynomial.hermite_e import hermegauss
 from scipy.interpolate import CubicSpline
 from scipy.stats import poisson
 
-from exec_env.base.errors import InputError
+from exec_env.base.errors import NoBound
 from exec_env.market.market import Market
 from exec_env.market.order import Order
 
@@ -38,7 +38,7 @@ def grid(market: Market, order: Order, n_grid: int) -> tuple[np.ndarray, Any]:
         Points in units, an odd number where there are shocks; and the unit.
 
     Raises:
-        InputError: when shocks reach so far that the grid would be too large.
+        NoBound: when shocks reach so far that the grid would be too large.
     """
     s, (rate, size) = market.liquidity_volatility, market.shocks
     if not market.has_shocks:
@@ -55,7 +55,7 @@ def grid(market: Market, order: Order, n_grid: int) -> tuple[np.ndarray, Any]:
         given = f"shock_rate = {market.shock_rate!r}, shock_size = {market.shock_size!r}"
         if market.regime.shock_rate > 0:
             given = f"stress_factor = {market.stress_factor!r}"
-        raise InputError(
+        raise NoBound(
             f"Market.{given}: shocks reach so far that a grid of liquidity would have {n_steps} steps, above {_MOST}"
         )
     u = _WIDTH * plain(s) / plain(unit) - step * np.arange(n_steps + 1)

@@ -32,8 +32,9 @@ from typing import Any
 import numpy as np
 from scipy.interpolate import CubicSpline
 
-from exec_env.base.errors import InputError, NoBound
+from exec_env.base.errors import NoBound
 from exec_env.base.namespace import as_like, namespace
+from exec_env.base.validation import require_count, require_type
 from exec_env.market.execution import Slice, bps
 from exec_env.market.market import Market
 from exec_env.market.order import Order
@@ -207,13 +208,20 @@ def solve(
 
     Raises:
         NoOptimum: when trading ever faster pays (permanent impact beyond twice the temporary slope).
-        InputError: for impact that is not linear, and risk too large beside impact to be solved in double precision.
+        NoBound: for impact that is not linear, risk too large beside impact to be solved in double precision, and
+            shocks that reach too far for a grid.
+        InputError: for ``n_grid`` or ``n_nodes`` that are no counts.
 
     >>> round(solve(Market(), Order()).bound_bps, 2)
     17.98
     """
+    require_type(Market, market=market)
+    require_type(Order, order=order)
+    require_type(Charged, charged=charged)
+    require_count(2, n_grid=n_grid)
+    require_count(n_nodes=n_nodes)
     if not (isinstance(market.impact_exponent, float) and market.impact_exponent == 1.0):
-        raise InputError(
+        raise NoBound(
             f"no linear-quadratic bound for Market.impact_exponent = {float(market.impact_exponent):g}: only linear "
             "impact, 1, has one; dynamic programming (--optimum) gives the best achievable value"
         )
@@ -251,7 +259,7 @@ def solve(
                 f"{_movers(market)} takes it"
             )
         if bool((risk > _PRECISION * slope).any()):
-            raise InputError(
+            raise NoBound(
                 f"Order.risk_aversion = {float(order.risk_aversion):g}: too large beside temporary impact to be solved "
                 "in double precision"
             )
@@ -275,14 +283,16 @@ def solve_linearised(market: Market, order: Order, n_grid: int = _GRID) -> Solut
     """``solve`` of ``Market.linearised``: of the market itself where its impact is linear, else no bound of it.
 
     Raises:
-        InputError: as ``solve``.
+        NoBound: as ``solve``, like the rest.
     """
+    require_type(Market, market=market)
+    require_type(Order, order=order)
     try:
         return solve(market.linearised(order), order, n_grid)
-    except ValueError as error:
+    except NoBound as error:
         if market.impact_exponent == 1:
             raise
-        raise InputError(f"with impact linearised at the order's average rate, {error}") from None
+        raise type(error)(f"with impact linearised at the order's average rate, {error}") from None
 
 
 def _movers(market: Market) -> str:

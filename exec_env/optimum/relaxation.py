@@ -14,6 +14,7 @@ import math
 from dataclasses import replace
 from functools import lru_cache
 
+from exec_env.base.validation import require_type
 from exec_env.market.market import Market
 from exec_env.market.order import Order
 from exec_env.optimum import lq
@@ -36,8 +37,10 @@ def solve(market: Market, order: Order) -> lq.Solution:
 
     Raises:
         NoOptimum: when trading costs nothing, however fast.
-        InputError: as ``lq.solve``.
+        NoBound: as ``lq.solve``.
     """
+    require_type(Market, market=market)
+    require_type(Order, order=order)
     if market.spread_noise <= _NOISY:
         try:
             solution = lq.solve(market, order)
@@ -71,7 +74,7 @@ def search(market: Market, order: Order) -> Charged:
 
     Raises:
         NoOptimum: when trading costs nothing, however fast.
-        InputError: as ``lq.solve``.
+        NoBound: as ``lq.solve``.
     """
     charged = _best(market, order, Charged(spread=1.0), "push", _PUSHES, (math.inf, 0.0))
     charged = _best(market, order, charged, "spread", _SPREADS, (math.inf,))

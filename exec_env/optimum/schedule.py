@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from exec_env.base.validation import require_type
 from exec_env.market.market import Market
 from exec_env.market.order import Order
 from exec_env.optimum import lq, regimes
@@ -17,6 +18,8 @@ def averaged(market: Market, order: Order) -> Market:
     Its optimal schedule is the best non-adaptive one of ``market``, because all factors have mean one; nearly so where
     impact is a power law, for which ``Market.linearised`` stands in.
     """
+    require_type(Market, market=market)
+    require_type(Order, order=order)
     market = market.linearised(order)
     decay, _ = lq.decay_moments(market, order.slice_length)
     noises = {f"{name}_noise": 0.0 for name in ("volume", "spread", "impact", "decay", "slippage")}

@@ -16,8 +16,8 @@ from exec_env.envs.single import ExecutionEnv
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ({"sharse": 1}, r"unknown option 'sharse'; did you mean 'shares'\? Known: .*max_participation"),
-        ({"volatilty": 0.1}, r"unknown option 'volatilty'; did you mean 'volatility'"),
+        ({"sharse": 1}, r"got an unexpected keyword argument 'sharse'; did you mean 'shares'\?"),
+        ({"volatilty": 0.1}, r"got an unexpected keyword argument 'volatilty'; did you mean 'volatility'\?"),
         ({"shares": 0}, r"Order\.shares = 0: must be a finite number > 0"),
         ({"shares": -5.0}, r"Order\.shares = -5\.0: must be a finite number > 0"),
         ({"shares": float("nan")}, r"Order\.shares = nan: must be a finite number > 0"),
@@ -26,7 +26,7 @@ from exec_env.envs.single import ExecutionEnv
         ({"shares": None}, r"Order\.shares = None: must be a finite number > 0"),
         ({"shares": True}, r"Order\.shares = True: must be a finite number > 0"),
         ({"shares": [1.0, 2.0]}, r"Order\.shares = \[1\.0, 2\.0\]: must be a finite number > 0"),
-        ({"shares": 10**400}, r"Order\.shares = 10+: must be a finite number > 0"),
+        ({"shares": 10**400}, r"Order\.shares = 1e400 or so: must be a finite number > 0"),
         ({"volatility": -0.1}, r"Market\.volatility = -0\.1: must be a finite number >= 0"),
         ({"volatility": float("nan")}, r"Market\.volatility = nan: must be a finite number >= 0"),
         ({"arrival_price": 0}, r"Market\.arrival_price = 0: must be a finite number > 0"),

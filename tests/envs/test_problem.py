@@ -93,7 +93,7 @@ def test_training_evaluation_stress_and_report_know_a_problem_by_the_protocol_al
     learner = train(agent, tmp_path / "run", config, settings)
     result = evaluate(["even", tmp_path / "run", learner], env_id, episodes=40)
     assert set(result.per_agent.index) == {"even", "run", agent}
-    by_agent = {label: paths for label, paths in result.per_path.groupby("agent", observed=True)}
+    by_agent = dict(tuple(result.per_path.groupby("agent", observed=True)))
     # The run folder holds the best of its checks, and the learner the last: both act on the same paths.
     assert (by_agent["even"]["path"].to_numpy() == by_agent["run"]["path"].to_numpy()).all()
     sums = result.per_path[list(result.problem.components)].sum(axis=1)

@@ -250,9 +250,7 @@ class Arrivals(Tiny):
         return {"even": lambda: Even(0, "depth")}
 
 
-def basket(
-    n_steps: int = 4, volatility: float = 0.02, reward: Any = "expected", features: Any = None
-) -> Basket:
+def basket(n_steps: int = 4, volatility: float = 0.02, reward: Any = "expected", features: Any = None) -> Basket:
     return Basket(n_steps, 400.0, volatility, reward, features)
 
 

@@ -248,7 +248,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
         ({"starts": "first"}, "starts = 'first': must be 'random' or 'rolling'"),
         ({"env_id": "Almgren-v0"}, "unknown environment 'Almgren-v0'; did you mean"),
         ({"shares": 0}, r"Order\.shares = 0: must be"),
-        ({"sharse": 1}, "unknown option 'sharse'; did you mean 'shares'"),
+        ({"sharse": 1}, "got an unexpected keyword argument 'sharse'; did you mean 'shares'"),
     ],
 )
 def test_impossible_settings_are_refused(kwargs: dict, message: str) -> None:

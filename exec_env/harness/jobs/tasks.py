@@ -9,6 +9,7 @@ import os
 import shutil
 import socket
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ import yaml
 from tqdm import tqdm
 
 import exec_env
-from exec_env.base.errors import InputError
+from exec_env.base.errors import InputError, NoBound
 from exec_env.base.files import read_yaml, write_yaml
 from exec_env.base.validation import require, require_count
 
@@ -44,7 +45,10 @@ class Failure:
 
     reason: str
     refused: bool
-    """The arguments are at fault (a ValueError), so the task would fail again; else it was the machine, or a bug."""
+    """The arguments are at fault (an InputError), or the problem (a NoBound), so the task would fail again; else it was
+    the machine, or a bug."""
+    trace: str = field(default="", compare=False)
+    """Where the bug is: its traceback, from whatever machine; empty where there is none."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ def run_tasks(tasks: Sequence[Task], folder: Path, run: Run, bar: tqdm) -> dict[
         bar: advances by one per task.
 
     Returns:
-        The tasks that failed, by key.
+        The tasks that failed, by key. The traceback of a bug is written to stderr too, as it comes.
 
     Raises:
         InputError: before anything runs, when a finished task was another one than it is now.
@@ -88,6 +92,8 @@ def run_tasks(tasks: Sequence[Task], folder: Path, run: Run, bar: tqdm) -> dict[
     for task, outcome in run(waiting):
         if isinstance(outcome, Failure):
             failures[task.key] = outcome
+            if outcome.trace:
+                tqdm.write(f"{task.key}:\n{outcome.trace}", file=sys.stderr)
         else:
             _keep(task, outcome, folder)
         bar.set_postfix_str(outcome.summary if isinstance(outcome, Result) else f"{task.key} failed", refresh=False)
@@ -134,7 +140,7 @@ def workers(where: str | None = None, memory: float = 1.0, attempts: int = 3) ->
         where: None for a Ray of this machine's own if Ray is installed, else this process; the address of a cluster,
             whose nodes have the same version of exec_env installed; ``"off"`` for this process.
         memory: what a task needs. [GiB]
-        attempts: how often a task is tried whose node, worker process or code fails. A ValueError is final at once.
+        attempts: how often a task is tried whose node, worker process or code fails. An InputError is final at once.
 
     Raises:
         InputError: for a Ray that is asked for but missing or not reached, or has no node with enough memory.
@@ -175,7 +181,7 @@ def _start_ray(ray: Any, where: str | None) -> None:
         _require_listener(where)
     try:
         ray.init(address=where or "local", **options)
-    except (ConnectionError, RuntimeError, OSError, ValueError) as error:
+    except (ConnectionError, RuntimeError, OSError, ValueError) as error:  # what Ray says of addresses and clusters
         raise InputError(f"--ray {where or '(local)'}: {_one_line(error)}") from None
 
 
@@ -206,7 +212,7 @@ def _on_ray(tasks: Sequence[Task], memory: float, attempts: int) -> Iterator[tup
         task = pending.pop(done)
         try:
             outcome = ray.get(done)
-        except Exception as error:  # the last attempt's node or worker died
+        except Exception as error:  # the last attempt's node or worker died: Ray has an error for each way
             outcome = Failure(_one_line(error), refused=False)
         yield task, outcome
 
@@ -219,10 +225,10 @@ def _do(task: Task, attempts: int, version: str) -> Result | Failure:
     for _ in range(attempts):
         try:
             return task.work(**task.arguments)
-        except ValueError as error:
+        except (InputError, NoBound) as error:
             return Failure(" ".join(str(error).split()), refused=True)
-        except Exception as error:
-            failure = Failure(_one_line(error), refused=False)
+        except Exception as error:  # a bug or a machine at its end: the other tasks go on, and the report says where
+            failure = Failure(_one_line(error), refused=False, trace="".join(traceback.format_exception(error)))
     return failure
 
 

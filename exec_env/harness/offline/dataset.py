@@ -104,9 +104,10 @@ def save(recorded: Recorded, folder: str | Path) -> Path:
         "versions": _versions(),
     }
     try:
-        provenance["sha256"] = _checksum(provenance, episodes)
+        json.dumps(provenance)
     except TypeError as error:
         raise InputError(f"{folder}: options that only exist in memory cannot be kept: {error}; name a file") from None
+    provenance["sha256"] = _checksum(provenance, episodes)
     partial = new_folder(folder.with_name(f"{folder.name}.partial-{os.getpid()}"))
     try:
         _save(new_folder(partial / "data"), folder.name, recorded, provenance)
@@ -164,7 +165,7 @@ def load(path: str | Path) -> Dataset:
     data = path / "data" if (path / "data").is_dir() else path
     try:
         metadata = json.loads((data / "metadata.json").read_text())
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise InputError(f"dataset {path}: no Minari dataset: {' '.join(str(error).split())}") from None
     said = metadata.get(_KEY) if isinstance(metadata, dict) else None
     if not isinstance(said, dict) or said.get("format") != _FORMAT:
@@ -184,11 +185,11 @@ def load(path: str | Path) -> Dataset:
     market, order, reward = (_whole(cls, said[cls.__name__.lower()], where) for cls in (Market, Order, Reward))
     try:
         episodes = _read(data / _DATA, order.n_steps)
-    except ValueError as error:
+    except InputError as error:
         raise InputError(f"dataset {path}: {error}") from None
     except Exception as error:  # a damaged file can make the reader fail in any way
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(f"dataset {path}: corrupt: {first[:200]}") from None
+        raise InputError(f"dataset {path}: corrupt: {first[:200]}") from error
     if len(episodes) != said["episodes"]:
         raise InputError(f"dataset {path}: corrupt: holds {len(episodes)} episodes, not {said['episodes']}")
     if not np.isclose(episodes.returns.mean(), said["return_mean"], rtol=1e-9):

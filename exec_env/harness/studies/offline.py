@@ -99,7 +99,7 @@ def split(learner: str) -> tuple[str, dict[str, Any]]:
         if not hasattr(getattr(agent_class(name), "Config", None), "dataset"):
             raise InputError(f"{name!r} does not learn from a dataset")
         settings(normalise(name), agent_fields=fields)  # says what is unknown
-    except ValueError as error:
+    except InputError as error:
         raise InputError(f"learner {learner!r}: {error}") from None
     return normalise(name), fields
 
@@ -112,11 +112,11 @@ def _value(text: str) -> Any:
     for kind in (int, float):
         try:
             return kind(text)
-        except ValueError:
+        except ValueError:  # no such number
             continue
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):  # PyYAML's ValueError: 2024-02-31
         raise InputError(f"{text!r} is no value") from None
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 
 from exec_env.base.errors import InputError
 from exec_env.base.files import read_yaml, write_yaml
+from exec_env.data import csv_table
 from exec_env.harness.jobs import training_task
 from exec_env.harness.jobs.tasks import Task, difference
 from exec_env.harness.metrics import REFERENCE
@@ -184,7 +185,7 @@ def mismatches(folder: Path) -> list[str]:
     found = []
     if changed := difference(configs, resolve(Experiment.read(folder / "experiment.yaml"))):
         found.append(f"configs.yaml: results were made with {changed}")
-    tables = {name: _read_csv(folder / f"{name}.csv") for name in ("runs", "baselines", "summary")}
+    tables = {name: csv_table.read(folder / f"{name}.csv") for name in ("runs", "baselines", "summary")}
     problems = configs["problems"]
     wanted = {(p, a, s) for p, row in problems.items() for a in row["agents"] for s in configs["seeds"]}
     found += _coverage("runs.csv", tables["runs"], ["env", "agent", "seed"], wanted)
@@ -196,7 +197,7 @@ def mismatches(folder: Path) -> list[str]:
         if pooled.empty == file.exists():
             found.append(f"overall.csv: {'is there' if pooled.empty else 'is missing'}")
         elif file.exists():
-            found += _recomputed("overall.csv", _read_csv(file), pooled)
+            found += _recomputed("overall.csv", csv_table.read(file), pooled)
     return found
 
 
@@ -218,13 +219,6 @@ def _recomputed(name: str, was: pd.DataFrame, now: pd.DataFrame) -> list[str]:
 
 def _write_csv(table: pd.DataFrame, path: Path) -> None:
     table.to_csv(path, index=False, float_format="%.8g")
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_csv(path)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
 
 
 def _standard_error(values: np.ndarray) -> float:

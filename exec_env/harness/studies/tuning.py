@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 from tqdm import tqdm
 
-from exec_env.base.errors import InputError
+from exec_env.base.errors import InputError, Interrupted, NoBound
 from exec_env.base.files import new_folder, read_yaml, write_yaml
 from exec_env.base.validation import Bounds, Count, check_fields, from_mapping, is_finite, require_count, unknown
 from exec_env.harness.agents import agent_class, normalise
@@ -64,9 +64,6 @@ class Settings:
     def __post_init__(self) -> None:
         check_fields(self)
         _require_learner(self.agent)
-        for part in ("options", "train", "agent_config"):
-            if not isinstance(getattr(self, part), dict):
-                raise InputError(f"{part} = {getattr(self, part)!r}: must be a mapping of names to values")
         _ = self.space  # says what is wrong with it
 
     @classmethod
@@ -205,7 +202,7 @@ def _require_one_that_runs(wanted: Settings, trials: int) -> None:
             config = from_mapping(TrainConfig, train | {"env": wanted.env}, f"{wanted.agent}: train")
             learner = from_mapping(agent_class(wanted.agent).Config, agent_config, f"{wanted.agent}: agent")
             build(wanted.agent, config, learner, wanted.options)
-        except ValueError as error:
+        except (InputError, NoBound) as error:
             refused = refused or error
         else:
             return
@@ -240,7 +237,8 @@ def tune(folder: Path, run: Run, bar: tqdm) -> list[FrozenTrial]:
         All trials, in order. One whose settings an agent refuses, or that diverges, has failed.
 
     Raises:
-        InputError: when a machine or a bug let runs fail; the same command tries them again.
+        Interrupted: when a machine let runs fail; the same command tries them again.
+        RuntimeError: when a bug did, with the traceback of the run.
     """
     wanted, trials = read_study(folder)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -258,8 +256,10 @@ def tune(folder: Path, run: Run, bar: tqdm) -> list[FrozenTrial]:
             tasks = {number: _tasks(wanted, number, params) for number, params in enumerate(proposed, done)}
             failures = run_tasks([task for batch in tasks.values() for task in batch], folder / "trials", run, bar)
             for key, failure in failures.items():
+                if failure.trace:
+                    raise RuntimeError(f"{key} failed, --resume tries again: {failure.reason}\n{failure.trace}")
                 if not failure.refused:
-                    raise InputError(f"{key} failed, --resume tries again: {failure.reason}")
+                    raise Interrupted(f"{key} failed, --resume tries again: {failure.reason}")
             for params, batch in zip(proposed, tasks.values(), strict=True):
                 reasons = [failures[task.key].reason for task in batch if task.key in failures]
                 study.add_trial(_told(wanted, params, [folder / "trials" / task.key for task in batch], reasons))

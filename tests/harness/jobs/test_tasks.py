@@ -17,6 +17,7 @@ import yaml
 from tqdm import tqdm
 
 import exec_env
+from exec_env.base.errors import InputError
 from exec_env.harness.jobs import tasks as module
 from exec_env.harness.jobs.tasks import Failure, Result, Run, Task, difference, is_finished, run_tasks, workers
 
@@ -37,7 +38,7 @@ def fragile(how: str, log: str) -> Result:
         file.write(f"{how}\n")
     times = Path(log).read_text().split().count(how)
     if how == "refused":
-        raise ValueError("shares = -1: must be\na finite number > 0")
+        raise InputError("shares = -1: must be\na finite number > 0")
     if how == "broken" or (how == "flaky" and times == 1):
         raise RuntimeError("no luck")
     if how == "dies" and times == 1:
@@ -150,6 +151,8 @@ def test_a_failing_task_is_reported_and_the_others_go_on(tmp_path: Path, here: R
         "refused": Failure("shares = -1: must be a finite number > 0", refused=True),
         "broken": Failure("RuntimeError: no luck", refused=False),
     }
+    assert failures["refused"].trace == ""
+    assert "test_tasks.py" in failures["broken"].trace
     assert done(tmp_path / "log") == {"refused": 1, "broken": 3, "flaky": 2, "fine": 1}
     assert [is_finished(task, tmp_path / "work") for task in every] == [False, False, True, True]
 
@@ -209,6 +212,8 @@ def test_on_ray_failures_are_as_in_one_process_and_a_dead_worker_is_replaced(tmp
         "refused": Failure("shares = -1: must be a finite number > 0", refused=True),
         "broken": Failure("RuntimeError: no luck", refused=False),
     }
+    assert failures["refused"].trace == ""
+    assert "test_tasks.py" in failures["broken"].trace
     assert done(tmp_path / "log") == {"refused": 1, "broken": 3, "flaky": 2, "dies": 2, "fine": 1}
 
 

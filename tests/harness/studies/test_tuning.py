@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 from tqdm import tqdm
 
 from exec_env.agents.dqn import DQNConfig
+from exec_env.base.errors import Interrupted
 from exec_env.harness.jobs.tasks import Failure, Result, Run, workers
 from exec_env.harness.studies import tuning as module
 from exec_env.harness.studies.tuning import Settings, open_study, propose, ranked, read_study, report, tune
@@ -136,9 +137,19 @@ def test_a_run_that_a_machine_let_fail_stops_the_study_and_is_tried_again(tmp_pa
         for task, result in quick(tasks):
             yield task, Failure("node died", refused=False) if task.key.startswith("trial-0001") else result
 
-    with pytest.raises(ValueError, match=r"trial-0001/seed-1000 failed, --resume tries again: node died"):
+    with pytest.raises(Interrupted, match=r"trial-0001/seed-1000 failed, --resume tries again: node died"):
         study(tmp_path / "study", unlucky)
     assert study(tmp_path / "study", quick) == study(tmp_path / "whole", quick)
+
+
+def test_a_run_with_a_bug_is_no_failed_trial_but_shows_its_traceback(tmp_path: Path) -> None:
+    def buggy(tasks: Any) -> Iterator[Any]:
+        for task, result in quick(tasks):
+            bug = Failure("TypeError: oops", refused=False, trace='File "mine.py", line 3')
+            yield task, bug if task.key.startswith("trial-0001") else result
+
+    with pytest.raises(RuntimeError, match=r'oops\nFile "mine\.py", line 3'):
+        study(tmp_path / "study", buggy)
 
 
 def test_the_report_has_tables_a_picture_and_a_section_for_the_agents_file(tmp_path: Path) -> None:
@@ -208,7 +219,7 @@ def test_a_study_never_gets_fewer_trials(tmp_path: Path) -> None:
         (lambda s: s.pop("settings"), r"study\.yaml: has no field 'settings'"),
         (lambda s: s.update(trials="abc"), r"study\.yaml: trials = 'abc': must be a whole number >= 1"),
         (lambda s: s.update(settings=3), r"study\.yaml: expected fields of Settings, found int"),
-        (lambda s: s["settings"].update(options=3), r"study\.yaml: options = 3: must be a mapping"),
+        (lambda s: s["settings"].update(options=3), r"study\.yaml: Settings\.options = 3: must be a mapping"),
         (lambda s: s["settings"].update(agent="twap"), r"study\.yaml: agent 'twap' does not learn"),
     ],
 )
