@@ -18,7 +18,7 @@ from torch import nn
 from exec_env.agents.replay import Batch, MultiStep, Replay, half_cosine
 from exec_env.base.errors import InputError
 from exec_env.base.validation import Count, Positive, Probability, check_fields
-from exec_env.harness.agents import Setup
+from exec_env.harness.agents import Setup, require_same_step
 from exec_env.harness.training.weights import Head, load_weights, save_weights, weights_must_fit
 from exec_env.one_asset.torch_market import torch_device
 
@@ -182,6 +182,7 @@ class DQN:
             seed: of the environment's paths.
             report: called with the transitions just collected and what there is to log.
         """
+        require_same_step(env)
         c, n = self.config, env.num_envs
         observations, _ = env.reset(seed=seed)
         losses: list[torch.Tensor] = []

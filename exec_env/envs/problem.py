@@ -21,7 +21,7 @@ import numpy as np
 
 from exec_env.base.bootstrap import Errors, Independent
 from exec_env.base.errors import InputError, NoBound
-from exec_env.base.validation import unknown
+from exec_env.envs.scenario import NORMAL, Scenario, chosen
 from exec_env.market.paths import Paths, Source
 
 if TYPE_CHECKING:
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 FAR = 1e6
 """Beyond this no entry of an observation should be: they are of order one."""
-NORMAL = "normal"
-"""The scenario without any stress."""
 
 
 class Actions(Protocol):
@@ -59,24 +57,6 @@ class Actions(Protocol):
 
     def like(self, tensor: Any) -> "Actions":
         """The same for batches of tensors, on the device of ``tensor``."""
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """A stress test: options that put a problem under stress."""
-
-    regime: str
-    """What happens."""
-    factor: float | None
-    """How severe: what the regime multiplies by; None where that cannot be said in one number."""
-    options: Mapping[str, Any]
-    """Options of the problem, over those that it has."""
-    label: str
-    """What the scenario is called in tables and pictures."""
-    told: bool = True
-    """Whether baselines can be built for it, from the problem under stress."""
-    keeps: tuple[str, ...] = ()
-    """Options of ``Problem.calm`` that do not apply to it: what the user says of them holds."""
 
 
 @dataclass(frozen=True)
@@ -379,24 +359,3 @@ class Problem(ABC):
     def torch(self, device: str) -> Any:
         """The market on a torch device, for gradients through it; see ``exec_env.one_asset.torch_market``."""
         raise InputError(f"this problem has no market of tensors: {self.describe()}")
-
-
-def chosen(scenarios: Sequence[Scenario], names: Sequence[str] | None) -> list[Scenario]:
-    """Those of these names, in the order of the names; all where no names are given.
-
-    Raises:
-        InputError: for an unknown name, one that comes twice, or none.
-    """
-    if names is None:
-        return list(scenarios)
-    known = {s.regime: s for s in scenarios}
-    found = []
-    for name in names:
-        if name not in known:
-            raise InputError(unknown("regime", name, known))
-        if known[name] in found:
-            raise InputError(f"regime {name!r} is named twice")
-        found.append(known[name])
-    if not found:
-        raise InputError(f"no regimes: name at least one of {', '.join(known)}")
-    return found

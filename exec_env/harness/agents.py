@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from gymnasium.vector import VectorEnv
+from gymnasium.vector import AutoresetMode, VectorEnv
 
 from exec_env.base.errors import InputError
 from exec_env.base.files import read_yaml
@@ -88,6 +88,17 @@ class Learner(Agent, Protocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what ``state_dict`` returned."""
+
+
+def require_same_step(env: VectorEnv) -> None:
+    """Refuse an environment that ignores an action after each episode, which a learner would learn from.
+
+    Raises:
+        InputError: naming the mode and the one that is wanted.
+    """
+    mode = env.metadata.get("autoreset_mode")
+    if mode != AutoresetMode.SAME_STEP:
+        raise InputError(f"autoreset_mode = {getattr(mode, 'name', mode)}: must be SAME_STEP, as an option of make_vec")
 
 
 def known_agents() -> dict[str, Any]:

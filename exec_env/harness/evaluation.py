@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,7 +30,7 @@ from exec_env.market.paths import Paths
 _CHUNK = 4096  # paths in memory at once
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """What every agent did on the same paths."""
 
@@ -92,8 +93,23 @@ class Evaluation:
             lines.append(f"with only {blocks.n_blocks} blocks intervals are too narrow to trust")
         return lines
 
+    def __repr__(self) -> str:
+        """One line; ``table()`` says more."""
+        said = f"{len(self.per_agent)} agents on {self.settings['episodes']:,} paths of {self.settings['env']}"
+        best = self.per_agent.iloc[0]
+        return f"<Evaluation of {said}; best: {best.name}, J = {best['objective_mean']:.3f} bps>"
+
+    def _repr_html_(self) -> str:
+        """The table, as notebooks show it."""
+        lines = "".join(f"<li>{escape(line)}</li>" for line in self._lines())
+        return f"{self._shown().to_html()}<ul>{lines}</ul>"
+
     def table(self) -> str:
         """The main columns as text, for a terminal."""
+        return "\n".join([self._shown().to_string(), *self._lines()])
+
+    def _shown(self) -> pd.DataFrame:
+        """The main columns as text."""
         t = self.per_agent
         shown = pd.DataFrame(
             {
@@ -111,6 +127,10 @@ class Evaluation:
             },
             index=t.index,
         )
+        return shown.map(lambda cell: "-" if "nan" in cell and "±" not in cell else cell.replace("± nan", ""))
+
+    def _lines(self) -> list[str]:
+        """What has to be said of the table."""
         bound = f"no bound: {self.on_bound}" if self.bound_bps is None else f"lower bound {self.bound_bps:.3f}"
         lines = [
             self.problem.describe(),
@@ -125,9 +145,7 @@ class Evaluation:
             )
             if self.bound_bps and self.bound_bps > 0:
                 lines[-1] += f", {100 * (best.value_bps / self.bound_bps - 1):+.2f} % above the bound"
-        lines += self.remarks
-        text = shown.map(lambda cell: "-" if "nan" in cell and "±" not in cell else cell.replace("± nan", ""))
-        return "\n".join([text.to_string(), *lines])
+        return lines + self.remarks
 
     def save(self, folder: str | Path, plots: bool = True) -> Path:
         """Write tables, settings and pictures to a new folder.

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from scipy.special import ndtri
 
-from exec_env.base.namespace import namespace
+from exec_env.base.namespace import as_like, namespace
 from exec_env.market.execution import Slice
 from exec_env.market.market import BPS, Market
 from exec_env.market.order import Order
@@ -157,7 +157,7 @@ def shape(market: Market, order: Order, normals: Normals) -> Slice:
     dt = order.slice_length
     begun = _begun(market, normals)
     liquidity = _liquidity(market, dt, normals, begun)
-    profile = 1.0 if market.volume_profile == "flat" else _like(market.profile(order.n_steps), liquidity)
+    profile = 1.0 if market.volume_profile == "flat" else as_like(market.profile(order.n_steps), liquidity)
     variance = market.variance_at(liquidity, dt)
     slippage = (
         0.0 if normals.slippage is None else market.slippage_noise * BPS * market.arrival_price * normals.slippage
@@ -206,9 +206,9 @@ def _begun(market: Market, normals: Normals) -> Any:
         return None
     probability = market.stress_begun(normals.liquidity.shape[1])
     if normals.onset is None or not market.random_onset:
-        return _like((probability > 0.5).astype(float), normals.liquidity)
+        return as_like((probability > 0.5).astype(float), normals.liquidity)
     z = normals.onset[:, :1]
-    return 0.0 * z + (z < _like(ndtri(probability), z))
+    return 0.0 * z + (z < as_like(ndtri(probability), z))
 
 
 def _multipliers(market: Market, dt: float, normals: Normals, begun: Any) -> Factors | None:
@@ -236,11 +236,6 @@ def _poor(market: Market, dt: float, z: Any) -> Any:
     return namespace(state).stack(states, -1)
 
 
-def _like(array: np.ndarray, like: Any) -> Any:
-    """``array``, as a tensor where ``like`` is one."""
-    return array if isinstance(like, np.ndarray) else like.new_tensor(array)
-
-
 def _liquidity(market: Market, dt: float, normals: Normals, begun: Any) -> Any:
     """Log liquidity, from its stationary law, multipliers left out. Shape: (n_paths, n_steps)."""
     market = market.flat
@@ -263,7 +258,7 @@ def _signal(market: Market, dt: float, normals: Normals) -> Any:
     if known and market.signal == 0 and normals.signal is None:
         return 0.0
     n_steps = normals.liquidity.shape[1]
-    mean = market.signal * _like(np.exp(-market.signal_reversion * dt * np.arange(n_steps)), normals.liquidity)
+    mean = market.signal * as_like(np.exp(-market.signal_reversion * dt * np.arange(n_steps)), normals.liquidity)
     if normals.signal is None:
         return mean
     state = market.signal_volatility * normals.signal[:, 0]

@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 
 from exec_env.base.errors import InputError
-from exec_env.base.validation import from_mapping, unknown
+from exec_env.base.validation import from_mapping, shown, unknown
 from exec_env.envs.problem import Actions
 from exec_env.market.execution import Slice, State
 from exec_env.market.order import Order
@@ -223,16 +223,18 @@ class OrderActions:
                 value = float(action) if np.ndim(action) == 0 else float(action[0])
                 if 0.0 <= value <= self._limit and np.size(action) == 1:
                     return min(value, self._high)
-            except (TypeError, ValueError, IndexError):
+            except (TypeError, ValueError, IndexError, OverflowError, RuntimeError):  # what is no number
                 pass
-            raise InputError(f"{self._what}: {action!r} is outside the space, a number in [0, {self._high:g}]")
+            raise InputError(f"{self._what}: {shown(action)} is outside the space, a number in [0, {self._high:g}]")
         try:
             index = operator.index(action)
             if 0 <= index < len(self._levels):
                 return self._levels[index]
         except TypeError:
             pass
-        raise InputError(f"{self._what}: {action!r} is outside the space, an integer in 0 .. {len(self._levels) - 1}")
+        raise InputError(
+            f"{self._what}: {shown(action)} is outside the space, an integer in 0 .. {len(self._levels) - 1}"
+        )
 
     def many(self, actions: Any, n: int) -> Any:
         """The numbers behind a batch of actions, of shape (n,) or, if continuous, (n, 1). Shape: (n,).

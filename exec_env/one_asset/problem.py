@@ -13,8 +13,9 @@ from exec_env.base.errors import InputError, NoBound
 from exec_env.data.episodes import TapeSource
 from exec_env.data.market_file import MarketFile
 from exec_env.data.tape import Tape
-from exec_env.envs.problem import Bound, Panel, Problem, Scenario
+from exec_env.envs.problem import Bound, Panel, Problem
 from exec_env.envs.reward import Reward
+from exec_env.envs.scenario import Scenario
 from exec_env.market.execution import COMPONENTS, Fill, Slice, State, Terms, opening, terms, trade
 from exec_env.market.market import Market
 from exec_env.market.order import Order

@@ -6,7 +6,7 @@ from typing import Any
 
 from exec_env.base.errors import InputError
 from exec_env.base.validation import unknown
-from exec_env.envs.problem import NORMAL, Scenario
+from exec_env.envs.scenario import NORMAL, Scenario
 from exec_env.market.market import Market
 from exec_env.market.stress import STRESSES
 

@@ -21,7 +21,7 @@ TWO_SLICES: dict[str, Any] = {
 
 def made(cls: Any, config: Any, action: str = "pace", steps: int = 640, num_envs: int = 16, **problem: Any) -> Any:
     """A learner, and the environment that it is for."""
-    env: Any = gym.make_vec("AlmgrenChriss-v0", num_envs=num_envs, action=action, **problem)
+    env: Any = gym.make_vec("AlmgrenChriss-v0", num_envs=num_envs, action=action, autoreset_mode="SameStep", **problem)
     return cls.build(config, Head.of(env.problem), Setup(steps, steps, num_envs, 3, "cpu")), env
 
 

@@ -81,8 +81,8 @@ def test_the_network_has_the_layers_that_were_asked_for() -> None:
 
 
 def agent(total_steps: int = 100, seed: int = 0, **config: Any) -> DQN:
-    head = Head(ActionMode("pace", (0.0, 1.0)), gym.spaces.Discrete(2), 1)
-    return DQN(DQNConfig(**({"hidden": (8,), "multi_step": 1} | config)), head, total_steps, seed, n_observations=3)
+    head = Head(ActionMode("pace", (0.0, 1.0)), gym.spaces.Discrete(2), 1, ("a", "b", "c"))
+    return DQN(DQNConfig(**({"hidden": (8,), "multi_step": 1} | config)), head, total_steps, seed)
 
 
 def test_the_share_of_random_actions_falls_linearly_and_then_stays() -> None:
@@ -271,7 +271,7 @@ def test_on_a_two_slice_order_it_beats_twap_on_paths_it_has_never_seen() -> None
         target_rate=0.05,
     )
     learner = DQN(config, head_of(ActionMode("pace"), Order()), total_steps=16_000)
-    env = gym.make_vec("AlmgrenChriss-v0", num_envs=32, **TWO_SLICES)
+    env = gym.make_vec("AlmgrenChriss-v0", num_envs=32, autoreset_mode="SameStep", **TWO_SLICES)
     learner.learn(env, 16_000, 0, lambda steps, values: None)
     table = evaluate([learner, "twap"], episodes=4000, seed=99, **TWO_SLICES).per_agent
     assert table.loc["dqn", "diff_high"] < 0

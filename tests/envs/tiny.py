@@ -11,8 +11,9 @@ import numpy as np
 
 from exec_env.base.errors import InputError
 from exec_env.base.namespace import namespace
-from exec_env.envs.problem import NORMAL, Bound, Panel, Problem, Scenario, chosen
+from exec_env.envs.problem import Bound, Panel, Problem
 from exec_env.envs.reward import Reward
+from exec_env.envs.scenario import NORMAL, Scenario, chosen
 from exec_env.market.paths import Paths
 
 

@@ -96,7 +96,7 @@ def test_levels_of_an_action_come_back(tmp_path: Path) -> None:
         ({"high": float("nan")}, r"agent\.yaml: Head\.high = nan: must be"),
         ({"n_steps": 0}, r"agent\.yaml: Head\.n_steps = 0: must be"),
         ({"action_mode": {"name": "fraction"}}, r"action 'fraction': DQN needs a discrete one"),
-        ({"action_mode": {"name": "pace", "levels": [0, 1]}}, r"weights\.pt: weights of another network"),
+        ({"action_mode": {"name": "pace", "levels": [0, 1]}}, r"agent\.yaml: action_mode = .* does not fit"),
         ({"observation": DELETE}, r"agent\.yaml: observation = None: this version's entries are \['time_left'"),
         ({"observation": ["time_left"]}, r"agent\.yaml: observation = \['time_left'\]: this version's entries"),
         ({"config": {"hidden": [5]}}, r"weights\.pt: weights of another network"),
@@ -226,17 +226,28 @@ def test_loading_a_run_on_the_library_gives_it_back_and_runs_nothing_that_it_con
         ("ddqn", {"agent": "dqn"}, r"weights\.pt: weights of another network"),
         ("ddqn", {"agent": "ppo"}, r"agent\.yaml: unknown field of PPOConfig '"),
         ("ppo", {"agent": "ddqn"}, r"agent\.yaml: unknown field of DQNConfig '"),
-        ("ppo", {"action_mode": {"name": "fraction"}}, r"weights\.pt: weights of another network"),
-        ("ppo", {"action_mode": {"name": "pace", "levels": [0, 1]}}, r"weights\.pt: weights of another network"),
+        ("ppo", {"action_mode": {"name": "fraction"}}, r"agent\.yaml: action_mode = .* does not fit space"),
+        ("ppo", {"action_mode": {"name": "pace", "levels": [0, 1]}}, r"agent\.yaml: action_mode = .* does not fit"),
         ("ppo", {"config": {"hidden": [5]}}, r"weights\.pt: weights of another network"),
         ("ppo", {"config": {"batch_size": 1}}, r"agent\.yaml: PPOConfig\.batch_size = 1: must be"),
-        ("ddqn", {"action_mode": {"name": "fraction"}}, "action 'fraction': DDQN needs a discrete one"),
-        ("continuous ppo", {"action_mode": {"name": "pace"}}, r"weights\.pt: weights of another network"),
+        ("ddqn", {"action_mode": {"name": "fraction"}}, r"agent\.yaml: action_mode = .* does not fit space"),
+        ("continuous ppo", {"action_mode": {"name": "pace"}}, r"agent\.yaml: action_mode = .* does not fit space"),
         ("continuous ppo", {"action_mode": {"name": "shares"}}, r"weights\.pt: weights of another network"),
-        ("continuous ppo", {"high": -1.0}, r"agent\.yaml: Head\.high = -1\.0: must be"),
-        ("continuous ppo", {"high": 1e300}, r"agent\.yaml: Head\.high = 1e\+300: must be"),
-        ("continuous ppo", {"high": DELETE}, r"agent\.yaml: Head\.high = None: must be"),
-        ("continuous ppo", {"n_steps": 2.5}, r"agent\.yaml: Head\.n_steps = 2\.5: must be"),
+        (
+            "continuous ppo",
+            {"space": {"low": [0.0], "high": [-1.0]}},
+            r"agent\.yaml: space = .*: must have finite bounds",
+        ),
+        (
+            "continuous ppo",
+            {"space": {"low": [0.0], "high": [1e38]}},
+            r"agent\.yaml: space = .*: must have finite bounds",
+        ),
+        ("continuous ppo", {"space": {"low": [0.0]}}, r"agent\.yaml: space = .*: must be that of an action"),
+        ("continuous ppo", {"space": DELETE}, r"agent\.yaml: space = None: must be that of an action"),
+        ("continuous ppo", {"space": {"discrete": 10**400}}, r"agent\.yaml: space = .*: must be that of an action"),
+        ("continuous ppo", {"n_steps": 2.5}, r"agent\.yaml: n_steps = 2\.5: must be"),
+        ("continuous ppo", {"observation": ["a b"]}, r"agent\.yaml: observation = .*: must be a list of names"),
     ],
 )
 def test_a_description_that_was_changed_is_refused_in_one_sentence(
@@ -251,6 +262,6 @@ def test_a_description_that_was_changed_is_refused_in_one_sentence(
 
 def test_a_changed_limit_of_a_continuous_action_still_binds(tmp_path: Path) -> None:
     keep("continuous ppo", tmp_path)
-    change(tmp_path, high=0.01, n_steps=7)
+    change(tmp_path, space={"low": [0.0], "high": [0.01]}, n_steps=7)
     observations = np.random.default_rng(0).uniform(size=(50, 10)).astype(np.float32)
     assert load_run(tmp_path).act(observations).max() == np.float32(0.01)

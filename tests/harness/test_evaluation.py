@@ -219,9 +219,10 @@ def test_labels_that_come_up_again_are_numbered(small: dict) -> None:
         (["twop"], r"unknown agent 'twop'; did you mean 'twap'\? Known: .*almgren-chriss"),
         (["dqn"], "agent 'dqn' has to be trained first: name its run folder instead"),
         (["runs/none"], "agent 'runs/none': no such run folder"),
-        (["no_such_module:Agent"], "agent 'no_such_module:Agent': No module named"),
-        (["exec_env.baselines.twap:Twop"], "agent 'exec_env.baselines.twap:Twop': .*Twop"),
-        (["builtins:int"], "agent 'builtins:int'"),
+        (["no_such_module:Agent"], "agent = 'no_such_module:Agent': there is no module 'no_such_module'"),
+        (["exec_env.baselines.twap:Twop"], "agent = 'exec_env.baselines.twap:Twop': module .* has no 'Twop'"),
+        (["exec_env:PRESETS"], "is no agent: it needs action_mode and act"),
+        (None, "agents = None: must be names, run folders or agents"),
         (["collections:ChainMap"], "ChainMap.*is no agent: it needs action_mode and act"),
         ([object()], "is no agent: it needs action_mode and act"),
         ([], "no agents to evaluate: name at least one"),
@@ -375,7 +376,7 @@ def test_settings_in_numpy_numbers_and_paths_can_be_saved(tmp_path: Path, tape_c
 
 def test_a_lifted_cap_is_kept_as_none(tmp_path: Path, small: dict) -> None:
     folder = evaluate(["twap"], episodes=2, max_participation=None, **small).save(tmp_path / "out", plots=False)
-    assert yaml.safe_load((folder / "evaluation.yaml").read_text())["overrides"]["max_participation"] is None
+    assert yaml.safe_load((folder / "evaluation.yaml").read_text())["options"]["max_participation"] is None
 
 
 @pytest.mark.slow

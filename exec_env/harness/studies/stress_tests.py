@@ -13,8 +13,9 @@ from exec_env.base.bootstrap import Errors
 from exec_env.base.errors import InputError, NoBound
 from exec_env.base.files import new_folder, write_yaml
 from exec_env.base.validation import require_count
-from exec_env.envs.problem import NORMAL, Problem, Scenario
+from exec_env.envs.problem import Problem
 from exec_env.envs.registry import problem_of
+from exec_env.envs.scenario import NORMAL, Scenario
 from exec_env.harness.agents import Agent, resolve_all
 from exec_env.harness.evaluation import Evaluation, evaluate_on, for_evaluation
 from exec_env.harness.provenance import seen
@@ -28,7 +29,7 @@ LEFT = 0.01
 failure of itself: what is left may be so on purpose, where a block costs less than a larger trade before it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Stressed:
     """What every agent did under every regime."""
 
@@ -47,6 +48,15 @@ class Stressed:
     by bootstrap over paths, that the best is the best of all."""
     notes: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """One line; ``text()`` says more."""
+        regimes, agents = self.table["label"].nunique(), self.table["agent"].nunique()
+        return f"<Stressed: {agents} agents under {regimes} regimes of {self.settings['env']}>"
+
+    def _repr_html_(self) -> str:
+        """The table, as notebooks show it."""
+        return self.table.to_html()
 
     def without_bound(self, of: Literal["label", "regime"] = "label") -> set[str]:
         """Labels without a bound to compare with, or regimes that lack one at some severity."""

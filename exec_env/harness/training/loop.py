@@ -119,6 +119,9 @@ def resume(run: str | Path, progress: bool = False) -> Learner:
     options = described["options"]
     if not isinstance(options, dict):
         raise InputError(f"{where}: expected options of the environment, found {type(options).__name__}")
+    for name in options:
+        if not isinstance(name, str):
+            raise InputError(f"{where}: options: {name!r}: must be a name")
     agent_config = from_mapping(cls.Config, described["agent_config"], where)
     problem, learner = build(str(described["agent"]), config, agent_config, options)
     problem.check_saved(run, options)

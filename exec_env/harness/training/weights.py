@@ -14,11 +14,12 @@ from exec_env.base.files import read_tensors, read_yaml, write_tensors, write_ya
 from exec_env.base.validation import from_mapping, require_count
 from exec_env.envs.features import Sight
 from exec_env.envs.problem import FAR, Problem
+from exec_env.market.order import Order
 from exec_env.one_asset import observation
-from exec_env.one_asset.actions import described_mode, mode_from
+from exec_env.one_asset.actions import ActionMode, described_mode, mode_from
 from exec_env.one_asset.observation import Observation
 
-_HIGHEST = 3e38  # of an action, in single precision
+_HIGHEST = 1e30  # of an action, in single precision
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,11 @@ def load_weights(folder: str | Path, config_class: type[Any]) -> tuple[Any, Head
     n_steps: Any = described.get("n_steps")
     require_count(**{f"{where}: n_steps": n_steps})
     head = Head(mode, _space(described.get("space"), where), int(n_steps), tuple(names))
+    discrete = len(mode.values(Order())) if isinstance(mode, ActionMode) and mode.is_discrete else None
+    if isinstance(mode, ActionMode) and discrete != (int(head.space.n) if head.is_discrete else None):  # type: ignore[attr-defined]
+        raise InputError(
+            f"{where}: action_mode = {described['action_mode']}: does not fit space = {described['space']}"
+        )
     return config, head, read_tensors(folder / "weights.pt")
 
 
