@@ -45,9 +45,9 @@ def test_twap_is_one_everywhere() -> None:
 def test_where_the_cap_binds_the_pace_is_what_the_cap_lets_through() -> None:
     market, order = Market(), Order()
     at, paces = states(OneAsset(market, order)), map_of("twap", market, order)
-    remaining = np.array([book.remaining[0] for book in at.books])
+    remaining = np.array([book.remaining[0] for book in at.states])
     even = remaining / np.arange(order.n_steps, 0, -1)
-    np.testing.assert_allclose(paces, np.minimum(1.0, 0.3 * at.tape.slices.volume / even), rtol=1e-6)
+    np.testing.assert_allclose(paces, np.minimum(1.0, 0.3 * at.paths.slices.volume / even), rtol=1e-6)
     assert paces.min() < 1.0
 
 
@@ -60,7 +60,7 @@ def test_the_adaptive_optimum_goes_faster_when_liquidity_is_deeper() -> None:
 def test_a_fixed_share_of_the_volume_is_faster_in_proportion_to_the_volume() -> None:
     market, order = Market(), Order(max_participation=None)
     at, paces = states(OneAsset(market, order)), map_of("pov", market, order)
-    volume = at.tape.slices.volume[:, 3]
+    volume = at.paths.slices.volume[:, 3]
     np.testing.assert_allclose(paces[:, 3] / paces[20, 3], volume / volume[20], rtol=1e-5)
 
 
@@ -113,7 +113,7 @@ def test_where_there_is_no_optimum_the_schedule_is_even() -> None:
         best_schedule(market, order)
     at = states(OneAsset(market, order))
     assert at.schedule == "an even schedule"
-    np.testing.assert_allclose([book.remaining[0] for book in at.books], np.arange(40, 0, -1) * 5000.0)
+    np.testing.assert_allclose([book.remaining[0] for book in at.states], np.arange(40, 0, -1) * 5000.0)
 
 
 def test_nothing_left_has_no_pace() -> None:
