@@ -18,13 +18,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import gymnasium as gym
 import numpy as np
 import pandas as pd
 import torch
 import tyro
+from gymnasium.vector import AutoresetMode
 from matplotlib.figure import Figure
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
@@ -114,7 +115,9 @@ def single(env_id: str, steps: int) -> Callable[[], int]:
 
 def vector(env_id: str, n: int, steps: int, pace: int | None = None) -> Callable[[], int]:
     """Random actions, or always action ``pace``, in a native vector environment, resets included."""
-    envs = gym.make_vec(env_id, num_envs=n, vectorization_mode="vector_entry_point")
+    # A step of ours that only resets would count as a step of the market.
+    same_step: dict[str, Any] = {"autoreset_mode": AutoresetMode.SAME_STEP} if env_id == OURS else {}
+    envs = gym.make_vec(env_id, num_envs=n, vectorization_mode="vector_entry_point", **same_step)
     envs.action_space.seed(0)
     actions = [envs.action_space.sample() if pace is None else np.full(n, pace) for _ in range(13)]
     envs.reset(seed=0)

@@ -173,9 +173,9 @@ def problem_of(env_id: str, **options: Any) -> Problem:
 
 
 def plain(value: Any) -> Any:
-    """A value as YAML and JSON can keep it: NumPy numbers as numbers, tuples as lists; others as they are."""
-    if isinstance(value, np.generic):
-        return value.item()
+    """A value as YAML and JSON keep it: NumPy numbers as numbers, tuples and arrays as lists; others as they are."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
     if isinstance(value, list | tuple):
         return [plain(entry) for entry in value]
     if isinstance(value, dict):

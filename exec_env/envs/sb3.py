@@ -14,6 +14,9 @@ from stable_baselines3.common.vec_env import VecEnv
 from exec_env.base.errors import InputError
 from exec_env.envs.vector import ExecutionVectorEnv
 
+Memory = tuple[np.ndarray, np.ndarray]
+"""Hidden and cell state of a recurrent actor. Shape of each: (n_layers, n, width)."""
+
 
 class SB3VecEnv(VecEnv):
     """The native vector environment as Stable-Baselines3 wants it.
@@ -38,7 +41,13 @@ class SB3VecEnv(VecEnv):
 
     def __init__(self, env: str | gym.vector.VectorEnv, num_envs: int = 64, **options: Any) -> None:
         if isinstance(env, str):
-            env = gym.make_vec(env, num_envs=num_envs, autoreset_mode=AutoresetMode.SAME_STEP, **options)
+            options = {"autoreset_mode": AutoresetMode.SAME_STEP} | options
+            try:
+                env = gym.make_vec(env, num_envs=num_envs, **options)
+            except TypeError as error:  # ours takes the mode; others mostly do not
+                if "'autoreset_mode'" not in str(error):
+                    raise
+                raise InputError(f"{env!r}: not the native vector environment of exec_env") from None
         elif options:
             raise InputError(f"options {', '.join(options)}: go with an id, not with an environment that exists")
         if not isinstance(env, ExecutionVectorEnv):  # a wrapper, too, would be passed over in silence
@@ -124,26 +133,47 @@ class SB3VecEnv(VecEnv):
 class SB3Agent:
     """A model of Stable-Baselines3, or of a library that builds on it, as an agent: it acts without exploring.
 
+    A recurrent model, such as RecurrentPPO of sb3-contrib, is an agent with a memory: it also has ``initial_state(n)``,
+    and its ``act(observations, state)`` returns actions and the next state. Its critic's memory is left out.
+
     Args:
         model: the model, with its environment if that normalises observations.
         action_mode: meaning of its actions; by default that of the environment it was trained in.
 
     Raises:
-        InputError: when neither tells the action mode, or for a recurrent model: an agent has no memory.
+        InputError: when neither tells the action mode.
     """
 
     def __init__(self, model: BaseAlgorithm, action_mode: Any = None) -> None:
         env = model.get_env()
-        if hasattr(model.policy, "lstm_actor"):
-            raise InputError(f"{type(model).__name__}: its policy is recurrent, but an agent has no memory")
         if action_mode is None:
             if env is None or not env.has_attr("mode"):
                 raise InputError("action_mode: the model has no environment of exec_env to take it from; name it")
             action_mode = env.get_attr("mode")[0]
+        elif env is not None and env.has_attr("problem"):
+            action_mode = env.get_attr("problem")[0].actions(action_mode).mode
         self.model, self.name, self.action_mode = model, type(model).__name__, action_mode
         self._normalise = model.get_vec_normalize_env()
+        self._recurrent = hasattr(model.policy, "lstm_actor")
+        if self._recurrent:  # this method is what makes an agent one with a memory
+            self.initial_state = self._empty
 
-    def act(self, observations: np.ndarray) -> np.ndarray:
-        """Actions for a batch of observations. Shape: (n, 10) -> (n,) or (n, 1)."""
+    def act(self, observations: np.ndarray, state: Memory | None = None) -> Any:
+        """Actions for a batch of observations; with a memory, actions and the next one.
+
+        Args:
+            observations: what is seen. Shape: (n, entries).
+            state: memory of a recurrent model; by default an empty one.
+
+        Shape:
+            Actions (n,) or (n, 1).
+        """
         seen: Any = observations if self._normalise is None else self._normalise.normalize_obs(observations)
-        return self.model.predict(np.ascontiguousarray(seen), deterministic=True)[0]
+        actions, after = self.model.predict(np.ascontiguousarray(seen), state=state, deterministic=True)
+        return (actions, after) if self._recurrent else actions
+
+    def _empty(self, n: int) -> Memory:
+        """Memory of ``n`` paths at arrival, the policy's own at the start of an episode."""
+        policy: Any = self.model.policy
+        layers, _, width = policy.lstm_hidden_state_shape
+        return np.zeros((layers, n, width), np.float32), np.zeros((layers, n, width), np.float32)

@@ -119,7 +119,8 @@ class ExecutionVectorEnv(SpecInPlainNumbers, gym.vector.VectorEnv[np.ndarray, An
 
     def close_extras(self, **kwargs: Any) -> None:
         """End the process that makes paths ahead, where there is one."""
-        self._ahead.forget()
+        if hasattr(self, "_ahead"):  # older versions of Gymnasium close what could not be made
+            self._ahead.forget()
 
     def _infos(self, infos: dict[str, Any], was_done: np.ndarray) -> dict[str, Any]:
         """Information in Gymnasium's layout for the autoreset mode."""

@@ -44,6 +44,7 @@ class States:
         paces = []
         for t, state in enumerate(self.states):
             execute = executor(acting(agent, n, self.problem), self.problem, self.problem.actions(agent.action_mode))
+            state = State(*(np.broadcast_to(entry, n) for entry in state))  # the same at every level
             fill = execute(state, self.paths.at(t), n_steps - t).fill
             paces.append(pace(fill.shares - fill.block, state.remaining, n_steps - t))
         return np.stack(paces, axis=-1)

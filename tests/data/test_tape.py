@@ -472,8 +472,9 @@ def test_a_start_without_a_tape_is_refused() -> None:
 
 
 def test_many_environments_on_a_tape_do_what_single_ones_do() -> None:
-    vector = gym.make_vec("AlmgrenChriss-v0", num_envs=3, tape=recorded(), n_steps=5, shares=20_000.0)
-    singles = [gym.make("AlmgrenChriss-v0", tape=recorded(), n_steps=5, shares=20_000.0) for _ in range(3)]
+    options: dict[str, Any] = {"tape": recorded(), "n_steps": 5, "shares": 20_000.0}
+    vector = gym.make_vec("AlmgrenChriss-v0", num_envs=3, autoreset_mode="SAME_STEP", **options)
+    singles = [gym.make("AlmgrenChriss-v0", **options) for _ in range(3)]
     vector.reset(seed=4)
     for i, env in enumerate(singles):
         env.reset(seed=4 + i)

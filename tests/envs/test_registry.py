@@ -60,12 +60,12 @@ def test_make_vec_gives_the_native_environment_and_says_how_it_resets(env_id: st
     env = gym.make_vec(env_id, num_envs=3)
     assert isinstance(env.unwrapped, ExecutionVectorEnv)
     assert env.num_envs == 3
-    assert env.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
+    assert env.metadata["autoreset_mode"] is env.unwrapped.autoreset_mode is AutoresetMode.NEXT_STEP
     assert env.single_action_space == gym.make(env_id).action_space
     assert env.single_observation_space == gym.make(env_id).observation_space
-    other = gym.make_vec(env_id, num_envs=3, autoreset_mode=AutoresetMode.NEXT_STEP)
-    assert other.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
-    assert env.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
+    other = gym.make_vec(env_id, num_envs=3, autoreset_mode=AutoresetMode.SAME_STEP)
+    assert other.metadata["autoreset_mode"] is other.unwrapped.autoreset_mode is AutoresetMode.SAME_STEP
+    assert env.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
 
 
 @every_id

@@ -9,7 +9,7 @@ import pytest
 import torch
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
-from sb3_contrib import QRDQN, TRPO, RecurrentPPO
+from sb3_contrib import QRDQN, TRPO
 from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
 from stable_baselines3.common.env_checker import check_env
 from stable_baselines3.common.evaluation import evaluate_policy
@@ -198,7 +198,7 @@ def test_attributes_are_shared_and_cannot_be_set() -> None:
     ("make", "message"),
     [
         (
-            lambda: SB3VecEnv(gym.make_vec("AlmgrenChriss-v0", autoreset_mode="NEXT_STEP")),
+            lambda: SB3VecEnv(gym.make_vec("AlmgrenChriss-v0")),
             "autoreset_mode = NEXT_STEP: must be SAME_STEP",
         ),
         (lambda: SB3VecEnv("AlmgrenChriss-v0", autoreset_mode=AutoresetMode.DISABLED), "autoreset_mode = DISABLED"),
@@ -297,10 +297,3 @@ def test_a_model_without_an_environment_of_ours_needs_its_action_mode_named(tmp_
         with pytest.raises(ValueError, match="action_mode: the model has no environment of exec_env"):
             SB3Agent(model)
     assert SB3Agent(loaded, "pace").act(env.reset()).shape == (2,)
-
-
-def test_a_recurrent_model_is_refused_because_an_agent_has_no_memory() -> None:
-    env = SB3VecEnv("AlmgrenChriss-v0", num_envs=2)
-    model = RecurrentPPO("MlpLstmPolicy", env, n_steps=8, batch_size=16, device="cpu")
-    with pytest.raises(ValueError, match="RecurrentPPO: its policy is recurrent, but an agent has no memory"):
-        SB3Agent(model)

@@ -181,7 +181,7 @@ def test_each_path_can_have_an_exponent_a_reference_and_a_volume_of_its_own_in_e
     many.reset(seed=4)
     for _ in range(5):
         *_, info = many.step(np.full((3, 1), 0.3, np.float32))
-    np.testing.assert_allclose(info["final_info"]["objective_bps"], first, rtol=1e-9)
+    np.testing.assert_allclose(info["objective_bps"], first, rtol=1e-9)
 
     paths = problem.source.sample([np.random.default_rng(4)], 64)
     assert np.unique(paths.slices.exponent[:, 0]).size == 64

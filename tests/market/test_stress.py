@@ -205,7 +205,7 @@ RANDOM: list[dict[str, Any]] = [
 @pytest.mark.parametrize("features", [*RANDOM, {"stress": "volatility-spike"}])
 def test_many_environments_play_what_single_ones_do(features: dict[str, Any], recorded: bool, tape_csv: Path) -> None:
     options = features | ({"tape": tape_csv, "shares": 5000.0, "n_steps": 10} if recorded else {"n_steps": 10})
-    many = gym.make_vec("AlmgrenChriss-v0", num_envs=2, **options)
+    many = gym.make_vec("AlmgrenChriss-v0", num_envs=2, autoreset_mode="SAME_STEP", **options)
     ones = [gym.make("AlmgrenChriss-v0", **options) for _ in range(2)]
     seen = many.reset(seed=5)[0]
     for i, env in enumerate(ones):

@@ -136,7 +136,7 @@ def test_single_vector_and_torch_markets_walk_the_same_book() -> None:
     fractions = [0.1, 0.3, 0.9, 0.2, 0.5, 1.0]
     many.reset(seed=3)
     infos = [many.step(np.full((n, 1), f, np.float32))[4] for f in fractions]
-    vector = infos[-1]["final_info"]["shortfall_bps"]
+    vector = infos[-1]["shortfall_bps"]
     for e in range(n):
         steps = play(single, lambda o: np.array([fractions[6 - round(6 * o[0])]], np.float32), seed=3 + e)
         assert steps[-1]["shortfall_bps"] == pytest.approx(vector[e], rel=1e-9)

@@ -144,8 +144,8 @@ def test_single_vector_and_evaluation_play_the_same_paths(recorded: bool, tape_c
     first = []
     while len(first) < 9:
         *_, info = many.step(np.full(3, 4))
-        if "final_info" in info and info["_final_info"][0]:
-            first.append(info["final_info"]["objective_bps"][0])
+        if "objective_bps" in info and info["_objective_bps"][0]:
+            first.append(info["objective_bps"][0])
     np.testing.assert_allclose(first, ended, rtol=1e-9)
 
 
