@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exec_env.market.execution import Slice, State
 from exec_env.market.order import Order
 from exec_env.one_asset.actions import ActionMode, OrderActions, get_action_mode
 
@@ -17,7 +18,8 @@ ORDER = Order()
     [("pace", 2.0, 20.0), ("participation", 0.1, 50.0), ("fraction", 0.25, 25.0), ("shares", 30.0, 30.0)],
 )
 def test_each_action_mode_means_what_it_says(name: str, value: float, shares: float) -> None:
-    assert ActionMode(name).shares(value, 100.0, 10, 500.0) == shares
+    now = Slice(*[0.0] * 10)._replace(volume=500.0)
+    assert ActionMode(name).shares(value, State(100.0, 0.0, 0.0, 0.0), now, 10) == shares
 
 
 def test_pace_one_is_twap_and_the_levels_are_those_of_the_table() -> None:
