@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-import agents
-import baselines
 import exec_env
 from exec_env import ENVIRONMENTS
 from exec_env.harness.agents import known_agents
@@ -19,8 +17,8 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 MODULES = [
     module.name
-    for package in (exec_env, agents, baselines)
-    for module in pkgutil.walk_packages(package.__path__, package.__name__ + ".")
+    for module in pkgutil.walk_packages(exec_env.__path__, "exec_env.")
+    if module.name != "exec_env.__main__"
 ]
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from exec_env.base.errors import InputError
+from exec_env.base.extras import importing
 from exec_env.base.validation import unknown
 from exec_env.data import columns
 from exec_env.data.columns import LEVEL
@@ -272,11 +273,9 @@ class DataFile:
             raise InputError(f"{self.path}: not a CSV table after row {read}: {text}") from None
 
     def _parquet(self) -> Any:
-        try:
+        with importing(str(self.path)):
             import pyarrow
             from pyarrow import parquet
-        except ImportError:
-            raise InputError("pyarrow is not installed: pip install 'exec-env[calibration]'") from None
         try:
             return parquet.ParquetFile(self.path)
         except (OSError, pyarrow.ArrowException) as error:
