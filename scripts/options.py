@@ -69,7 +69,7 @@ def join_lines(arguments: Any) -> None:
     texts = {param.arg_name: param.description for doc in reversed(written) for param in doc.params}
     for f in dataclasses.fields(cls):
         if text := texts.get(f.name):
-            f.metadata = MappingProxyType({"help": " ".join(text.replace("``", "").split())} | dict(f.metadata))  # type: ignore[misc]
+            f.metadata = MappingProxyType({"help": " ".join(text.replace("``", "").split())} | dict(f.metadata))
         group = getattr(arguments, f.name, None) if f.default_factory is dataclasses.MISSING else f.default_factory()
         if dataclasses.is_dataclass(group):
             join_lines(group)
