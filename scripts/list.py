@@ -25,6 +25,8 @@ from exec_env.one_asset.presets import PRESETS
 
 What = Literal["environments", "presets", "agents", "formats"]
 
+_WHAT = tyro.conf.arg(metavar="[WHAT ...]", help_behavior_hint="")
+
 FORMATS: dict[str, dict[str, Any]] = {
     "tape": {"file": "CSV", "description": "slices to play: time, mid, spread, volume ...", "read_by": "--tape"},
     "market": {"file": "YAML", "description": "parameters of a market and their errors", "read_by": "--market"},
@@ -42,8 +44,8 @@ FORMATS: dict[str, dict[str, Any]] = {
 class Options:
     """What is listed, and how."""
 
-    what: tyro.conf.Positional[Annotated[tuple[What, ...], tyro.conf.arg(help_behavior_hint="")]] = ()
-    """By default all of it."""
+    what: tyro.conf.Positional[Annotated[tuple[What, ...], _WHAT]] = ()
+    """environments, presets, agents or formats; by default all of it."""
     json: Flag = False
     """Print one JSON object."""
 
