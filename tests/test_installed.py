@@ -314,7 +314,7 @@ from exec_env import Market, Order, evaluate
 from exec_env.baselines import lqr
 
 reveal_type(Order(shares=1e5).shares)
-reveal_type(exec_env.lq.solve(Market(), Order()).bound_bps)
+reveal_type(exec_env.lq.solve(Market(), Order()))
 reveal_type(evaluate(["twap"]))
 reveal_type(exec_env.make("AlmgrenChriss-v0"))
 exec_env.evaluat
@@ -335,7 +335,7 @@ def test_a_type_checker_sees_the_wheels_types(built: Path, tmp_path: Path) -> No
     lines = [line for line in done.stdout.splitlines() if line.startswith("mine.py")]
     for line, text in (
         (5, 'Revealed type is "float"'),
-        (6, 'Revealed type is "float"'),
+        (6, 'Revealed type is "exec_env.optimum.lq.Solution"'),
         (7, 'Revealed type is "exec_env.harness.evaluation.Evaluation"'),
         (8, "gymnasium.core.Env["),
         (9, 'Module has no attribute "evaluat"'),

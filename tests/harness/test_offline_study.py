@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from exec_env.cli import collect, offline
-from exec_env.cli.options import run
+from exec_env.cli.main import run
 from exec_env.harness import evaluate
 from exec_env.harness.agents import load_run
 from exec_env.harness.offline import dataset
