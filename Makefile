@@ -2,6 +2,8 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
+# Here and not in pyproject.toml, so that `pytest --pdb` works.
+SIDE_BY_SIDE := -n 2 --dist worksteal
 RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
 .PHONY: help demo test quick lint format types check schedule benchmark clean
@@ -15,14 +17,14 @@ $(BIN)/.installed: pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(BIN)/.installed  ## Train a DQN for two minutes and compare it with the baselines: table, CSV, pictures
-	$(BIN)/python scripts/train.py dqn --run $(RUN)/dqn
-	$(BIN)/python scripts/evaluate.py twap pov almgren-chriss adaptive $(RUN)/dqn --episodes 20000 --out $(RUN)/evaluation
+	$(BIN)/exec-env train dqn --run $(RUN)/dqn
+	$(BIN)/exec-env evaluate twap pov almgren-chriss adaptive $(RUN)/dqn --episodes 20000 --out $(RUN)/evaluation
 
 test: $(BIN)/.installed  ## Run all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 quick: $(BIN)/.installed  ## Run the tests that take seconds
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m 'not slow'
 
 .PHONY: coverage
 coverage: $(BIN)/.installed  ## Run all tests and show which lines none of them runs
@@ -42,10 +44,10 @@ types: $(BIN)/.installed  ## Check types
 check: lint types test  ## Everything that CI checks
 
 schedule: $(BIN)/.installed  ## Print and plot the Almgren-Chriss schedule and the efficient frontier
-	$(BIN)/python scripts/schedule.py almgren-chriss
+	$(BIN)/exec-env schedule almgren-chriss
 
 benchmark: $(BIN)/.installed  ## Speed of the environments, beside Gymnasium's CartPole
-	$(BIN)/python scripts/benchmark.py
+	$(BIN)/exec-env benchmark
 
 clean:  ## Remove the virtual environment and caches; runs stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -29,7 +29,7 @@ class OfflineConfig:
     """Hyper-parameters of every offline learner."""
 
     dataset: str = ""
-    """Folder of the dataset to learn from, which scripts/collect.py records. There is no default."""
+    """Folder of the dataset to learn from, which exec-env collect records. There is no default."""
     select: Literal["last", "simulator"] = "last"
     """Which of the checks the run keeps as its best: the last one, which is all that someone without a simulator can
     take; or the one with the lowest cost on the simulator, as online learners do. The run keeps its last one too."""
@@ -131,7 +131,7 @@ class OfflineLearner:
         if not config.dataset:
             raise InputError(
                 f"{cls.Config.__name__}.dataset = '': {cls.name} learns from a dataset; record one with "
-                "scripts/collect.py and name its folder with --dataset"
+                "exec-env collect and name its folder with --dataset"
             )
         dataset = load(config.dataset)
         if dataset.order.n_steps != head.n_steps:

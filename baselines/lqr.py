@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from exec_env.base.errors import InputError
+from exec_env.base.extras import importing
 from exec_env.base.namespace import namespace
 from exec_env.base.validation import require, require_count
 from exec_env.optimum.lq import minimise
@@ -121,8 +122,10 @@ def tune(
 
     Raises:
         InputError: when the target holds anything but finite numbers, or q or r is not positive.
+        MissingPackage: without torch.
     """
-    import torch
+    with importing("tuning of LQR"):
+        import torch
 
     wanted = torch.as_tensor(np.asarray(target, float))
     if wanted.ndim != 1 or len(wanted) < 2 or not bool(torch.isfinite(wanted).all()):

@@ -1,1 +1,1 @@
-"""Command lines over the harness: ``python scripts/x.py`` or ``python -m scripts.x``."""
+"""Command lines over the harness: ``exec-env NAME``, or ``python scripts/NAME.py`` in a checkout."""

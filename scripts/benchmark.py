@@ -4,9 +4,9 @@ Ratios of one run can be compared between machines and days; absolute times cann
 is its random numbers: its cost is shown in multiples of drawing as many normals alone.
 
 Examples:
-  python scripts/benchmark.py --out runs/speed
-  python scripts/benchmark.py --only environments --num-envs 64 4096 --repeats 9
-  python scripts/benchmark.py --only torch --device cuda --paths 65536 1048576
+  exec-env benchmark --out runs/speed
+  exec-env benchmark --only environments --num-envs 64 4096 --repeats 9
+  exec-env benchmark --only torch --device cuda --paths 65536 1048576
 """
 
 import multiprocessing
@@ -24,7 +24,6 @@ import gymnasium as gym
 import numpy as np
 import pandas as pd
 import torch
-import tyro
 from gymnasium.vector import AutoresetMode
 from matplotlib.figure import Figure
 from stable_baselines3 import PPO
@@ -36,7 +35,8 @@ from exec_env.base.files import new_folder
 from exec_env.base.validation import require_count
 from exec_env.baselines import lqr
 from exec_env.baselines.almgren_chriss import Impact
-from exec_env.cli.options import run
+from exec_env.cli.main import run
+from exec_env.cli.options import Flag, Maybe, Several, parse
 from exec_env.envs.sb3 import SB3VecEnv
 from exec_env.harness import evaluate
 from exec_env.harness.training.hyperparameters import settings
@@ -69,11 +69,11 @@ class Arguments:
     """Sizes of the vector environments."""
     env_steps: int = 400_000
     """Environment steps of one timing of a vector environment; a single one takes a tenth of them."""
-    paths: tuple[int, ...] = ()
+    paths: Several[int] = ()
     """Sizes of the torch market; none: 4096 to 65 536, and on a GPU to 1 048 576."""
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
     """Torch device of the torch market; the processor is timed too."""
-    compiled: bool = False
+    compiled: Flag = False
     """Whether the torch market on the device is also timed with torch.compile."""
     episodes: int = 100_000
     """Common paths of the evaluation, which eight agents run on."""
@@ -81,7 +81,7 @@ class Arguments:
     """Environment steps of a rollout of PPO, which one timing of learning takes; a multiple of 256."""
     repeats: int = 5
     """Timings of each; the median counts."""
-    out: Path | None = None
+    out: Maybe[Path] = None
     """Folder to create for the tables as CSV and the picture."""
 
 
@@ -332,7 +332,7 @@ def sizes_picture(tables: list[pd.DataFrame]) -> Figure:
 
 def main(argv: Sequence[str]) -> None:
     """Time, print, save."""
-    args = tyro.cli(Arguments, args=argv, description=__doc__)
+    args = parse("benchmark", Arguments, argv, __doc__, names=False)
     if args.ppo_steps < 256 or args.ppo_steps % 256:
         raise InputError(f"--ppo-steps {args.ppo_steps}: must be a multiple of 256")
     if not args.only:

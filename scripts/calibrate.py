@@ -10,28 +10,30 @@ Files are CSV or Parquet, of any size, and told apart by their columns:
 Several files of one kind are read one after the other. What the data cannot tell is the prior's, and marked so.
 
 Examples:
-  python scripts/calibrate.py trades.parquet quotes.parquet --out market.yaml --report market.html
-  python scripts/calibrate.py trades.csv quotes.csv --columns price=px "time=exchange time" --time-unit us
-  python scripts/calibrate.py book.csv --minutes 1 --hours-per-day 24 --columns
+  exec-env calibrate trades.parquet quotes.parquet --out market.yaml --report market.html
+  exec-env calibrate trades.csv quotes.csv --columns price=px "time=exchange time" --time-unit us
+  exec-env calibrate book.csv --minutes 1 --hours-per-day 24 --columns
         "volume=(buys + sells) / mid" "bid_price_#=mid * (1 + bids_distance_#)" "bid_size_#=bids_notional_# / mid" ...
-  python scripts/calibrate.py AAPL_2012-06-21_34200000_57600000_message_10.csv AAPL_..._orderbook_10.csv
-  python scripts/calibrate.py --simulated-truth 50             do intervals hold? markets with known parameters
+  exec-env calibrate AAPL_2012-06-21_34200000_57600000_message_10.csv AAPL_..._orderbook_10.csv
+  exec-env calibrate --simulated-truth 50  do intervals hold? markets with known parameters
 
-Then play on it, with any script:
-  python scripts/train.py dqn --market market.yaml
-  python scripts/evaluate.py twap almgren-chriss adaptive --market market.yaml --shares 50000
+Then play on it, with any command:
+  exec-env train dqn --market market.yaml
+  exec-env evaluate twap almgren-chriss adaptive --market market.yaml --shares 50000
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
 from exec_env.base.errors import InputError
+from exec_env.base.extras import require_packages
 from exec_env.base.files import new_file, write_text
-from exec_env.cli.options import named_columns, require_package, run
+from exec_env.cli.main import run
+from exec_env.cli.options import Flag, Maybe, Several, named_columns, parse
 from exec_env.data.slices import Stamp
 from exec_env.market.market import Market
 from exec_env.one_asset.presets import get_preset
@@ -41,28 +43,31 @@ from exec_env.one_asset.presets import get_preset
 class Options:
     """What is read, how, and where the result goes."""
 
-    data: tyro.conf.Positional[tuple[Path, ...]] = ()
+    data: tyro.conf.Positional[
+        Annotated[tuple[Path, ...], tyro.conf.arg(metavar="[FILE ...]", help_behavior_hint="")]
+    ] = ()
     """Files with the data, in order of time."""
     out: Path = Path("market.yaml")
     """File to create; one that exists is refused."""
-    report: Path | None = None
+    report: Maybe[Path] = None
     """Web page about it to create."""
-    slices: Path | None = None
-    """CSV file of the slices to create, all of them whatever --split is; scripts play it with --tape."""
+    slices: Maybe[Path] = None
+    """CSV file of the slices to create, all of them whatever --split is; others play it with --tape."""
     minutes: float = 5.0
     """Length of a slice; recorded slices have their own. [minute]"""
     hours_per_day: float = 6.5
     """Length of a trading day, the unit of time of every rate; 24 where trading never stops. [hour]"""
-    columns: tuple[str, ...] = ()
-    """Where files have other names: OURS=COLUMN, or arithmetic such as "volume=(buys + sells) / price"; --tape-columns
-    takes the same. Of a book mid and spread are those of its best prices."""
-    time_unit: Literal["s", "ms", "us", "ns"] | None = None
+    columns: Several[str] = ()
+    """Where files have other names: OURS=COLUMN, or arithmetic such as "volume=(buys + sells) / price", as
+    everywhere. Of a book mid and spread are those of its best prices."""
+    time_unit: Maybe[Literal["s", "ms", "us", "ns"]] = None
     """Unit of times that are plain numbers since 1970."""
     stamp: Stamp = "start"
     """Whether volume and flow of recorded slices, or books, are of the time from their stamp on, or before it."""
-    split: float | None = None
-    """Calibrate on this part of the slices alone, from the first on, so that the rest can judge; as --tape-split."""
-    clean: bool = False
+    split: Maybe[float] = None
+    """Calibrate on this part of the slices alone, from the first on, so that the rest can judge: exec-env evaluate
+    plays it with --tape and the same --split."""
+    clean: Flag = False
     """Drop bad rows, and count them, rather than refuse the first."""
     prior: str = "default"
     """Preset whose market gives what the data cannot tell, its impact scaled by volatility, price and volume."""
@@ -75,14 +80,14 @@ class Options:
     """Days of trades and quotes of each of these."""
     seed: int = 0
     """Of these."""
-    quiet: bool = False
+    quiet: Flag = False
     """No progress bar."""
 
 
 def main(argv: Sequence[str]) -> None:
     """Parse, read, estimate, write, print."""
-    options = tyro.cli(Options, args=argv, description=__doc__)
-    require_package("statsmodels", "calibration")
+    options = parse("calibrate", Options, argv, __doc__, names=False)
+    require_packages("statsmodels")
     from exec_env.calibration import of, read, truth  # takes seconds, so that --help need not wait for it
 
     if options.simulated_truth:

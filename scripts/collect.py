@@ -5,13 +5,13 @@ Agents are names of baselines, run folders of trained agents, module:Class of yo
 left, whatever mode an agent acts in; noise is in multiples of selling evenly what is left.
 
 Examples:
-  python scripts/collect.py twap --noise 0.4                          1000 episodes of TWAP with exploration noise
-  python scripts/collect.py twap pov runs/ppo-1 --weights 2 1 1       a mixture, half of it TWAP
-  python scripts/collect.py twap random --noise 0.2 0 --episodes 20000 --seed 1 --out datasets/mixture-v0
-  python scripts/collect.py almgren-chriss --noise 0.3 --side buy --volatility 0.03
+  exec-env collect twap --noise 0.4                     1000 episodes of TWAP with exploration noise
+  exec-env collect twap pov runs/ppo-1 --weights 2 1 1  a mixture, half of it TWAP
+  exec-env collect twap random --noise 0.2 0 --episodes 20000 --seed 1 --out datasets/mixture-v0
+  exec-env collect almgren-chriss --noise 0.3 --side buy --volatility 0.03
 
 Then learn from it:
-  python scripts/train.py td3-bc --dataset datasets/twap-v0
+  exec-env train td3-bc --dataset datasets/twap-v0
 
 In Minari itself, with MINARI_DATASETS_PATH=datasets:
   minari.load_dataset("twap-v0")
@@ -21,10 +21,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import tyro
-
 from exec_env.base.errors import InputError
-from exec_env.cli.options import ProblemOptions, TapeOptions, parse, run
+from exec_env.cli.main import run
+from exec_env.cli.options import Agents, Flag, Maybe, Plain, ProblemOptions, TapeOptions, parse
 from exec_env.envs.reward import Reward
 from exec_env.harness.offline import dataset
 from exec_env.harness.offline.collect import Member, record
@@ -34,7 +33,7 @@ from exec_env.harness.offline.collect import Member, record
 class Options:
     """Who plays, on what, and where the dataset goes."""
 
-    agents: tyro.conf.Positional[tuple[str, ...]] = ()
+    agents: Agents = ()
     """Baseline names, run folders, module:Class, or random; any mix."""
     noise: tuple[float, ...] = (0.0,)
     """Standard deviation of Gaussian noise on what is traded, in multiples of selling evenly what is left: one for
@@ -47,10 +46,10 @@ class Options:
     """Number of episodes."""
     seed: int = 0
     """Of paths, of who plays, and of the noise."""
-    out: Path | None = None
+    out: Maybe[Path] = None
     """Folder to create; its name is the dataset's and ends in a version. By default datasets/AGENT-v0, or the first
     version that is free."""
-    quiet: bool = False
+    quiet: Flag = False
     """Show no progress bar."""
 
 
@@ -58,7 +57,7 @@ class Options:
 class Arguments:
     """All options."""
 
-    options: Options = field(default_factory=Options)
+    options: Plain[Options] = field(default_factory=Options)
     reward: Reward = field(default_factory=Reward)
     tape: TapeOptions = field(default_factory=TapeOptions)
     problem: ProblemOptions = field(default_factory=ProblemOptions)
@@ -67,7 +66,7 @@ class Arguments:
 def main(argv: Sequence[str]) -> None:
     """Parse, record, write, and read again."""
     start = ProblemOptions.start(argv, Options.env)
-    args = parse(Arguments, argv, __doc__, Arguments(problem=start))
+    args = parse("collect", Arguments, argv, __doc__, Arguments(problem=start))
     options = args.options
     if not options.agents:
         raise InputError("no agents to record: name at least one, such as twap")
@@ -88,7 +87,7 @@ def main(argv: Sequence[str]) -> None:
     episodes = dataset.load(dataset.save(recorded, out)).episodes
     returns, steps = episodes.returns, int(episodes.lengths.sum())
     print(f"{len(episodes):,} episodes, {steps:,} steps, return {returns.mean():.2f} ± {returns.std():.2f} bps")
-    print(f"dataset: {out}\nlearn from it: python scripts/train.py td3-bc --dataset {out}")
+    print(f"dataset: {out}\nlearn from it: exec-env train td3-bc --dataset {out}")
 
 
 def _free(agents: Sequence[str]) -> Path:

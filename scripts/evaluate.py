@@ -4,13 +4,13 @@ Agents are names of baselines (twap, vwap, pov, almgren-chriss ...), run folders
 module:Class of your own, built from (market, order).
 
 Examples:
-  python scripts/evaluate.py twap pov almgren-chriss runs/dqn-1
-  python scripts/evaluate.py twap almgren-chriss --risk-aversion 1e-5 --side buy --episodes 100000
-  python scripts/evaluate.py adaptive optimal --optimum
-  python scripts/evaluate.py twap almgren-chriss --env AlmgrenChrissClassic-v0
-  python scripts/evaluate.py twap pov --tape market.csv --tape-columns mid=price volume="buys + sells" --shares 5000
-  python scripts/evaluate.py twap runs/dqn-1 --tape book.csv --tape-split 0.6 --fills book --shares 5000
-                                                               on rows after those for training, walking its book
+  exec-env evaluate twap pov almgren-chriss runs/dqn-1
+  exec-env evaluate twap almgren-chriss --risk-aversion 1e-5 --side buy --episodes 100000
+  exec-env evaluate adaptive optimal --optimum
+  exec-env evaluate twap almgren-chriss --env AlmgrenChrissClassic-v0
+  exec-env evaluate twap pov --tape market.csv --columns mid=price volume="buys + sells" --shares 5000
+  exec-env evaluate twap runs/dqn-1 --tape book.csv --split 0.6 --fills book --shares 5000
+      on rows after those for training, walking its book
 """
 
 from collections.abc import Sequence
@@ -18,10 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import tyro
-
 from exec_env.base.files import free_folder, new_folder
-from exec_env.cli.options import ProblemOptions, TapeOptions, parse, refuse_existing, run
+from exec_env.cli.main import run
+from exec_env.cli.options import Agents, Flag, Maybe, Plain, ProblemOptions, TapeOptions, parse, refuse_existing
 from exec_env.data.description import describe
 from exec_env.envs.registry import problem_of
 from exec_env.harness.evaluation import evaluate, for_evaluation
@@ -32,7 +31,7 @@ from exec_env.one_asset.problem import OneAsset
 class Options:
     """What is compared, on what, and where the result goes."""
 
-    agents: tyro.conf.Positional[tuple[str, ...]] = ()
+    agents: Agents = ()
     """Baseline names, run folders, or module:Class; any mix."""
     env: str = "AlmgrenChriss-v0"
     """Environment id."""
@@ -42,11 +41,11 @@ class Options:
     """Of the paths."""
     starts: Literal["random", "rolling"] = "random"
     """Where episodes of a recorded tape begin: at random rows, or evenly spread over all that fit."""
-    out: Path | None = None
+    out: Maybe[Path] = None
     """Folder to create; by default runs/evaluation-1, or the first number that is free."""
-    optimum: bool = False
+    optimum: Flag = False
     """Compute the best achievable value within the cap too, by dynamic programming; it takes seconds."""
-    quiet: bool = False
+    quiet: Flag = False
     """Show no progress bar."""
 
 
@@ -54,7 +53,7 @@ class Options:
 class Arguments:
     """All options."""
 
-    options: Options = field(default_factory=Options)
+    options: Plain[Options] = field(default_factory=Options)
     tape: TapeOptions = field(default_factory=TapeOptions)
     problem: ProblemOptions = field(default_factory=ProblemOptions)
 
@@ -62,7 +61,7 @@ class Arguments:
 def main(argv: Sequence[str]) -> None:
     """Parse, evaluate, print, save."""
     start = ProblemOptions.start(argv, Options.env)
-    args = parse(Arguments, argv, __doc__, Arguments(problem=start))
+    args = parse("evaluate", Arguments, argv, __doc__, Arguments(problem=start))
     options, overrides = args.options, args.tape.options() | args.problem.options(start, argv)
     if "tape" in overrides:
         problem = problem_of(options.env, **for_evaluation(overrides))

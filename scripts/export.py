@@ -1,8 +1,8 @@
 """Write a run's agent as a model of Stable-Baselines3, for its own tools and for further training.
 
 Examples:
-  python scripts/export.py runs/ppo-1 ppo.zip                  the agent at its best check
-  python scripts/export.py runs/ppo-1/last ppo-last.zip        the agent that training ended with
+  exec-env export runs/ppo-1 ppo.zip            the agent at its best check
+  exec-env export runs/ppo-1/last ppo-last.zip  the agent that training ended with
 
 Then, in Python:
   from stable_baselines3 import PPO                            DQN for a run of ddqn
@@ -15,11 +15,13 @@ on Stable-Baselines3 cannot be exported.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
 from exec_env.base.errors import InputError
-from exec_env.cli.options import run
+from exec_env.cli.main import run
+from exec_env.cli.options import parse
 from exec_env.harness.agents import load_run
 
 
@@ -27,15 +29,15 @@ from exec_env.harness.agents import load_run
 class Arguments:
     """What is written, and where to."""
 
-    run: tyro.conf.Positional[Path]
+    run: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="RUN")]]
     """Run folder of ppo or ddqn."""
-    file: tyro.conf.Positional[Path]
+    file: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FILE")]]
     """File to create; .zip is added where it has no ending."""
 
 
 def main(argv: Sequence[str]) -> None:
     """Parse, load, write."""
-    args = tyro.cli(Arguments, args=argv, description=__doc__)
+    args = parse("export", Arguments, argv, __doc__, names=False)
     agent = load_run(args.run)
     if not hasattr(agent, "export"):
         raise InputError(f"{args.run}: its agent, a {type(agent).__name__}, is not on Stable-Baselines3")

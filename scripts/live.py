@@ -8,8 +8,8 @@ What is refused (stale, out of order, not finite) is answered with {"error": ...
 a report of what was traded and what is left.
 
 Examples:
-  python scripts/live.py twap --shares 10000 --n-steps 20 < snapshots.jsonl
-  python scripts/live.py runs/dqn-1 --assume-filled < snapshots.jsonl
+  exec-env live twap --shares 10000 --n-steps 20 < snapshots.jsonl
+  exec-env live runs/dqn-1 --assume-filled < snapshots.jsonl
 """
 
 import json
@@ -17,13 +17,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 
-from exec_env.base.errors import InputError
+from exec_env.base.errors import ExecEnvError, InputError
 from exec_env.base.validation import from_mapping
-from exec_env.cli.options import ProblemOptions, parse, run
+from exec_env.cli.main import run
+from exec_env.cli.options import Flag, Maybe, Plain, ProblemOptions, parse
 from exec_env.harness.agents import resolve
 from exec_env.one_asset.live import LiveExecutor, Snapshot
 from exec_env.one_asset.options import make_problem
@@ -35,11 +36,11 @@ _DEFAULT = "AlmgrenChriss-v0"
 class Options:
     """Who drives, and how fills are known."""
 
-    agent: tyro.conf.Positional[str] = "twap"
+    agent: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="AGENT")]] = "twap"
     """Baseline name, run folder, or module:Class."""
-    assume_filled: bool = False
+    assume_filled: Flag = False
     """Take each child order as filled at once at the touch, instead of reading fills."""
-    hours_per_day: float | None = None
+    hours_per_day: Maybe[float] = None
     """Length of the trading day, which turns slice length into seconds; by default that of --market, or else 6.5.
     [hour]"""
 
@@ -48,7 +49,7 @@ class Options:
 class Arguments:
     """All options."""
 
-    options: Options = field(default_factory=Options)
+    options: Plain[Options] = field(default_factory=Options)
     problem: ProblemOptions = field(default_factory=ProblemOptions)
 
 
@@ -85,7 +86,7 @@ def answer(live: LiveExecutor, line: str, assume_filled: bool) -> dict[str, Any]
 def main(argv: Sequence[str]) -> None:
     """Answer line by line until the order is done or the input ends."""
     start = ProblemOptions.start(argv, _DEFAULT)
-    args = parse(Arguments, argv, __doc__, Arguments(problem=start))
+    args = parse("live", Arguments, argv, __doc__, Arguments(problem=start))
     problem = make_problem(**args.problem.options(start, argv))
     if problem.ranges:
         raise InputError("--randomise: an order is executed in one market")
@@ -99,7 +100,7 @@ def main(argv: Sequence[str]) -> None:
             continue
         try:
             said = answer(live, line, args.options.assume_filled)
-        except ValueError as error:
+        except ExecEnvError as error:
             said = {"error": str(error)}
         if said is not None:
             print(json.dumps(said), flush=True)

@@ -5,22 +5,22 @@ folder is among them: --work/noise-0.4/td3-bc/seed-0, whose part "last" is the a
 "best" the one that a simulator would have chosen. Tables and a picture are written into --out when all are finished.
 
 Examples:
-  python scripts/offline.py                                       the whole study; hours on two cores
-  python scripts/offline.py --noises 0 0.4 --seeds 0 1 --evaluation-episodes 10000 --out runs/offline-trial
-  python scripts/offline.py --learners bc td3-bc td3-bc,alpha=40  one algorithm with several settings
+  exec-env offline                                       the whole study; hours on two cores
+  exec-env offline --noises 0 0.4 --seeds 0 1 --evaluation-episodes 10000 --out runs/offline-trial
+  exec-env offline --learners bc td3-bc td3-bc,alpha=40  one algorithm with several settings
 """
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import tyro
 from tqdm import tqdm
 
 from exec_env.base.errors import InputError
 from exec_env.base.files import read_yaml, write_text, write_yaml
-from exec_env.cli.options import WorkerOptions, run
+from exec_env.cli.main import run
+from exec_env.cli.options import Flag, Plain, WorkerOptions, parse
 from exec_env.harness.jobs.tasks import difference, plain, run_tasks, workers
 from exec_env.harness.offline import dataset
 from exec_env.harness.studies.offline import Study, collect, figure, findings, summarise, tasks
@@ -34,17 +34,25 @@ class Options:
     """Folder that keeps finished tasks."""
     out: Path = Path("results/offline")
     """Folder that tables and picture are written to."""
-    replace: bool = False
+    replace: Flag = False
     """Replace results in --out that were made with other settings."""
-    quiet: bool = False
+    quiet: Flag = False
     """Show no progress bar."""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """All options."""
+
+    options: Plain[Options] = field(default_factory=Options)
+    study: Study = field(default_factory=Study)
+    workers: WorkerOptions = field(default_factory=WorkerOptions)
 
 
 def main(argv: Sequence[str]) -> None:
     """Run what is not finished, then sum up."""
-    study, options, where = tyro.cli(
-        tuple[Study, Options, WorkerOptions], args=argv, description=__doc__, config=(tyro.conf.OmitArgPrefixes,)
-    )
+    args = parse("offline", Arguments, argv, __doc__, names=False)
+    study, options, where = args.study, args.options, args.workers
     dataset.require_packages()
     settings = options.out / "study.yaml"
     was = read_yaml(settings, "results") if settings.exists() and not options.replace else None

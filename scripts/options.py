@@ -1,92 +1,138 @@
 """What the command lines share: options taken from the dataclasses of the Python API, and errors in one line."""
 
 import dataclasses
-import importlib.util
-import os
 import shlex
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from types import MappingProxyType
+from typing import Annotated, Any, TypeVar
 
+import docstring_parser
 import tyro
 
-from exec_env.base.errors import ExecEnvError, InputError
+from exec_env.base.errors import InputError
 from exec_env.data.slices import Stamp
 from exec_env.data.split import Part
 from exec_env.data.tape import Fills
 from exec_env.envs.registry import ENVIRONMENTS, get_spec
+from exec_env.harness.agents import agent_class, known_agents
 from exec_env.market.market import Market
 from exec_env.market.order import Order
 from exec_env.one_asset.options import make_problem
 from exec_env.one_asset.presets import PRESETS
 
+T = TypeVar("T")
+_SAID = tyro.conf.arg(help_behavior_hint="")  # what holds where nothing is given stands in the help text
 
-def parse(arguments: Any, argv: Sequence[str], doc: str | None, default: Any = None) -> Any:
-    """Options from a dataclass of groups; their names stay out: --volatility, not --market.volatility."""
+Maybe = Annotated[T | None, tyro.conf.DisallowNone, _SAID]
+"""An option without a value of its own, whose help text says what holds then."""
+Several = Annotated[tuple[T, ...], _SAID]
+"""Any number of values, by default none."""
+Name = Annotated[str, _SAID]
+"""A name, by default none."""
+Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff, _SAID]
+"""Something to switch on."""
+Agents = tyro.conf.Positional[Annotated[tuple[str, ...], tyro.conf.arg(metavar="[AGENT ...]", help_behavior_hint="")]]
+"""The agents that a command is about."""
+Plain = Annotated[T, tyro.conf.arg(name="")]
+"""A group of options without a heading of its own: those of the command."""
+Group = Annotated[T, tyro.conf.arg(prefix_name=False)]
+"""A group within a group, whose heading is its own name alone."""
+
+
+def parse(
+    command: str, arguments: Any, argv: Sequence[str], doc: str | None, default: Any = None, names: bool = True
+) -> Any:
+    """Options from a dataclass of groups, whose names are the headings of the help text and no part of an option.
+
+    Args:
+        command: what follows ``exec-env`` on the command line.
+        arguments: the dataclass.
+        argv: the command line.
+        doc: what the help text begins with.
+        default: an instance with the defaults; by default the dataclass's own.
+        names: whether the help text lists environments and presets.
+    """
     kwargs = {} if default is None else {"default": default}
-    description = f"{doc}\n{epilogue()}"
-    return tyro.cli(arguments, args=argv, description=description, config=(tyro.conf.OmitArgPrefixes,), **kwargs)
+    if {"-h", "--help"} & set(argv):
+        join_lines(arguments if default is None else default)
+    description = f"{doc}\n{epilogue()}" if names else doc
+    config = (tyro.conf.OmitArgPrefixes,)
+    return tyro.cli(arguments, prog=f"exec-env {command}", args=argv, description=description, config=config, **kwargs)
+
+
+def join_lines(arguments: Any) -> None:
+    """Let help texts be wrapped to the terminal's width, not where they are in the source."""
+    cls = arguments if isinstance(arguments, type) else type(arguments)
+    written = [docstring_parser.parse_from_object(base) for base in cls.__mro__ if dataclasses.is_dataclass(base)]
+    texts = {param.arg_name: param.description for doc in reversed(written) for param in doc.params}
+    for f in dataclasses.fields(cls):
+        if text := texts.get(f.name):
+            f.metadata = MappingProxyType({"help": " ".join(text.replace("``", "").split())} | dict(f.metadata))
+        group = getattr(arguments, f.name, None) if f.default_factory is dataclasses.MISSING else f.default_factory()
+        if dataclasses.is_dataclass(group):
+            join_lines(group)
+
+
+_OF_A_TAPE = ("columns", "stamp", "split", "part", "purge")
+"""Options that ``make_problem`` calls tape_columns and so on."""
 
 
 @dataclass(frozen=True)
 class TapeOptions:
     """A recorded market to use instead of a simulated one."""
 
-    tape: Path | None = None
+    tape: Maybe[Path] = None
     """CSV file with columns time, mid, spread, volume and, if known, depth and levels of the book (which has a mid and
     a spread of its own)."""
-    tape_columns: tuple[str, ...] = ()
+    columns: Several[str] = ()
     """Where the file has other names: OURS=COLUMN, or arithmetic such as "volume=(buys + sells) / price". Of the book's
     levels # is the number, in the file from 0 or 1: "bid_price_#=mid * (1 - bid_distance_#)", likewise bid_size_#,
-    ask_price_# and ask_size_#. --columns of calibrate.py takes the same."""
-    hours_per_day: float | None = None
+    ask_price_# and ask_size_#."""
+    hours_per_day: Maybe[float] = None
     """Length of its trading day, the unit of time of every rate; 24 where trading never stops. By default that of
     --market, which it has to agree with, or else 6.5. [hour]"""
-    tape_stamp: Stamp | None = None
+    stamp: Maybe[Stamp] = None
     """Whether a row's volume is that from its time on (start, the default) or up to it (end)."""
-    tape_split: float | None = None
+    split: Maybe[float] = None
     """Part of its rows that is for training, as 0.6; all averages are of these, and later rows are for evaluation."""
-    tape_part: Part | None = None
+    part: Maybe[Part] = None
     """Where it is split, the rows that are played; by default training rows by what trains or collects, evaluation rows
     by all that evaluates."""
-    tape_purge: int | None = None
+    purge: Maybe[int] = None
     """Rows between the two that nobody plays; by default as many as the order has slices."""
     fills: Fills = "impact"
     """What trades cost beyond the touch: by temporary impact, or by walking the book that the tape has."""
 
     def options(self) -> dict[str, Any]:
         """Options of ``make_problem``."""
-        columns = named_columns(self.tape_columns, "--tape-columns")
-        if self.tape is None and columns:
-            raise InputError("--tape-columns: there is no --tape")
-        options: dict[str, Any] = {
-            name: getattr(self, name)
-            for name in ("hours_per_day", "tape_stamp", "tape_split", "tape_part", "tape_purge")
-        }
-        options |= {"fills": None if self.fills == TapeOptions.fills else self.fills}
-        options = {name: value for name, value in options.items() if value is not None}
+        columns = named_columns(self.columns, "--columns")
+        fills = None if self.fills == TapeOptions.fills else self.fills
+        given: dict[str, Any] = {"columns": columns or None, "hours_per_day": self.hours_per_day, "fills": fills}
+        given |= {name: getattr(self, name) for name in ("stamp", "split", "part", "purge")}
+        given = {name: value for name, value in given.items() if value is not None}
         if self.tape is None:
-            for name in options:
+            for name in given:
                 raise InputError(f"--{name.replace('_', '-')}: there is no --tape")
             return {}
-        return {"tape": str(self.tape.resolve()), "tape_columns": columns} | options
+        named = {f"tape_{name}" if name in _OF_A_TAPE else name: value for name, value in given.items()}
+        return {"tape": str(self.tape.resolve()), "tape_columns": columns} | named
 
 
 @dataclass(frozen=True)
 class ProblemOptions:
     """The problem: any field of Market and Order replaces that of the preset."""
 
-    preset: str = ""
+    preset: Name = ""
     """Named problem to start from; by default the environment's."""
-    randomise: tuple[str, ...] = ()
+    randomise: Several[str] = ()
     """Every path plays a market of its own: "stress" (every regime, onset and severity random), "parameters" (half to
     twice), or NAME=LOW:HIGH for a field of Market, such as volatility=0.01:0.04."""
-    market_file: Annotated[Path | None, tyro.conf.arg(name="market")] = None
-    """A calibrated market to start from, as scripts/calibrate.py writes it (YAML)."""
-    market: Market = field(default_factory=Market)
-    order: Order = field(default_factory=Order)
+    market_file: Annotated[Maybe[Path], tyro.conf.arg(name="market")] = None
+    """A calibrated market to start from, as exec-env calibrate writes it (YAML)."""
+    market: Group[Market] = field(default_factory=Market)
+    order: Group[Order] = field(default_factory=Order)
 
     @classmethod
     def start(cls, argv: Sequence[str], default_env: str) -> "ProblemOptions":
@@ -116,7 +162,7 @@ class ProblemOptions:
 class WorkerOptions:
     """Where tasks run; results are the same everywhere."""
 
-    ray: str | None = None
+    ray: Maybe[str] = None
     """Address of a Ray cluster, whose nodes have the same exec_env installed; "off": one task at a time, in this
     process. By default a Ray of this machine's own, if Ray is installed."""
     memory: float = 1.0
@@ -126,14 +172,14 @@ class WorkerOptions:
 def problem_arguments(argv: Sequence[str]) -> str:
     """What of a command line says which problem it is, to be said again to another script.
 
-    >>> problem_arguments(["--market", "a market.yaml", "--steps", "9", "--tape-columns", "mid=a", "volume=b + c"])
-    " --market 'a market.yaml' --tape-columns mid=a 'volume=b + c'"
+    >>> problem_arguments(["--market", "a market.yaml", "--steps", "9", "--columns", "mid=a", "volume=b + c"])
+    " --market 'a market.yaml' --columns mid=a 'volume=b + c'"
     """
     ours = {"env", *(f.name for part in (Market, Order, TapeOptions, ProblemOptions) for f in dataclasses.fields(part))}
     found, inside = [], False
     for argument in argv:
         if argument.startswith("--"):
-            inside = argument.partition("=")[0].lstrip("-").replace("-", "_") in ours - {"tape_part", "order"}
+            inside = argument.partition("=")[0].lstrip("-").replace("-", "_") in ours - {"part", "order"}
         if inside:
             found.append(argument)
     return "".join(f" {shlex.quote(argument)}" for argument in found)
@@ -152,16 +198,6 @@ def named_columns(texts: Sequence[str], option: str) -> dict[str, str]:
             raise InputError(f"{option} {text!r}: must read OURS=COLUMN")
         columns[ours.strip()] = theirs.strip()
     return columns
-
-
-def require_package(name: str, extra: str) -> None:
-    """Say how to install a package that only some command lines need, before any work is done.
-
-    Raises:
-        InputError: when it is not installed.
-    """
-    if importlib.util.find_spec(name) is None:
-        raise InputError(f"{name} is not installed: pip install 'exec-env[{extra}]'")
 
 
 @dataclass(frozen=True)
@@ -196,24 +232,18 @@ def refuse_existing(out: Path | None) -> None:
 
 def epilogue() -> str:
     """Names that options take."""
-    environments = "\n".join(f"  {name:28} {spec.description}" for name, spec in ENVIRONMENTS.items())
-    presets = "\n".join(f"  {name:28} {preset.description}" for name, preset in PRESETS.items())
+    width = max(map(len, (*ENVIRONMENTS, *PRESETS)))
+    environments = "\n".join(f"  {name:{width}}  {spec.description}" for name, spec in ENVIRONMENTS.items())
+    presets = "\n".join(f"  {name:{width}}  {preset.description}" for name, preset in PRESETS.items())
     return f"environments:\n{environments}\n\npresets:\n{presets}"
 
 
-def run(main: Callable[[Sequence[str]], None]) -> None:
-    """Run a command line: what the user can mend is one line on stderr and exit status 2; else there is a traceback."""
-    sys.path.append(os.getcwd())  # for agents of the user's own, named as module:Class
-    try:
-        main(sys.argv[1:])
-    except ExecEnvError as error:
-        if os.environ.get("EXEC_ENV_TRACEBACK"):  # for those who look for where it comes from
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
+def learners() -> list[str]:
+    """Names of the agents that learn. Our own are not imported to find out, because that takes seconds."""
+    folders = {"exec_env.agents": True, "exec_env.baselines": False}
+
+    def learns(point: Any) -> bool:
+        known = folders.get(point.module.rpartition(".")[0])
+        return hasattr(agent_class(point.name), "learn") if known is None else known
+
+    return sorted(name for name, point in known_agents().items() if learns(point))

@@ -5,10 +5,10 @@ of your own, built from (market, order). Where no baseline is named, twap and ad
 something to compare with. The page loads nothing from anywhere: it opens offline and can be sent by mail.
 
 Examples:
-  python scripts/report.py runs/dqn-1
-  python scripts/report.py runs/dqn-1 runs/dqn-2 twap static adaptive --out seeds.html
-  python scripts/report.py runs/dqn-1 --volatility 0.03 --side buy --episodes 100000 --out volatile.html
-  python scripts/report.py twap pov --tape market.csv --tape-columns mid=price volume="buys + sells" --shares 5000
+  exec-env report runs/dqn-1
+  exec-env report runs/dqn-1 runs/dqn-2 twap static adaptive --out seeds.html
+  exec-env report runs/dqn-1 --volatility 0.03 --side buy --episodes 100000 --out volatile.html
+  exec-env report twap pov --tape market.csv --columns mid=price volume="buys + sells" --shares 5000
 """
 
 from collections.abc import Sequence
@@ -16,17 +16,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import tyro
-
 from exec_env.base.files import new_file
-from exec_env.cli.options import ProblemOptions, TapeOptions, parse, run
+from exec_env.cli.main import run
+from exec_env.cli.options import Agents, Flag, Plain, ProblemOptions, TapeOptions, parse
 
 
 @dataclass(frozen=True)
 class Options:
     """What is reported, on what, and where the page goes."""
 
-    agents: tyro.conf.Positional[tuple[str, ...]] = ()
+    agents: Agents = ()
     """Run folders, baseline names, or module:Class; any mix. Without a baseline, twap and adaptive are added."""
     env: str = "AlmgrenChriss-v0"
     """Environment id."""
@@ -38,7 +37,7 @@ class Options:
     """Where episodes of a recorded tape begin: at random rows, or evenly spread over all that fit."""
     out: Path = Path("report.html")
     """File to create; one that exists is refused."""
-    quiet: bool = False
+    quiet: Flag = False
     """Show no progress bar."""
 
 
@@ -46,7 +45,7 @@ class Options:
 class Arguments:
     """All options."""
 
-    options: Options = field(default_factory=Options)
+    options: Plain[Options] = field(default_factory=Options)
     tape: TapeOptions = field(default_factory=TapeOptions)
     problem: ProblemOptions = field(default_factory=ProblemOptions)
 
@@ -54,7 +53,7 @@ class Arguments:
 def main(argv: Sequence[str]) -> None:
     """Parse, evaluate, write, print."""
     start = ProblemOptions.start(argv, Options.env)
-    args = parse(Arguments, argv, __doc__, Arguments(problem=start))
+    args = parse("report", Arguments, argv, __doc__, Arguments(problem=start))
     options, overrides = args.options, args.tape.options() | args.problem.options(start, argv)
     new_file(options.out)
     from exec_env.harness.reports.report import write_report

@@ -4,23 +4,26 @@ Finished tasks are kept under --work and never run again, so the same command go
 are finished, tables and figures are written into --out, together with the configuration that made them.
 
 Examples:
-  python scripts/results.py                                       everything in results/experiment.yaml
-  python scripts/results.py --only dqn AlmgrenChriss-v0           a part of it
-  python scripts/results.py --steps 50000 --work runs/trial --out runs/trial-results
-                                                                  a quick look with less training
-  python scripts/results.py --ray 10.0.0.5:6379                   on a Ray cluster that is there already
+  exec-env results                              everything in results/experiment.yaml
+  exec-env results --only dqn AlmgrenChriss-v0  a part of it
+  exec-env results --steps 50000 --work runs/trial --out runs/trial-results
+                                                a quick look with less training
+  exec-env results --ray 10.0.0.5:6379          on a Ray cluster that is there already
 """
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 from tqdm import tqdm
 
+from exec_env.base.extras import require_packages
 from exec_env.base.files import read_yaml
-from exec_env.cli.options import WorkerOptions, require_package, run
+from exec_env.cli.main import run
+from exec_env.cli.options import Flag, Maybe, Plain, Several, WorkerOptions, parse
 from exec_env.harness.jobs.tasks import is_finished, run_tasks, workers
 from exec_env.harness.studies.experiment import Experiment, chosen, resolve, tasks
 from exec_env.harness.studies.results import collect, refuse_others, write
@@ -30,27 +33,35 @@ from exec_env.harness.studies.results import collect, refuse_others, write
 class Options:
     """What is run, and where it is kept."""
 
-    experiment: tyro.conf.Positional[Path] = Path("results/experiment.yaml")
+    experiment: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="FILE")]] = Path("results/experiment.yaml")
     """YAML file: cells (env, agents, options, label), seeds, baselines, evaluation."""
-    only: tuple[str, ...] = ()
+    only: Several[str] = ()
     """Agents and environments to run now; the others are left for later."""
-    steps: int | None = None
+    steps: Maybe[int] = None
     """Environment steps of every training, for a trial run; by default each agent's own."""
     work: Path = Path("runs/results")
     """Folder that keeps finished tasks."""
     out: Path = Path("results")
     """Folder that tables and figures are written to."""
-    replace: bool = False
+    replace: Flag = False
     """Replace results in --out that were made from another configuration."""
-    quiet: bool = False
+    quiet: Flag = False
     """Show no progress bar."""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """All options."""
+
+    options: Plain[Options] = field(default_factory=Options)
+    workers: WorkerOptions = field(default_factory=WorkerOptions)
 
 
 def main(argv: Sequence[str]) -> None:
     """Run what is not finished, then sum up."""
-    require_package("arch", "results")
-    args = tyro.cli(tuple[Options, WorkerOptions], args=argv, description=__doc__, config=(tyro.conf.OmitArgPrefixes,))
-    options, where = args
+    require_packages("arch")
+    args = parse("results", Arguments, argv, __doc__, names=False)
+    options, where = args.options, args.workers
     configs = resolve(Experiment.read(options.experiment), options.steps)
     if not options.replace:
         refuse_others(options.out, configs)

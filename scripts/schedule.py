@@ -1,17 +1,17 @@
 """Print and plot a schedule and its place on the efficient frontier; CSV beside them.
 
 Examples:
-  python scripts/schedule.py almgren-chriss
-  python scripts/schedule.py almgren-chriss --preset almgren-chriss-2001
-  python scripts/schedule.py static --risk-aversion 1e-5 --shares 400000
-  python scripts/schedule.py lqr --q 0.05 --r 1
+  exec-env schedule almgren-chriss
+  exec-env schedule almgren-chriss --preset almgren-chriss-2001
+  exec-env schedule static --risk-aversion 1e-5 --shares 400000
+  exec-env schedule lqr --q 0.05 --r 1
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,8 @@ from exec_env.baselines import lqr
 from exec_env.baselines.almgren_chriss import Impact, ac_efficient_frontier
 from exec_env.baselines.garleanu_pedersen import GarleanuPedersen
 from exec_env.baselines.results import new_axes, save
-from exec_env.cli.options import ProblemOptions, parse, refuse_existing, run
+from exec_env.cli.main import run
+from exec_env.cli.options import Maybe, Plain, ProblemOptions, parse, refuse_existing
 from exec_env.market.execution import bps
 from exec_env.market.market import Market
 from exec_env.market.order import Order
@@ -38,14 +39,14 @@ Model = Literal["almgren-chriss", "static", "garleanu-pedersen", "lqr", "twap", 
 class Options:
     """Which schedule, and where the result goes."""
 
-    model: tyro.conf.Positional[Model] = "almgren-chriss"
+    model: tyro.conf.Positional[Annotated[Model, tyro.conf.arg(metavar="MODEL")]] = "almgren-chriss"
     """almgren-chriss: closed form; static: with transient impact and signal too; garleanu-pedersen: with the signal as
-    expected at arrival; lqr: by the weights q and r."""
+    expected at arrival; lqr: by the weights q and r; twap; vwap."""
     q: float = 0.05
     """Price of inventory, for lqr."""
     r: float = 1.0
     """Price of trading, for lqr."""
-    out: Path | None = None
+    out: Maybe[Path] = None
     """Folder to create; by default runs/schedule-1, or the first number that is free."""
 
 
@@ -53,7 +54,7 @@ class Options:
 class Arguments:
     """All options."""
 
-    options: Options = field(default_factory=Options)
+    options: Plain[Options] = field(default_factory=Options)
     problem: ProblemOptions = field(default_factory=ProblemOptions)
 
 
@@ -81,7 +82,7 @@ def trades(options: Options, market: Market, order: Order) -> np.ndarray:
 def main(argv: Sequence[str]) -> None:
     """Compute, print, plot, save."""
     start = ProblemOptions.start(argv, "AlmgrenChriss-v0")
-    args = parse(Arguments, argv, __doc__, Arguments(problem=start))
+    args = parse("schedule", Arguments, argv, __doc__, Arguments(problem=start))
     problem = make_problem(**args.problem.options(start, argv))
     if problem.ranges:
         raise InputError("--randomise: a schedule is that of one market")

@@ -1,7 +1,7 @@
 """Put agents under stress: every agent in every regime, tables, CSV files and a heat map.
 
 Within a regime all agents play the same paths. The bound of a regime is that of an oracle who knows when it comes.
-Agents are named as for evaluate.py; baselines are built from the market without stress, because nobody told them.
+Agents are named as for exec-env evaluate; baselines are built from the market without stress, because nobody told them.
 Those of --told take part once more, built from the market under stress.
 
 Regimes: normal, liquidity-collapse (liquidity × 0.2), volatility-spike (× 3), impact-regime-shift (temporary and
@@ -9,17 +9,17 @@ permanent × 3), liquidity-shocks (to a third, twice a day, recovering), extreme
 regime-switching (a poor regime, liquidity × 0.3 and volatility × 2, comes and goes).
 
 Examples:
-  python scripts/stress.py                                     baselines in every regime
-  python scripts/stress.py twap adaptive runs/dqn-1 runs/dqn-2 agents of your choice
-  python scripts/stress.py --onset 0.2 --onset-end 0.8         a stress that comes at a random moment
-  python scripts/stress.py --regimes liquidity-collapse --severity 0.5 0.2 0.1 0.05
-                                                               liquidity drops by 50, 80, 90 and 95 %
-  python scripts/stress.py runs/pathwise-1 runs/pathwise-2 --randomise stress --optimum
-                                                               and on paths as an agent was trained on with --randomise
-  python scripts/stress.py twap pov --tape market.csv --shares 5000
-                                                               a recorded market, its slices multiplied
-  python scripts/stress.py twap runs/pathwise-1 --risk-aversion 1e-5 --side buy --out runs/stressed
-                                                               any field of Market and Order
+  exec-env stress                              baselines in every regime
+  exec-env stress twap adaptive runs/dqn-1         agents of your choice
+  exec-env stress --onset 0.2 --onset-end 0.8  a stress that comes at a random moment
+  exec-env stress --regimes liquidity-collapse --severity 0.5 0.2 0.1 0.05
+                                               liquidity drops by 50, 80, 90 and 95 %
+  exec-env stress runs/pathwise-1 runs/pathwise-2 --randomise stress --optimum
+                                               and on paths as an agent was trained on with --randomise
+  exec-env stress twap pov --tape market.csv --shares 5000
+                                               a recorded market, its slices multiplied
+  exec-env stress twap runs/pathwise-1 --risk-aversion 1e-5 --side buy --out runs/stressed
+                                               any field of Market and Order
 """
 
 import sys
@@ -28,11 +28,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import tyro
-
 from exec_env.base.errors import InputError, NoBound
 from exec_env.base.files import free_folder, new_folder
-from exec_env.cli.options import ProblemOptions, TapeOptions, parse, refuse_existing, run
+from exec_env.cli.main import run
+from exec_env.cli.options import (
+    Agents,
+    Flag,
+    Maybe,
+    Plain,
+    ProblemOptions,
+    Several,
+    TapeOptions,
+    parse,
+    refuse_existing,
+)
 from exec_env.envs.problem import Problem
 from exec_env.envs.registry import problem_of
 from exec_env.harness.agents import resolve
@@ -54,20 +63,20 @@ _SWEPT = {
 class Options:
     """Who is put under which stress, and where the result goes."""
 
-    agents: tyro.conf.Positional[tuple[str, ...]] = ("twap", "pov", "almgren-chriss", "static", "adaptive")
-    """Baseline names, run folders, or module:Class; any mix."""
+    agents: Agents = ("twap", "pov", "almgren-chriss", "static", "adaptive")
+    """Baseline names, run folders, or module:Class; any mix. By default twap, pov, almgren-chriss, static, adaptive."""
     told: tuple[str, ...] = ("adaptive",)
     """Baselines that take part once more and know the stress: how often it comes and, if fixed, when."""
     env: str = "AlmgrenChriss-v0"
     """Environment id."""
     regimes: tuple[str, ...] = NAMES
     """Regimes; see above."""
-    severity: tuple[float, ...] = ()
+    severity: Several[float] = ()
     """Factors to sweep, of whatever the regimes of --regimes multiply; by default each regime's own. What is severe
     for liquidity, below 1, is calm for volatility and impact."""
     onset: float = 0.5
     """Part of the horizon after which a stress begins."""
-    onset_end: float | None = None
+    onset_end: Maybe[float] = None
     """The onset is random, uniform between --onset and this."""
     episodes: int = 10_000
     """Number of common paths of each regime."""
@@ -75,11 +84,11 @@ class Options:
     """Of the paths."""
     starts: Literal["random", "rolling"] = "random"
     """Where episodes of a recorded tape begin: at random rows, or evenly spread over all that fit."""
-    out: Path | None = None
+    out: Maybe[Path] = None
     """Folder to create; by default runs/stress-1, or the first number that is free."""
-    optimum: bool = False
+    optimum: Flag = False
     """Compute the best achievable value within the cap in each regime too; it takes seconds for each."""
-    quiet: bool = False
+    quiet: Flag = False
     """Show no progress bar."""
 
 
@@ -87,7 +96,7 @@ class Options:
 class Arguments:
     """All options."""
 
-    options: Options = field(default_factory=Options)
+    options: Plain[Options] = field(default_factory=Options)
     tape: TapeOptions = field(default_factory=TapeOptions)
     problem: ProblemOptions = field(default_factory=ProblemOptions)
 
@@ -95,7 +104,7 @@ class Arguments:
 def main(argv: Sequence[str]) -> None:
     """Parse, evaluate, print, save."""
     start = ProblemOptions.start(argv, Options.env)
-    args = parse(Arguments, argv, __doc__, Arguments(problem=start))
+    args = parse("stress", Arguments, argv, __doc__, Arguments(problem=start))
     options = args.options
     overrides: dict[str, Any] = args.tape.options() | args.problem.options(start, argv)
     for name, instead in _SWEPT.items():

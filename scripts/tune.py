@@ -8,24 +8,26 @@ Trials are judged on the validation paths of training, never on those of evaluat
 goes on after an interruption; the outcome is the same, and the same on any number of workers.
 
 Examples:
-  python scripts/tune.py dqn --trials 40 --study runs/tune-dqn
-  python scripts/tune.py ppo --env AlmgrenChrissContinuous-v0 --trials 40 --seeds 3 --steps 500000
-  python scripts/tune.py --resume runs/tune-dqn --trials 80       on with it, to 80 trials
-  python scripts/tune.py dqn --ray 10.0.0.5:6379 --batch 16       on a Ray cluster that is there already
+  exec-env tune dqn --trials 40 --study runs/tune-dqn
+  exec-env tune ppo --env AlmgrenChrissContinuous-v0 --trials 40 --seeds 3 --steps 500000
+  exec-env tune --resume runs/tune-dqn --trials 80  on with it, to 80 trials
+  exec-env tune dqn --ray 10.0.0.5:6379 --batch 16  on a Ray cluster that is there already
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 from tqdm import tqdm
 
 from exec_env.base.errors import InputError
+from exec_env.base.extras import require_packages
 from exec_env.base.files import free_folder, read_yaml
 from exec_env.base.validation import require_count
-from exec_env.cli.options import ProblemOptions, WorkerOptions, parse, require_package, run
+from exec_env.cli.main import run
+from exec_env.cli.options import Flag, Maybe, Plain, ProblemOptions, WorkerOptions, parse
 from exec_env.harness.jobs.tasks import workers
 from exec_env.harness.training.loop import TrainConfig
 
@@ -34,21 +36,21 @@ from exec_env.harness.training.loop import TrainConfig
 class Options:
     """What is tuned, how long, and where it is kept."""
 
-    agent: tyro.conf.Positional[str] = ""
+    agent: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="AGENT", help_behavior_hint="")]] = ""
     """Name of an agent that learns."""
     env: str = TrainConfig.env
     """Environment id."""
-    trials: int | None = None
+    trials: Maybe[int] = None
     """Trials in all; 20 by default. An old study can go on to more, never to fewer."""
-    study: Path | None = None
+    study: Maybe[Path] = None
     """Folder of the study; by default runs/tune-AGENT-1, or the first number that is free."""
-    resume: Path | None = None
+    resume: Maybe[Path] = None
     """Study folder to go on with; every setting is then taken from it."""
-    steps: int | None = None
+    steps: Maybe[int] = None
     """Environment steps of each training run; by default the agent's own."""
-    search: Path | None = None
+    search: Maybe[Path] = None
     """YAML file with a search space; by default the agent's own."""
-    action: str | None = None
+    action: Maybe[str] = None
     """Action mode; by default the environment's."""
     seeds: int = 1
     """Training runs of a trial; their mean counts."""
@@ -56,7 +58,7 @@ class Options:
     """Trials that are chosen together and can run side by side: as many as workers, at most a quarter of all."""
     seed: int = 0
     """Of the search."""
-    quiet: bool = False
+    quiet: Flag = False
     """Show no progress bar."""
 
 
@@ -64,18 +66,18 @@ class Options:
 class Arguments:
     """All options."""
 
-    options: Options = field(default_factory=Options)
+    options: Plain[Options] = field(default_factory=Options)
     workers: WorkerOptions = field(default_factory=WorkerOptions)
     problem: ProblemOptions = field(default_factory=ProblemOptions)
 
 
 def main(argv: Sequence[str]) -> None:
     """Search, then say what was found."""
-    require_package("optuna", "tune")
+    require_packages("optuna")
     from exec_env.harness.studies.tuning import Settings, open_study, read_study, report, tune
 
     start = ProblemOptions.start(argv, TrainConfig.env)
-    args = parse(Arguments, argv, __doc__, Arguments(problem=start))
+    args = parse("tune", Arguments, argv, __doc__, Arguments(problem=start))
     options = args.options
     if options.trials is not None:
         require_count(trials=options.trials)

@@ -15,7 +15,11 @@ from exec_env.harness.agents import known_agents
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-MODULES = [module.name for module in pkgutil.walk_packages(exec_env.__path__, "exec_env.")]
+MODULES = [
+    module.name
+    for module in pkgutil.walk_packages(exec_env.__path__, "exec_env.")
+    if module.name != "exec_env.__main__"
+]
 
 
 @pytest.mark.parametrize("name", MODULES)

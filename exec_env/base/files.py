@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from exec_env.base.errors import InputError
+from exec_env.base.extras import importing
 
 
 def write_yaml(path: Path, values: dict[str, Any]) -> None:
@@ -34,8 +35,13 @@ def read_yaml(path: Path, kind: str = "run") -> dict[str, Any]:
 
 
 def write_tensors(path: Path, values: dict[str, Any]) -> None:
-    """Write tensors and plain numbers."""
-    import torch
+    """Write tensors and plain numbers.
+
+    Raises:
+        MissingPackage: without torch.
+    """
+    with importing(path.name):
+        import torch
 
     _replace(path, lambda partial: torch.save(values, partial))
 
@@ -45,8 +51,10 @@ def read_tensors(path: Path) -> dict[str, Any]:
 
     Raises:
         InputError: when the file is missing, corrupt, or holds anything else.
+        MissingPackage: without torch.
     """
-    import torch
+    with importing(path.name):
+        import torch
 
     try:
         with warnings.catch_warnings(action="ignore"):

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from exec_env.base.errors import InputError
+from exec_env.base.extras import importing
 from exec_env.base.validation import unknown
 from exec_env.data import columns, csv_table
 from exec_env.data.checks import NO_TIME, Cleaner, check
@@ -225,11 +226,9 @@ class DataFile:
         yield from csv_table.parts(self.path, ROWS, usecols=wanted)
 
     def _parquet(self) -> Any:
-        try:
+        with importing(str(self.path)):
             import pyarrow
             from pyarrow import parquet
-        except ImportError:
-            raise InputError("pyarrow is not installed: pip install 'exec-env[calibration]'") from None
         try:
             return parquet.ParquetFile(self.path)
         except (OSError, pyarrow.ArrowException) as error:

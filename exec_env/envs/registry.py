@@ -4,7 +4,7 @@ import importlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
@@ -12,7 +12,9 @@ import numpy as np
 from exec_env.base.errors import InputError, UnknownOption
 from exec_env.base.importing import imported, path_of
 from exec_env.base.validation import unexpected, unknown
-from exec_env.envs.problem import Problem
+
+if TYPE_CHECKING:  # it imports pandas and SciPy, and to register takes neither
+    from exec_env.envs.problem import Problem
 
 ONE_ASSET = "exec_env.one_asset.options:make_problem"
 """Factory of the problem of one order in one asset, which all our own ids have."""
@@ -55,7 +57,7 @@ ENVIRONMENTS: dict[str, EnvSpec] = {
 }
 
 
-def register(env_id: str, problem: str | Callable[..., Problem] = "default", **options: Any) -> None:
+def register(env_id: str, problem: "str | Callable[..., Problem]" = "default", **options: Any) -> None:
     """Make an id of one's own, which works in every function and command line.
 
     Args:
@@ -143,7 +145,7 @@ def _from_gymnasium(env_id: str) -> EnvSpec:
     return EnvSpec(f"registered with Gymnasium as {env_id}", options, options.pop("problem", ONE_ASSET))
 
 
-def build_problem(problem: Any, options: dict[str, Any], caller: str) -> Problem:
+def build_problem(problem: Any, options: dict[str, Any], caller: str) -> "Problem":
     """The problem that a factory, or its import path, makes of options.
 
     Raises:
@@ -156,13 +158,15 @@ def build_problem(problem: Any, options: dict[str, Any], caller: str) -> Problem
         for name in options:
             if name not in taken:
                 raise UnknownOption(unexpected(getattr(factory, "__name__", caller), name, taken))
+    from exec_env.envs.problem import Problem
+
     made = factory(**options)
     if not isinstance(made, Problem):
         raise InputError(f"problem = {problem!r}: made {made!r}, which is no exec_env.Problem")
     return made
 
 
-def problem_of(env_id: str, **options: Any) -> Problem:
+def problem_of(env_id: str, **options: Any) -> "Problem":
     """The problem behind an id, with options over its own.
 
     Raises:

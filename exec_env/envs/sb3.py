@@ -7,15 +7,18 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
-from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import VecEnv
 
 from exec_env.base.errors import InputError
+from exec_env.base.extras import importing
 from exec_env.envs.vector import ExecutionVectorEnv
 
 Memory = tuple[np.ndarray, np.ndarray]
 """Hidden and cell state of a recurrent actor. Shape of each: (n_layers, n, width)."""
+
+with importing("exec_env.envs.sb3"):
+    from stable_baselines3.common.base_class import BaseAlgorithm
+    from stable_baselines3.common.monitor import Monitor
+    from stable_baselines3.common.vec_env import VecEnv
 
 
 class SB3VecEnv(VecEnv):

@@ -12,6 +12,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from exec_env.base.errors import InputError
+from exec_env.base.extras import importing
 from exec_env.base.files import read_yaml
 from exec_env.base.importing import imported
 from exec_env.base.validation import unknown
@@ -116,11 +117,13 @@ def agent_class(name: str) -> type[Any]:
 
     Raises:
         InputError: for an unknown name, with the nearest known one.
+        MissingPackage: for one that needs an extra which is not installed.
     """
     known = known_agents()
     if normalise(name) not in known:
         raise InputError(unknown("agent", name, known))
-    return known[normalise(name)].load()
+    with importing(f"agent {normalise(name)!r}"):
+        return known[normalise(name)].load()
 
 
 def run_of(folder: str | Path) -> Path:

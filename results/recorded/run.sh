@@ -14,29 +14,29 @@ columns=(mid=midpoint "volume=(buys + sells) / midpoint" "flow=(buys - sells) / 
   "bid_price_#=midpoint * (1 + bids_distance_#)" "bid_size_#=bids_notional_# / midpoint"
   "ask_price_#=midpoint * (1 + asks_distance_#)" "ask_size_#=asks_notional_# / midpoint")
 
-[ -e "$out/market.yaml" ] || python scripts/calibrate.py "$book" --split 0.6 --minutes 1 --hours-per-day 24 --stamp end \
+[ -e "$out/market.yaml" ] || exec-env calibrate "$book" --split 0.6 --minutes 1 --hours-per-day 24 --stamp end \
   --columns "${columns[@]}" --quiet \
   --out "$out/market.yaml" --report "$out/market.html" > "$out/calibration.txt"
 
 order=(--market "$out/market.yaml" --n-steps 30 --quiet)
-tape=(--tape "$book" --tape-stamp end --tape-split 0.6 --tape-columns "${columns[@]}")
+tape=(--tape "$book" --stamp end --split 0.6 --columns "${columns[@]}")
 for shares in 5 20; do
   for seed in 0 1 2; do
     for agent in pathwise dqn; do
       run=$out/$agent-$shares-$seed
-      [ -e "$run" ] || python scripts/train.py $agent "${order[@]}" --shares $shares --seed $seed --run "$run"
+      [ -e "$run" ] || exec-env train $agent "${order[@]}" --shares $shares --seed $seed --run "$run"
     done
     run=$out/recorded-pathwise-$shares-$seed # trained on the recorded rows themselves, walking their book
-    [ -e "$run" ] || python scripts/train.py pathwise "${order[@]}" "${tape[@]}" --fills book --shares $shares \
+    [ -e "$run" ] || exec-env train pathwise "${order[@]}" "${tape[@]}" --fills book --shares $shares \
       --seed $seed --run "$run"
   done
   agents=(twap pov almgren-chriss adaptive "$out"/{pathwise,dqn,recorded-pathwise}-$shares-?)
-  [ -e "$out/simulated-$shares" ] || python scripts/evaluate.py "${agents[@]}" "${order[@]}" --shares $shares \
+  [ -e "$out/simulated-$shares" ] || exec-env evaluate "${agents[@]}" "${order[@]}" --shares $shares \
     --episodes 20000 --out "$out/simulated-$shares"
   for side in sell buy; do
     for fills in impact book; do
       case=$out/$fills-$side-$shares
-      [ -e "$case" ] || python scripts/evaluate.py "${agents[@]}" "${order[@]}" --shares $shares --side $side \
+      [ -e "$case" ] || exec-env evaluate "${agents[@]}" "${order[@]}" --shares $shares --side $side \
         "${tape[@]}" --starts rolling --fills $fills --out "$case"
     done
   done

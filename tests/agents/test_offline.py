@@ -438,7 +438,7 @@ def test_the_simulator_selects_only_where_it_is_asked_to() -> None:
 
 @every_learner
 def test_without_a_dataset_there_is_one_clear_sentence(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=f"{name} learns from a dataset; record one with scripts/collect.py"):
+    with pytest.raises(ValueError, match=f"{name} learns from a dataset; record one with exec-env collect"):
         train(name, tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
 

@@ -331,7 +331,7 @@ def test_an_interval_of_a_positive_parameter_is_positive() -> None:
 
 @pytest.mark.slow
 def test_intervals_cover_the_truth_and_estimates_are_not_biased() -> None:
-    # The whole study, 50 markets of 60 days, is `scripts/calibrate.py --simulated-truth 50`. With 4 markets and 13
+    # The whole study, 50 markets of 60 days, is `exec-env calibrate --simulated-truth 50`. With 4 markets and 13
     # parameters an interval of 95 % misses about 3 of 52; 11 or more has a chance below 1 in 1000 at 93 %.
     found = truth.study(n=4, days=40, seed=3)
     assert (~found["covered"]).sum() < 11

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from exec_env.cli.options import run
+from exec_env.cli.main import run
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ def test_a_mixture_is_recorded_under_a_free_name_and_said_to_be(tmp_path: Path) 
         done = collect("twap", "pov", "--noise", 0.2, 0, "--weights", 3, 1, "--side", "buy", *TINY, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert "30 episodes, " in done.stdout
-        assert f"python scripts/train.py td3-bc --dataset datasets/mixture-v{version}" in done.stdout
+        assert f"exec-env train td3-bc --dataset datasets/mixture-v{version}" in done.stdout
         said = load(tmp_path / f"datasets/mixture-v{version}").provenance
         assert said["options"] == {"side": "buy", "n_steps": 4, "shares": 20_000.0}
         assert [(a["agent"], a["weight"], a["noise"]) for a in said["agents"]] == [("twap", 3, 0.2), ("pov", 1, 0)]

@@ -1,6 +1,8 @@
 """The command lines, as a user runs them: what they print and write, and one line for what the user can mend."""
 
+import importlib
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +18,7 @@ from exec_env import ActionMode, Order
 from exec_env.agents.dqn import DQN, DQNConfig
 from exec_env.agents.ppo import PPO, PPOConfig, StablePPO
 from exec_env.cli import benchmark, evaluate, export, report, schedule, stress, train
+from exec_env.cli.main import COMMANDS
 from exec_env.harness.agents import Setup, load_run
 from tests.agents.problems import head_of
 
@@ -25,7 +28,7 @@ TRAINING = [
     *["--steps", "640", "--num-envs", "16", "--intervals", "2", "--check-episodes", "20"],
     *["--hidden", "8", "--warm-up", "32", "--batch-size", "16", "--update-every", "16"],
 ]
-COLUMNS = ["--tape-columns", "mid=price", "volume=buys + sells"]
+COLUMNS = ["--columns", "mid=price", "volume=buys + sells"]
 COLLAPSE = ["--regimes", "liquidity-collapse"]
 
 
@@ -80,7 +83,7 @@ def test_training_then_going_on_then_evaluating_beside_baselines(tmp_path: Path,
     trained = python("scripts/train.py", "dqn", "--run", folder, *TRAINING, *TINY, "--quiet")
     assert trained.returncode == 0, trained.stderr
     assert f"run folder: {folder}" in trained.stdout
-    assert f"compare it: python scripts/evaluate.py twap pov almgren-chriss {folder}" in trained.stdout
+    assert f"compare it: exec-env evaluate twap pov almgren-chriss {folder}" in trained.stdout
     assert {"config.yaml", "best", "last", "progress.csv"} <= {p.name for p in folder.iterdir()}
     described = yaml.safe_load((folder / "config.yaml").read_text())
     assert described["options"] == {"n_steps": 4, "shares": 20_000.0}
@@ -140,7 +143,7 @@ def test_a_report_of_a_tape_is_one_page_and_the_table_is_printed(tmp_path: Path,
 def test_training_plays_the_first_rows_of_a_tape_and_the_others_are_evaluated(
     tmp_path: Path, tape_csv: Path, call: Callable[..., Any]
 ) -> None:
-    tape = ["--tape", tape_csv, *COLUMNS, *TINY, "--tape-split", 0.5, "--tape-purge", 7, "--quiet"]
+    tape = ["--tape", tape_csv, *COLUMNS, *TINY, "--split", 0.5, "--purge", 7, "--quiet"]
     small = ["--steps", 640, "--intervals", 1, "--num-envs", 8, "--check-episodes", 20, "--paths", 16]
     status, _, err = call(train, "pathwise", *tape, *small, "--run", tmp_path / "run")
     assert status == 0, err
@@ -151,7 +154,7 @@ def test_training_plays_the_first_rows_of_a_tape_and_the_others_are_evaluated(
     assert "rows 38 to 60" in out
     assert "it has seen them" not in out
     assert pd.read_csv(tmp_path / "later" / "per_path.csv")["row"].min() >= 37
-    again = ["--tape-part", "training", "--episodes", 9, "--out", tmp_path / "seen"]
+    again = ["--part", "training", "--episodes", 9, "--out", tmp_path / "seen"]
     assert "run was trained on rows 1 to 30 of this recording" in call(evaluate, tmp_path / "run", *tape, *again)[1]
 
 
@@ -226,8 +229,8 @@ def test_the_benchmark_prints_and_keeps_tables_and_a_picture(tmp_path: Path) -> 
     ("script", "texts"),
     [
         (evaluate, ["Examples:", "--volatility", "--max-participation", "[1/√day]", "AlmgrenChrissClassic-v0"]),
-        (train, ["Examples:", "--volatility", "--hidden", "One of: bc, bcq, ddqn, dqn", "[shares]", "--resume"]),
-        (report, ["Examples:", "--volatility", "twap and adaptive are added", "--tape-columns", "report.html"]),
+        (train, ["Examples:", "exec-env train dqn --help", "pathwise   needs torch", "--steps", "--resume"]),
+        (report, ["Examples:", "--volatility", "twap and adaptive are added", "--columns", "report.html"]),
         (benchmark, ["Examples:", "--num-envs", "CartPole"]),
         (stress, ["Examples:", "--severity", "--onset-end", "oracle", "--volatility", "--tape"]),
         (export, ["Examples:", "runs/ppo-1", "PPO.load", "Run folder", "only load such files from people you trust"]),
@@ -238,6 +241,39 @@ def test_help_teaches_by_examples_and_units(script: Any, texts: list[str], call:
     assert status == 0
     for text in texts:
         assert text in out
+
+
+def headings(out: str) -> set[str]:
+    """Of the groups of options: in a box, or above a line of dashes where boxes cannot be drawn."""
+    return {*re.findall(r"╭─ (.*?) ─", out), *re.findall(r"^ (\S.*?) *\n -{9,} *$", out, flags=re.M)}
+
+
+def test_help_of_training_shows_the_options_of_the_agent_that_was_named_and_of_no_other(
+    call: Callable[..., Any],
+) -> None:
+    of_none, of_dqn = call(train, "--help")[1], call(train, "dqn", "--help")[1]
+    assert ("--warm-up" in of_none, "--dataset STR" in of_none, "agent" in of_none) == (False, False, True)
+    for heading in ("agent dqn options", "training options", "tape options", "market options", "order options"):
+        assert heading in headings(of_dqn)
+    assert "--warm-up" in of_dqn
+    assert "--dataset STR" not in of_dqn
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_help_names_the_command_and_has_headings_that_say_something(name: str, call: Callable[..., Any]) -> None:
+    status, out, err = call(importlib.import_module(f"exec_env.cli.{name}"), "--help")
+    assert (status, err) == (0, "")
+    assert out.startswith(f"usage: exec-env {name} ")
+    assert f"\n  exec-env {name} " in out + " "
+    assert (
+        {"options"}
+        <= headings(out)
+        <= {
+            *("positional arguments", "options", "problem options", "market options", "order options", "tape options"),
+            *("reward options", "training options", "workers options", "study options"),
+        }
+    )
+    assert "scripts/" not in out
 
 
 def test_help_shows_the_values_of_the_preset_that_was_named(call: Callable[..., Any]) -> None:
@@ -267,16 +303,22 @@ def test_help_shows_the_values_of_the_preset_that_was_named(call: Callable[..., 
         (evaluate, ["twap", "--tape", "{tape}"], "error: {tape}: column 'mid' is missing"),
         (
             evaluate,
-            ["twap", "--tape", "{tape}", "--tape-columns", "mid=prise", "volume=buys"],
+            ["twap", "--tape", "{tape}", "--columns", "mid=prise", "volume=buys"],
             "error: {tape}: column 'mid' as 'prise' is missing",
         ),
-        (evaluate, ["twap", "--tape", "{tape}", "--tape-columns", "mid"], "error: --tape-columns 'mid': must read"),
-        (evaluate, ["twap", "--tape-columns", "mid=price"], "error: --tape-columns: there is no --tape"),
-        (evaluate, ["twap", "--tape-split", "0.5"], "error: --tape-split: there is no --tape"),
+        (evaluate, ["twap", "--tape", "{tape}", "--columns", "mid"], "error: --columns 'mid': must read"),
+        (evaluate, ["twap", "--columns", "mid=price"], "error: --columns: there is no --tape"),
+        (evaluate, ["twap", "--split", "0.5"], "error: --split: there is no --tape"),
         (evaluate, ["twap", "--fills", "book"], "error: --fills: there is no --tape"),
+        (evaluate, ["twap", "--tape", "{tape}", *COLUMNS, "--purge", "3"], "error: --purge = 3: there is no --split"),
+        (evaluate, ["twap", "--tape", "{tape}", *COLUMNS, "--split", "2"], "error: split = 2.0: must be between"),
         (evaluate, ["twap", "--tape", "{tape}", *COLUMNS, "--fills", "book"], "error: {tape}: fills = 'book': needs"),
         (evaluate, ["twap", "--tape", "{tape}", *COLUMNS, "--shares", "1e9"], "error: Order.shares = 1e+09"),
         (train, [], "error: name an agent to train: bc, bcq, ddqn, dqn, pathwise, ppo, td3-bc; or --resume a run"),
+        (train, ["--seed", "3", "dqn"], "error: name the agent first: exec-env train dqn ..., because the options"),
+        (train, ["dqn", "--resume", "{tmp}"], "error: --resume goes with --quiet only, not with dqn"),
+        (train, ["--resume", "{tmp}", "--seed", "3"], "error: --resume goes with --quiet only, not with --seed"),
+        (train, ["twap"], "error: unknown learning agent 'twap'"),
         (report, [], "error: no agents to evaluate: name at least one"),
         (report, ["twop"], "error: unknown agent 'twop'; did you mean 'twap'?"),
         (report, ["runs/none"], "error: agent 'runs/none': no such run folder"),
@@ -285,7 +327,6 @@ def test_help_shows_the_values_of_the_preset_that_was_named(call: Callable[..., 
         (report, ["twap", "--episodes", "0"], "error: episodes = 0: must be a whole number >= 1"),
         (report, ["twap", "--tape", "{tape}"], "error: {tape}: column 'mid' is missing"),
         (train, ["dqnn"], "error: unknown learning agent 'dqnn'; did you mean 'dqn'?"),
-        (train, ["twap"], "error: unknown learning agent 'twap'"),
         (train, ["dqn", "--run", "{tmp}"], "error: {tmp} exists: choose another folder"),
         (train, ["--resume", "{tmp}"], "error: {tmp}/config.yaml: no such file; is {tmp} a run folder?"),
         (train, ["dqn", "--action", "fraction", "--run", "{tmp}/run"], "error: action 'fraction': DQN needs"),

@@ -59,7 +59,7 @@ def test_a_run_that_was_killed_goes_on_and_ends_as_one_that_was_not(
     assert process.returncode == status, err
     assert 2 <= intervals(run) < 20
     if sent == signal.SIGINT:
-        assert err == f"go on with: python scripts/train.py --resume {run}\ninterrupted\n"
+        assert err == f"go on with: exec-env train --resume {run}\ninterrupted\n"
     train.main(["--resume", str(run), "--quiet"])
     for file in ("best/weights.pt", "last/weights.pt", "best/agent.yaml", "checkpoint.pt"):
         assert (run / file).read_bytes() == (alone / file).read_bytes(), file
@@ -76,4 +76,4 @@ def test_ctrl_c_says_how_to_go_on_also_while_a_run_goes_on(
     monkeypatch.setattr(train, "resume", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train.main(["--resume", str(tmp_path)])
-    assert capsys.readouterr().err == f"go on with: python scripts/train.py --resume {tmp_path}\n"
+    assert capsys.readouterr().err == f"go on with: exec-env train --resume {tmp_path}\n"

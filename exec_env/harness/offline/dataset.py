@@ -16,12 +16,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from hashlib import sha256
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from exec_env.base import extras
 from exec_env.base.errors import InputError
 from exec_env.base.files import new_folder
 from exec_env.base.validation import from_mapping
@@ -63,11 +63,9 @@ def require_packages() -> None:
     """Say what to install where Minari is missing.
 
     Raises:
-        InputError: when it, or what it needs for HDF5, is not installed.
+        MissingPackage: when it, or what it needs for HDF5, is not installed.
     """
-    for name in ("minari", "h5py", "PIL"):
-        if find_spec(name) is None:
-            raise InputError(f"{name} is not installed: pip install 'exec-env[offline]'")
+    extras.require_packages(*extras.packages_of("offline"))
 
 
 def check_name(folder: str | Path) -> Path:
@@ -161,7 +159,7 @@ def load(path: str | Path) -> Dataset:
     require_packages()
     path = Path(path)
     if not path.exists():
-        raise InputError(f"dataset {path}: no such folder; scripts/collect.py records one")
+        raise InputError(f"dataset {path}: no such folder; exec-env collect records one")
     data = path / "data" if (path / "data").is_dir() else path
     try:
         metadata = json.loads((data / "metadata.json").read_text())
@@ -169,13 +167,13 @@ def load(path: str | Path) -> Dataset:
         raise InputError(f"dataset {path}: no Minari dataset: {' '.join(str(error).split())}") from None
     said = metadata.get(_KEY) if isinstance(metadata, dict) else None
     if not isinstance(said, dict) or said.get("format") != _FORMAT:
-        raise InputError(f"dataset {path}: was not recorded by this version of scripts/collect.py")
+        raise InputError(f"dataset {path}: was not recorded by this version of exec-env collect")
     where = f"dataset {path}: metadata"
     for name, kind in _SAID.items():
         if name not in said:
             raise InputError(f"{where}: has no field {name!r}")
         if not isinstance(said[name], kind) or (kind is float and not math.isfinite(said[name])):
-            raise InputError(f"{where}: {name} = {said[name]!r}: is nothing that scripts/collect.py writes")
+            raise InputError(f"{where}: {name} = {said[name]!r}: is nothing that exec-env collect writes")
     if said.get("observation") != list(Observation._fields):
         raise InputError(
             f"{where}: observation = {said.get('observation')}: this version's entries are {list(Observation._fields)}"

@@ -171,7 +171,7 @@ def learn(
     with TemporaryDirectory(prefix="exec-env-") as temporary:
         # The same for every learner. Its paths are nobody's else.
         recorded = record([Member(REFERENCE, noise=noise)], env, episodes, child_seed(seed, _DATA))
-        made_by = f"scripts/collect.py {REFERENCE} --noise {noise!r} --env {env} --episodes {episodes}"
+        made_by = f"exec-env collect {REFERENCE} --noise {noise!r} --env {env} --episodes {episodes}"
         made_by += f" --seed {recorded.provenance['seed']}"
         folder = dataset.save(recorded, Path(temporary) / "twap-v0")
         own = agent_config | {"dataset": str(folder), "select": "simulator"}

@@ -226,7 +226,7 @@ def test_ctrl_c_on_ray_keeps_what_is_finished_and_the_same_tasks_go_on(
 from pathlib import Path
 from tqdm import tqdm
 from exec_env.harness.jobs.tasks import run_tasks, workers
-from exec_env.cli.options import run
+from exec_env.cli.main import run
 from tests.harness.jobs.test_tasks import squares
 
 def main(_):

@@ -283,7 +283,7 @@ def test_what_is_said_of_a_dataset_cannot_be_changed_either(folder: Path, change
 
 
 def test_a_folder_that_is_missing_foreign_or_cut_short(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"nowhere: no such folder; scripts/collect\.py records one"):
+    with pytest.raises(ValueError, match=r"nowhere: no such folder; exec-env collect records one"):
         load(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="no Minari dataset"):
         load(tmp_path)
@@ -293,7 +293,7 @@ def test_a_folder_that_is_missing_foreign_or_cut_short(folder: Path, tmp_path: P
         load(folder)
     metadata = json.loads((folder / "data/metadata.json").read_text())
     for change, message in (
-        ({"exec_env": None}, r"was not recorded by this version of scripts/collect\.py"),
+        ({"exec_env": None}, r"was not recorded by this version of exec-env collect"),
         ({"exec_env": metadata["exec_env"] | {"observation": ["price"]}}, "this version's entries are"),
         ({"exec_env": metadata["exec_env"] | {"order": {"shares": 0}}}, r"Order\.shares = 0: must be"),
     ):

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from exec_env.cli import collect, offline
-from exec_env.cli.options import run
+from exec_env.cli.main import run
 from exec_env.harness import evaluate
 from exec_env.harness.agents import load_run
 from exec_env.harness.offline import dataset
@@ -112,8 +112,8 @@ def test_a_run_keeps_the_command_that_records_its_dataset_again(tmp_path: Path) 
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(content)
     described = yaml.safe_load((tmp_path / "config.yaml").read_text())
-    script, *arguments = described["agent_config"]["dataset"].split()
-    assert script == "scripts/collect.py"
+    program, command, *arguments = described["agent_config"]["dataset"].split()
+    assert (program, command) == ("exec-env", "collect")
     collect.main([*arguments, "--quiet", "--out", str(tmp_path / "again-v0")])
     assert dataset.load(tmp_path / "again-v0").provenance == described["dataset"]
     for part in (tmp_path, tmp_path / "last"):
