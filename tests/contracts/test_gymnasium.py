@@ -60,6 +60,7 @@ def test_the_native_environment_is_synchronised_single_ones_path_by_path_as_both
     assert_same(played(ours), played(theirs))
 
 
+@pytest.mark.slow
 def test_processes_play_the_same_paths() -> None:
     theirs = AsyncVectorEnv([single] * N)
     try:
@@ -68,7 +69,7 @@ def test_processes_play_the_same_paths() -> None:
         theirs.close()
 
 
-@pytest.mark.parametrize("mode", ["sync", "async"])
+@pytest.mark.parametrize("mode", ["sync", pytest.param("async", marks=pytest.mark.slow)])
 def test_make_vec_gives_the_same_paths_in_its_other_modes(mode: str) -> None:
     theirs = gym.make_vec("exec_env:AlmgrenChriss-v0", num_envs=N, vectorization_mode=mode, **SMALL)
     try:
@@ -168,6 +169,7 @@ def test_single_wrappers_stack() -> None:
         seen, _, over, _, _ = env.step(env.action_space.sample())
 
 
+@pytest.mark.slow
 def test_a_video_has_a_picture_of_every_slice(tmp_path: Path) -> None:
     pytest.importorskip("moviepy")
     with warnings.catch_warnings():

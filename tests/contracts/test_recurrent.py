@@ -110,6 +110,7 @@ def test_its_map_asks_it_with_an_empty_memory_in_every_slice(model: Any) -> None
     np.testing.assert_array_equal(paces, states(problem, 3).map(Forgetful()))
 
 
+@pytest.mark.slow
 def test_a_page_is_written_about_it(model: Any, tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     write_report([SB3Agent(model)], page, episodes=50, **SMALL)
