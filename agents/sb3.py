@@ -79,6 +79,11 @@ class SB3Learner:
         """Environment steps it has learned from."""
         return int(self.model.num_timesteps)
 
+    @property
+    def updates(self) -> int:
+        """Gradient updates so far."""
+        return int(self.model._n_updates)
+
     def act(self, observations: np.ndarray) -> np.ndarray:
         """Actions without exploration. Shape: (n, D) -> (n,) or (n, 1)."""
         return self.model.predict(np.ascontiguousarray(observations), deterministic=True)[0]

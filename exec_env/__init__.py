@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 
-from exec_env.envs.registry import ENVIRONMENTS, register, register_all
+from exec_env.envs.registry import ENVIRONMENTS, make_vec, register, register_all
 
 if TYPE_CHECKING:  # so that editors and type checkers see what __getattr__ finds
     from exec_env import lq as lq
@@ -37,6 +37,7 @@ __all__ = [
     "bound",
     "evaluate",
     "make",
+    "make_vec",
     "register",
 ]
 __version__ = "0.1.0"

@@ -18,13 +18,12 @@ In Minari itself, with MINARI_DATASETS_PATH=datasets:
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from exec_env.base.errors import InputError
 from exec_env.cli.main import run
-from exec_env.cli.options import Agents, Flag, Maybe, Plain, ProblemOptions, TapeOptions, parse
-from exec_env.envs.reward import Reward
+from exec_env.cli.options import Agents, Flag, Maybe, Plain, ProblemOptions, RewardOptions, TapeOptions, parse
 from exec_env.harness.offline import dataset
 from exec_env.harness.offline.collect import Member, record
 
@@ -58,7 +57,7 @@ class Arguments:
     """All options."""
 
     options: Plain[Options] = field(default_factory=Options)
-    reward: Reward = field(default_factory=Reward)
+    reward: RewardOptions = field(default_factory=RewardOptions)
     tape: TapeOptions = field(default_factory=TapeOptions)
     problem: ProblemOptions = field(default_factory=ProblemOptions)
 
@@ -79,10 +78,7 @@ def main(argv: Sequence[str]) -> None:
     mixture = [Member(*of) for of in zip(options.agents, each["weights"], each["noise"], strict=True)]
     dataset.require_packages()
     out = dataset.check_name(options.out or _free(options.agents))
-    env_options = args.tape.options() | args.problem.options(start, argv)
-    env_options |= {
-        "reward" if k == "kind" else k: v for k, v in asdict(args.reward).items() if v != getattr(Reward, k)
-    }
+    env_options = args.tape.options() | args.problem.options(start, argv) | args.reward.options()
     recorded = record(mixture, options.env, options.episodes, options.seed, not options.quiet, **env_options)
     episodes = dataset.load(dataset.save(recorded, out)).episodes
     returns, steps = episodes.returns, int(episodes.lengths.sum())

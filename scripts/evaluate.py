@@ -20,7 +20,17 @@ from typing import Literal
 
 from exec_env.base.files import free_folder, new_folder
 from exec_env.cli.main import run
-from exec_env.cli.options import Agents, Flag, Maybe, Plain, ProblemOptions, TapeOptions, parse, refuse_existing
+from exec_env.cli.options import (
+    Agents,
+    Flag,
+    Maybe,
+    Plain,
+    ProblemOptions,
+    TapeOptions,
+    parse,
+    problem_of_runs,
+    refuse_existing,
+)
 from exec_env.data.description import describe
 from exec_env.envs.registry import problem_of
 from exec_env.harness.evaluation import evaluate, for_evaluation
@@ -60,11 +70,13 @@ class Arguments:
 
 def main(argv: Sequence[str]) -> None:
     """Parse, evaluate, print, save."""
-    start = ProblemOptions.start(argv, Options.env)
+    own = problem_of_runs(argv)
+    start = ProblemOptions.start(argv, Options.env, own)
     args = parse("evaluate", Arguments, argv, __doc__, Arguments(problem=start))
-    options, overrides = args.options, args.tape.options() | args.problem.options(start, argv)
+    options, env = args.options, own.env_id if own else args.options.env
+    overrides = (own.options if own else {}) | args.tape.options() | args.problem.options(start, argv)
     if "tape" in overrides:
-        problem = problem_of(options.env, **for_evaluation(overrides))
+        problem = problem_of(env, **for_evaluation(overrides))
         if isinstance(problem, OneAsset) and problem.tape is not None:
             print(describe(problem.tape, problem.market, start.market, problem.file is not None))
     refuse_existing(options.out)
@@ -72,7 +84,7 @@ def main(argv: Sequence[str]) -> None:
         new_folder(options.out).rmdir()
     evaluation = evaluate(
         options.agents,
-        options.env,
+        env,
         episodes=options.episodes,
         seed=options.seed,
         starts=options.starts,

@@ -24,10 +24,10 @@ import tyro
 from exec_env.base.errors import ExecEnvError, InputError
 from exec_env.base.validation import from_mapping
 from exec_env.cli.main import run
-from exec_env.cli.options import Flag, Maybe, Plain, ProblemOptions, parse
+from exec_env.cli.options import Flag, Maybe, Plain, ProblemOptions, parse, problem_of_runs
+from exec_env.envs.registry import problem_of
 from exec_env.harness.agents import resolve
 from exec_env.one_asset.live import LiveExecutor, Snapshot
-from exec_env.one_asset.options import make_problem
 
 _DEFAULT = "AlmgrenChriss-v0"
 
@@ -38,6 +38,8 @@ class Options:
 
     agent: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="AGENT")]] = "twap"
     """Baseline name, run folder, or module:Class."""
+    env: str = _DEFAULT
+    """Environment id."""
     assume_filled: Flag = False
     """Take each child order as filled at once at the touch, instead of reading fills."""
     hours_per_day: Maybe[float] = None
@@ -85,16 +87,13 @@ def answer(live: LiveExecutor, line: str, assume_filled: bool) -> dict[str, Any]
 
 def main(argv: Sequence[str]) -> None:
     """Answer line by line until the order is done or the input ends."""
-    start = ProblemOptions.start(argv, _DEFAULT)
+    own = problem_of_runs(argv)
+    start = ProblemOptions.start(argv, _DEFAULT, own)
     args = parse("live", Arguments, argv, __doc__, Arguments(problem=start))
-    problem = make_problem(**args.problem.options(start, argv))
-    if problem.ranges:
-        raise InputError("--randomise: an order is executed in one market")
+    options = (own.options if own else {}) | args.problem.options(start, argv)
+    problem = problem_of(own.env_id if own else args.options.env, **options)
     _, agent = resolve(args.options.agent, problem)
-    hours = args.options.hours_per_day
-    if hours is None:
-        hours = (problem.file and problem.file.hours_per_day) or 6.5
-    live = problem.live(agent, hours)
+    live = problem.live(agent, args.options.hours_per_day)
     for line in sys.stdin:
         if not line.strip():
             continue

@@ -2,6 +2,7 @@
 
 import dataclasses
 import shlex
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,11 +13,14 @@ import docstring_parser
 import tyro
 
 from exec_env.base.errors import InputError
+from exec_env.base.files import yaml_value
 from exec_env.data.slices import Stamp
 from exec_env.data.split import Part
 from exec_env.data.tape import Fills
-from exec_env.envs.registry import ENVIRONMENTS, get_spec
-from exec_env.harness.agents import agent_class, known_agents
+from exec_env.envs.registry import ENVIRONMENTS, ONE_ASSET, get_spec
+from exec_env.envs.reward import Reward
+from exec_env.harness.agents import agent_class, known_agents, normalise
+from exec_env.harness.provenance import Own, own_problem
 from exec_env.market.market import Market
 from exec_env.market.order import Order
 from exec_env.one_asset.options import make_problem
@@ -121,6 +125,23 @@ class TapeOptions:
 
 
 @dataclass(frozen=True)
+class RewardOptions:
+    """What a slice pays."""
+
+    reward: str = "expected"
+    """"expected" leaves out the martingale part of the price, "shortfall" includes it; module:function is a reward of
+    your own, from a fill to what the slice pays [$]."""
+    violation_penalty: float = Reward.violation_penalty
+    """Shaping: price of asking for more than the cap allows. [bps per order size asked in excess]"""
+    smoothness_penalty: float = Reward.smoothness_penalty
+    """Shaping: price of changing participation. [bps per squared change of participation]"""
+
+    def options(self) -> dict[str, Any]:
+        """Options of ``make_problem``: those that differ from the defaults."""
+        return {name: value for name, value in vars(self).items() if value != getattr(RewardOptions, name)}
+
+
+@dataclass(frozen=True)
 class ProblemOptions:
     """The problem: any field of Market and Order replaces that of the preset."""
 
@@ -131,16 +152,21 @@ class ProblemOptions:
     twice), or NAME=LOW:HIGH for a field of Market, such as volatility=0.01:0.04."""
     market_file: Annotated[Maybe[Path], tyro.conf.arg(name="market")] = None
     """A calibrated market to start from, as exec-env calibrate writes it (YAML)."""
+    set: Several[str] = ()
+    """Any other option of the problem, as NAME=VALUE: of a problem of your own, or reward=module:function."""
     market: Group[Market] = field(default_factory=Market)
     order: Group[Order] = field(default_factory=Order)
 
     @classmethod
-    def start(cls, argv: Sequence[str], default_env: str) -> "ProblemOptions":
-        """What --env, --preset and --market name, so that --help shows its values as the defaults."""
+    def start(cls, argv: Sequence[str], default_env: str, own: Own | None = None) -> "ProblemOptions":
+        """What --env, --preset and --market name, or else ``own``, so that --help shows its values as the defaults."""
         first = _first(argv, default_env)
+        spec = get_spec(own.env_id if own else first.env)
+        if spec.problem != ONE_ASSET:
+            return cls(first.preset)
         named = {"preset": first.preset} if first.preset else {}
-        problem = make_problem(**(get_spec(first.env).options | named | {"market": first.market}))
-        return cls(first.preset, (), first.market, problem.market, problem.order)
+        problem = make_problem(**(spec.options | (own.options if own else named | {"market": first.market})))
+        return cls(first.preset, (), first.market, (), problem.market, problem.order)
 
     def options(self, start: "ProblemOptions", argv: Sequence[str]) -> dict[str, Any]:
         """Options of ``make_problem``: the preset if named, and the fields that the command line names."""
@@ -150,6 +176,11 @@ class ProblemOptions:
             changed["randomise"] = list(self.randomise)
         if self.market_file is not None:
             changed["market"] = str(self.market_file.resolve())
+        for text in self.set:
+            name, equals, value = text.partition("=")
+            if not equals or not name.strip().isidentifier():
+                raise InputError(f"--set {text!r}: must read NAME=VALUE")
+            changed[name.strip()] = yaml_value(value, f"--set {name}")
         for part in ("market", "order"):
             ours, theirs = getattr(self, part), getattr(start, part)
             for f in dataclasses.fields(ours):
@@ -198,6 +229,21 @@ def named_columns(texts: Sequence[str], option: str) -> dict[str, str]:
             raise InputError(f"{option} {text!r}: must read OURS=COLUMN")
         columns[ours.strip()] = theirs.strip()
     return columns
+
+
+def problem_of_runs(argv: Sequence[str]) -> Own | None:
+    """The problem of the run folders that a command line names, unless an option names another; said on stderr.
+
+    Raises:
+        InputError: where the runs have different problems.
+    """
+    if any(a.partition("=")[0] in ("--env", "--preset", "--market", "--tape") for a in argv):
+        return None
+    known = known_agents()
+    own = own_problem(a for a in argv if not a.startswith("-") and normalise(a) not in known and Path(a).is_dir())
+    if own is not None:
+        print(f"problem: that of {own.run}, {own}; --env, --preset, --market or --tape name another", file=sys.stderr)
+    return own
 
 
 @dataclass(frozen=True)

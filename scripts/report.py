@@ -18,7 +18,7 @@ from typing import Literal
 
 from exec_env.base.files import new_file
 from exec_env.cli.main import run
-from exec_env.cli.options import Agents, Flag, Plain, ProblemOptions, TapeOptions, parse
+from exec_env.cli.options import Agents, Flag, Plain, ProblemOptions, TapeOptions, parse, problem_of_runs
 
 
 @dataclass(frozen=True)
@@ -52,16 +52,18 @@ class Arguments:
 
 def main(argv: Sequence[str]) -> None:
     """Parse, evaluate, write, print."""
-    start = ProblemOptions.start(argv, Options.env)
+    own = problem_of_runs(argv)
+    start = ProblemOptions.start(argv, Options.env, own)
     args = parse("report", Arguments, argv, __doc__, Arguments(problem=start))
-    options, overrides = args.options, args.tape.options() | args.problem.options(start, argv)
+    options = args.options
+    overrides = (own.options if own else {}) | args.tape.options() | args.problem.options(start, argv)
     new_file(options.out)
     from exec_env.harness.reports.report import write_report
 
     evaluation = write_report(
         options.agents,
         options.out,
-        options.env,
+        own.env_id if own else options.env,
         episodes=options.episodes,
         seed=options.seed,
         starts=options.starts,

@@ -40,6 +40,7 @@ from exec_env.cli.options import (
     Several,
     TapeOptions,
     parse,
+    problem_of_runs,
     refuse_existing,
 )
 from exec_env.envs.problem import Problem
@@ -103,25 +104,28 @@ class Arguments:
 
 def main(argv: Sequence[str]) -> None:
     """Parse, evaluate, print, save."""
-    start = ProblemOptions.start(argv, Options.env)
+    own = problem_of_runs(argv)
+    start = ProblemOptions.start(argv, Options.env, own)
     args = parse("stress", Arguments, argv, __doc__, Arguments(problem=start))
     options = args.options
-    overrides: dict[str, Any] = args.tape.options() | args.problem.options(start, argv)
+    named: dict[str, Any] = args.tape.options() | args.problem.options(start, argv)
+    env, overrides = (own.env_id, own.options | named) if own else (options.env, named)
     for name, instead in _SWEPT.items():
-        if name in overrides:
+        if name in named:
             raise InputError(f"--{name.replace('_', '-')}: is what this command line varies; use {instead}")
     if options.severity and not any(a.partition("=")[0] == "--regimes" for a in argv):
         raise InputError("--severity: needs --regimes, because what is severe for one is calm for another")
-    problem = problem_of(options.env, **for_evaluation(overrides))
+    overrides = {k: v for k, v in overrides.items() if k not in _SWEPT}
+    problem = problem_of(env, **for_evaluation(overrides))
     agents, told = _that_can_be(options, problem, argv)
-    among = problem.scenarios(options.regimes, options.severity, options.onset, options.onset_end)
+    among = problem.scenarios(options.regimes or None, options.severity, options.onset, options.onset_end)
     refuse_existing(options.out)
     if options.out is not None:  # whether it can be created is also known before the work
         new_folder(options.out).rmdir()
     found = stress(
         agents,
         among,
-        options.env,
+        env,
         episodes=options.episodes,
         seed=options.seed,
         starts=options.starts,

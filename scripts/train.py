@@ -24,7 +24,7 @@ Then compare it with the baselines:
 import functools
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, make_dataclass
+from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,13 +39,13 @@ from exec_env.cli.options import (
     Maybe,
     Plain,
     ProblemOptions,
+    RewardOptions,
     TapeOptions,
     learners,
     named_env,
     parse,
     problem_arguments,
 )
-from exec_env.envs.reward import Reward
 from exec_env.harness.agents import known_agents, normalise
 from exec_env.harness.training.hyperparameters import TrainConfig, settings
 from exec_env.harness.training.loop import resume, train
@@ -86,6 +86,9 @@ class AnyAgent:
     training: TrainConfig = field(default_factory=TrainConfig)
 
 
+_NO_UPDATES = ": it has only collected; take more steps, or a shorter warm-up"
+
+
 def main(argv: Sequence[str]) -> None:
     """Parse, train, say where the result is."""
     name = argv[0] if argv and not argv[0].startswith("-") else None
@@ -104,6 +107,11 @@ def main(argv: Sequence[str]) -> None:
         raise
     for note in read_yaml(folder / "config.yaml").get("notes", []):
         print(note)
+    summary = read_yaml(folder / "summary.yaml")
+    if "updates" in summary:
+        print(
+            f"{summary['updates']:,} updates in {summary['steps']:,} steps{'' if summary['updates'] else _NO_UPDATES}"
+        )
     print(f"run folder: {folder}")
     same = problem_arguments(rest) if name else ""
     print(f"compare it: exec-env evaluate twap pov almgren-chriss {folder}{same}")
@@ -136,7 +144,7 @@ def _begin(agent: str, argv: Sequence[str]) -> tuple[Path, Callable[..., Any], b
         ("options", Plain[Options], Options()),
         ("training", TrainConfig, train_settings),
         ("learner", headed, agent_settings),
-        ("reward", Reward, Reward()),
+        ("reward", RewardOptions, RewardOptions()),
         ("tape", TapeOptions, TapeOptions()),
         ("problem", ProblemOptions, start),
     ]
@@ -144,8 +152,7 @@ def _begin(agent: str, argv: Sequence[str]) -> tuple[Path, Callable[..., Any], b
     args: Any = parse(f"train {agent}", arguments, argv, __doc__, arguments())
     if args.options.resume is not None:
         raise _alone(agent)
-    options = args.tape.options() | args.problem.options(start, argv)
-    options |= {"reward" if k == "kind" else k: v for k, v in asdict(args.reward).items() if v != getattr(Reward, k)}
+    options = args.tape.options() | args.problem.options(start, argv) | args.reward.options()
     if args.options.action is not None:
         options["action"] = ActionMode(args.options.action).name
     folder = args.options.run or free_folder(Path("runs") / agent)

@@ -34,6 +34,18 @@ def read_yaml(path: Path, kind: str = "run") -> dict[str, Any]:
     return values
 
 
+def yaml_value(text: str, what: str) -> Any:
+    """A value as YAML writes it: a number, a name, a list.
+
+    Raises:
+        InputError: naming ``what``, for anything that is no plain value.
+    """
+    try:
+        return yaml.safe_load(text)
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        raise InputError(f"{what} = {text!r}: no value: {' '.join(str(error).split())}") from None
+
+
 def write_tensors(path: Path, values: dict[str, Any]) -> None:
     """Write tensors and plain numbers.
 

@@ -2,7 +2,7 @@
 
 import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -103,6 +103,38 @@ def register_all() -> None:
 def _register(env_id: str, spec: EnvSpec) -> None:
     if env_id not in gym.registry:
         gym.register(env_id, entry_point=_SINGLE, vector_entry_point=_VECTOR, kwargs=spec.kwargs())
+
+
+def make_vec(
+    env_id: str, num_envs: int = 1, wrappers: Sequence[Callable[..., Any]] = (), **options: Any
+) -> gym.vector.VectorEnv:
+    """The native vector environment in wrappers, or single environments in theirs, side by side.
+
+    ``gymnasium.make_vec`` takes no wrappers beside a native vector environment.
+
+    Args:
+        env_id: a registered id.
+        num_envs: how many sub-environments.
+        wrappers: of vector environments, around the native one; or all of single ones, which then step one by one.
+        **options: of the problem; ``autoreset_mode``, unless single environments are wrapped.
+
+    Raises:
+        InputError: for wrappers of both kinds.
+    """
+    of_many = [_wraps_vectors(wrapper) for wrapper in wrappers]
+    if wrappers and not any(of_many):
+        return gym.make_vec(env_id, num_envs, vectorization_mode="sync", wrappers=wrappers, **options)
+    if not all(of_many):
+        raise InputError("wrappers: are partly of vector and partly of single environments; give one kind")
+    env = gym.make_vec(env_id, num_envs, **options)
+    for wrapper in wrappers:
+        env = wrapper(env)
+    return env
+
+
+def _wraps_vectors(wrapper: Any) -> bool:
+    made = getattr(wrapper, "func", wrapper)  # of functools.partial
+    return isinstance(made, type) and issubclass(made, gym.vector.VectorWrapper)
 
 
 def get_spec(env_id: str) -> EnvSpec:

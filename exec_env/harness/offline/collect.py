@@ -249,7 +249,10 @@ def fractions(agent: Agent, observations: np.ndarray, problem: OneAsset) -> np.n
 
 
 def _agent(member: Member, problem: OneAsset) -> Agent:
-    return resolve("twap" if member.agent == RANDOM else member.agent, problem)[1]
+    agent = resolve("twap" if member.agent == RANDOM else member.agent, problem)[1]
+    if hasattr(agent, "initial_state"):
+        raise InputError(f"agent {member.agent!r}: has a memory; episodes are recorded of agents without one")
+    return agent
 
 
 def _described(member: Member) -> dict[str, Any]:

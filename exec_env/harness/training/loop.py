@@ -5,8 +5,9 @@ import os
 import platform
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -217,7 +218,8 @@ def _loop(
     from exec_env.harness.reports.plots import save_learning_curve
 
     save_learning_curve(log.frame(), check.twap, check.bound, run / "learning_curve.png")
-    write_yaml(run / "summary.yaml", log.summary())
+    updates = getattr(learner, "updates", None)
+    write_yaml(run / "summary.yaml", log.summary() | ({} if updates is None else {"updates": int(updates)}))
     return learner
 
 
@@ -336,4 +338,8 @@ def kept_options(options: dict[str, Any]) -> dict[str, Any]:
 
 def _versions() -> dict[str, str]:
     packages = ("exec-env", "gymnasium", "numpy", "stable-baselines3", "torch")
-    return {"python": platform.python_version()} | {p: version(p) for p in packages}
+    found = {"python": platform.python_version()}
+    for package in packages:
+        with suppress(PackageNotFoundError):  # an extra
+            found[package] = version(package)
+    return found
