@@ -13,7 +13,7 @@ from exec_env.base.errors import InputError
 from exec_env.base.jackknife import Estimate, blocks, jackknife
 from exec_env.calibration import impact, liquidity, prices
 from exec_env.data.market_file import UNITS, MarketFile, Parameter, positive
-from exec_env.data.slicing import Slices, read
+from exec_env.data.ticks import Slices, read
 from exec_env.market.market import BPS, Market
 
 WEAK = {"volatility_elasticity": 0.25, "spread_elasticity": 0.25, "impact_exponent": 0.25}
@@ -69,7 +69,7 @@ class Calibration:
 def calibrate(
     paths: Sequence[str | Path], prior: Market | None = None, exponent: float | Literal["fit"] = 1.0, **reading: Any
 ) -> Calibration:
-    """``of`` the slices that ``exec_env.data.slicing.read`` makes of files with the options ``reading``.
+    """``of`` the slices that ``exec_env.data.ticks.read`` makes of files with the options ``reading``.
 
     Raises:
         InputError: for data that cannot be right, or do not suffice.

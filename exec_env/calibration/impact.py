@@ -9,7 +9,7 @@ from scipy.optimize import minimize_scalar
 from scipy.signal import lfilter
 
 from exec_env.base.jackknife import Estimate, jackknife, sandwich
-from exec_env.data.slicing import Slices
+from exec_env.data.ticks import Slices
 
 LAGS = (1, 2, 3, 5, 8, 12, 20)
 """Slices after which the response is shown."""

@@ -11,8 +11,8 @@ from tqdm import tqdm
 from exec_env.base.validation import require_count
 from exec_env.calibration import simulate
 from exec_env.calibration.fit import interval, of
-from exec_env.data.slicer import Slicer
-from exec_env.data.slicing import Slices
+from exec_env.data.tick_sums import Slicer
+from exec_env.data.ticks import Slices
 from exec_env.market.market import Market
 
 RANGES: dict[str, tuple[float, float]] = {

@@ -115,6 +115,8 @@ class ExecutionEnv(SpecInPlainNumbers, gym.Env[np.ndarray, Any]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Begin the next path; ``seed`` begins a new sequence of paths."""
+        if options is not None and not isinstance(options, dict):
+            raise InputError(f"reset options = {options!r}: must be a dictionary, or None")
         super().reset(seed=seed)
         columns, seen, self._arrival_price = self._next_path(options or {})
         # One path at a time: Python's garbage collector would go through the slices of all paths again and again.

@@ -71,6 +71,8 @@ class ExecutionVectorEnv(SpecInPlainNumbers, gym.vector.VectorEnv[np.ndarray, An
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Begin the next path everywhere, or where ``options["reset_mask"]`` is True."""
+        if options is not None and not isinstance(options, dict):
+            raise InputError(f"reset options = {options!r}: must be a dictionary, or None")
         for name in options or {}:
             if name != "reset_mask":
                 raise InputError(unknown("reset option", name, ["reset_mask"]))
@@ -141,6 +143,7 @@ class ExecutionVectorEnv(SpecInPlainNumbers, gym.vector.VectorEnv[np.ndarray, An
         going = self._ahead.seeded
         if seed is None and going:
             return
+        _check_seed(seed)
         seeds: Sequence[int | None]
         if seed is None:
             seeds = self.np_random.integers(2**63, size=self.num_envs).tolist()
@@ -148,7 +151,7 @@ class ExecutionVectorEnv(SpecInPlainNumbers, gym.vector.VectorEnv[np.ndarray, An
             super().reset(seed=int(seed))
             seeds = range(int(seed), int(seed) + self.num_envs)
         else:
-            seeds = seed
+            seeds = list(seed)
         if len(seeds) != self.num_envs:
             raise InputError(f"seed: {len(seeds)} seeds for {self.num_envs} environments")
         new = {i: np.random.default_rng(s) for i, s in enumerate(seeds) if s is not None or not going}
@@ -179,6 +182,14 @@ class ExecutionVectorEnv(SpecInPlainNumbers, gym.vector.VectorEnv[np.ndarray, An
         if which is not None:
             state, now, left = type(state)._make(entry[which] for entry in state), self._slices(which), left[which]
         return self._sight.stack(state, self.problem.seen(now), left, len(left))
+
+
+def _check_seed(seed: Any) -> None:
+    """Refuse what is neither a seed nor a sequence of seeds."""
+    several = isinstance(seed, Sequence | np.ndarray) and not isinstance(seed, str)
+    for s in seed if several else [seed]:
+        if s is not None and (isinstance(s, bool) or not isinstance(s, int | np.integer) or s < 0):
+            raise InputError(f"seed = {s!r}: must be a whole number >= 0, or one for each environment")
 
 
 def _where(mask: np.ndarray, yes: np.ndarray, no: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ import numpy as np
 from exec_env.base.namespace import namespace
 from exec_env.market.market import BPS, Market
 from exec_env.market.order import Order
+from exec_env.market.walking import walking_cost
 
 
 class Slice(NamedTuple):
@@ -142,26 +143,6 @@ def temporary_cost(slope: Any, v: Any, exponent: Any) -> Any:
     if exponent == 1.0 if isinstance(exponent, float) else isinstance(exponent, np.ndarray) and (exponent == 1.0).all():
         return slope * v * v
     return slope * v ** (1.0 + exponent)
-
-
-def walking_cost(levels: Any, v: Any) -> Any:
-    """What walking the book costs beyond the touch: each level's distance on the shares taken there. [$]
-
-    Beyond the last level the book goes on with its average slope, the last distance over all shares before it, so that
-    the cost is convex all along.
-
-    Args:
-        levels: pairs of size [shares] and distance from the touch [$], distances not falling; some size above zero.
-        v: shares taken, not negative.
-    """
-    smaller = namespace(v).minimum
-    left, cost, depth, distance = v, 0.0, 0.0, 0.0
-    for size, distance in levels:
-        taken = smaller(left, size)
-        cost = cost + distance * taken
-        left = left - taken
-        depth = depth + size
-    return cost + distance * left * (1.0 + 0.5 * left / depth)
 
 
 def trade(state: State, now: Slice, asked: Any, terms: Terms, last: Any) -> tuple[State, Fill]:

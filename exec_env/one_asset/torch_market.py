@@ -8,7 +8,7 @@ costs back to the policy, and to fields of Market and Order that are tensors.
 
 import textwrap
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -52,6 +52,7 @@ class TorchMarket:
         device: torch device.
         dtype: of all tensors. Single precision moves a path's cost by up to about 2e-6 of it.
         ranges: what the market of each path is drawn from; by default all are ``market``.
+        features: entries that policies see beside those of ``Observation``.
 
     Raises:
         InputError: for a device that is not to be had here, or a tensor that no gradient can flow to.
@@ -70,9 +71,10 @@ class TorchMarket:
         device: str = "cpu",
         dtype: torch.dtype = torch.float32,
         ranges: Ranges | None = None,
+        features: Mapping[str, Callable[[Any], Any]] | None = None,
     ) -> None:
         self.market, self.order, self.dtype, self.device = market, order, dtype, torch_device(device)
-        self.ranges, self._problem = ranges, OneAsset(market, order)
+        self.ranges, self._problem = ranges, OneAsset(market, order, features=features or {})
         for part in (market, order):
             for name in _NUMBERS:
                 if getattr(getattr(part, name, None), "requires_grad", False):

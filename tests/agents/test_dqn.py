@@ -1,12 +1,13 @@
 """DQN: targets and loss by hand, schedules, a problem with a known answer, determinism."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from gymnasium.vector import AutoresetMode
 from torch import nn
 
 from exec_env import ActionMode, Order
@@ -120,6 +121,7 @@ class Toy:
     pays; in B action 1 pays 5. Resets in the same step, as the native vector environment does.
     """
 
+    metadata: ClassVar = {"autoreset_mode": AutoresetMode.SAME_STEP}
     num_envs = 8
     start, a, b, end = np.eye(4, 3, dtype=np.float32)  # the end looks like nothing
 
@@ -231,7 +233,7 @@ def test_the_state_of_another_network_is_refused() -> None:
 
 
 def test_a_continuous_action_is_refused_with_the_discrete_ones() -> None:
-    with pytest.raises(ValueError, match="action 'fraction': DQN needs a discrete one, 'pace' or"):
+    with pytest.raises(ValueError, match="action 'fraction': DQN needs a discrete one, such as 'pace'"):
         DQN.build(
             DQNConfig(),
             head_of(ActionMode("fraction"), Order(n_steps=40)),

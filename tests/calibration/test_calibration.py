@@ -12,8 +12,8 @@ from exec_env.base import jackknife as errors
 from exec_env.calibration import impact, liquidity, of, prices, simulate, truth
 from exec_env.calibration.fit import interval
 from exec_env.data.market_file import MarketFile, Parameter
-from exec_env.data.slicer import Slicer, walk
-from exec_env.data.slicing import Slices
+from exec_env.data.tick_sums import Slicer, walk
+from exec_env.data.ticks import Slices
 from exec_env.market.market import Market
 
 DT = 1 / 78

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
+from exec_env.base.errors import InputError
 from exec_env.envs import paths_ahead as ahead
 from exec_env.envs.vector import ExecutionVectorEnv
 
@@ -266,3 +267,21 @@ def test_where_the_process_cannot_start_paths_are_made_here(
     while not helped._ahead._alone:
         played(helped, 20)
     played(helped, 60)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"seed": 1.5}, r"seed = 1\.5: must be a whole number >= 0, or one for each environment"),
+        ({"seed": "12"}, "seed = '12': must be"),
+        ({"seed": -1}, "seed = -1: must be a whole number >= 0"),
+        ({"seed": [0, 1.5]}, r"seed = 1\.5: must be a whole number >= 0"),
+        ({"seed": [0, True]}, "seed = True: must be"),
+        ({"options": 3}, "reset options = 3: must be a dictionary"),
+        ({"options": {"start": 3}}, "unknown reset option 'start'"),
+    ],
+)
+def test_arguments_of_reset_that_cannot_be_are_refused(arguments: dict[str, Any], message: str) -> None:
+    env = gym.make_vec("AlmgrenChriss-v0", num_envs=2)
+    with pytest.raises(InputError, match=message):
+        env.reset(**arguments)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exec_env import ActionMode, Tape
-from exec_env.data.slicer import walk
+from exec_env.data.tick_sums import walk
 from exec_env.harness import evaluate
 from exec_env.market.execution import COMPONENTS, Slice, State, Terms, opening, trade, walking_cost
 from exec_env.one_asset.options import make_problem

@@ -268,7 +268,8 @@ def test_an_existing_folder_is_refused_and_left_as_it_was(copied: Path) -> None:
         ("ddqn", {"config": TrainConfig(**CONFIG), "agent_config": DQNConfig()}, "warm_up = 20000: must be below the"),
         ("dqn", {"reward": "profit"}, "'profit': must be 'expected' or 'shortfall'"),
         ("dqn", {"violation_penalty": -1.0}, "violation_penalty = -1.0: must be"),
-        ("dqn", {"levels": np.array([0.0, 1.0])}, "option 'levels': a ndarray cannot be kept in a run folder"),
+        ("dqn", {"levels": {0.5, 1.0}}, "option 'levels': a set cannot be kept in a run folder"),
+        ("dqn", {"reward": lambda fill: 0.0}, "reward = .*lambda.*: cannot be kept in a file; define it by name"),
         ("dqn", {"config": TrainConfig(device="toaster")}, "toaster"),
         (
             "dqn",

@@ -43,7 +43,7 @@ class Slicer:
             self._sums = [self._joined()]
 
     def finished(self) -> pd.DataFrame:
-        """One row a slice; see ``exec_env.data.slicing.Slices`` for the columns."""
+        """One row a slice; see ``exec_env.data.ticks.Slices`` for the columns."""
         if len(self._held):  # the last quote holds to the end of its slice
             end = self._held.assign(time=(self._held["time"] // self.step + 1) * self.step)
             self._spreads(pd.concat([self._held, end], ignore_index=True))

@@ -14,10 +14,10 @@ from exec_env.base.errors import InputError
 from exec_env.base.validation import is_finite
 from exec_env.data import lobster
 from exec_env.data.checks import Cleaner
-from exec_env.data.slicer import Slicer
 from exec_env.data.slices import Stamp
 from exec_env.data.split import Split
 from exec_env.data.tables import TAPE, DataFile
+from exec_env.data.tick_sums import Slicer
 
 _NIGHT = 2 * 3600.0  # [s] a longer gap is the end of a trading day, which need not be named
 _DAY = 24 * 3600.0
