@@ -86,7 +86,8 @@ class AnyAgent:
     training: TrainConfig = field(default_factory=TrainConfig)
 
 
-_NO_UPDATES = ": it has only collected; take more steps, or a shorter warm-up"
+_FEW = 100  # updates
+_LITTLE = ": that is little; take more steps, or a shorter warm-up"
 
 
 def main(argv: Sequence[str]) -> None:

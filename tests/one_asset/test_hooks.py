@@ -1,4 +1,4 @@
-"""What a user plugs in: objects where files are taken, rewards and features of one's own, wrappers of many environments."""
+"""What a user plugs in: objects where files are taken, rewards and features of one's own, wrappers."""
 
 from dataclasses import replace
 from pathlib import Path
