@@ -110,9 +110,8 @@ def main(argv: Sequence[str]) -> None:
         print(note)
     summary = read_yaml(folder / "summary.yaml")
     if "updates" in summary:
-        print(
-            f"{summary['updates']:,} updates in {summary['steps']:,} steps{'' if summary['updates'] else _NO_UPDATES}"
-        )
+        little = _LITTLE if summary["updates"] < _FEW else ""
+        print(f"{summary['updates']:,} updates in {summary['steps']:,} steps{little}")
     print(f"run folder: {folder}")
     same = problem_arguments(rest) if name else ""
     print(f"compare it: exec-env evaluate twap pov almgren-chriss {folder}{same}")
