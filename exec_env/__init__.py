@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 
+from exec_env.base import release
 from exec_env.envs.registry import ENVIRONMENTS, make_vec, register, register_all
 
 if TYPE_CHECKING:  # so that editors and type checkers see what __getattr__ finds
@@ -40,7 +41,8 @@ __all__ = [
     "make_vec",
     "register",
 ]
-__version__ = "0.1.0"
+
+__version__ = release.VERSION
 
 _HOMES = {
     "ActionMode": "exec_env.one_asset.actions",

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-from exec_env import __version__
 from exec_env.base.errors import ExecEnvError, InputError
 from exec_env.base.extras import importing
+from exec_env.base.release import VERSION
 from exec_env.base.validation import unknown
 
 COMMANDS = {
@@ -48,7 +48,7 @@ def main() -> None:
     if first in ("-h", "--help", "help"):
         print(HELP, end="")
     elif first in ("-V", "--version"):
-        print(f"exec-env {__version__}")
+        print(f"exec-env {VERSION}")
     else:
         run(lambda argv: _command(first)(argv), rest)
 

@@ -17,7 +17,8 @@ from exec_env.base.files import yaml_value
 from exec_env.data.slices import Stamp
 from exec_env.data.split import Part
 from exec_env.data.tape import Fills
-from exec_env.envs.registry import ENVIRONMENTS, ONE_ASSET, get_spec
+from exec_env.envs.factory import ONE_ASSET
+from exec_env.envs.registry import ENVIRONMENTS, get_spec
 from exec_env.envs.reward import Reward
 from exec_env.harness.agents import agent_class, known_agents, normalise
 from exec_env.harness.provenance import Own, own_problem

@@ -61,8 +61,9 @@ def graph() -> dict[str, set[str]]:
 
 
 def package(module: str) -> str:
-    """Sub-package of a module; the public face, ``exec_env`` itself, is above all of them."""
-    return [*module.split("."), ""][1]
+    """Sub-package of a module; the public face, ``exec_env`` and the files beside it, is above all of them."""
+    name = [*module.split("."), ""][1]
+    return name if name in RANK else ""
 
 
 def between_packages(modules: Graph) -> dict[str, set[str]]:

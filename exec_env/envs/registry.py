@@ -1,23 +1,20 @@
 """The one table of environments: registration, tests, sweeps and documents iterate over it."""
 
 import importlib
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
-import numpy as np
 
-from exec_env.base.errors import InputError, UnknownOption
+from exec_env.base.errors import InputError
 from exec_env.base.importing import imported, path_of
-from exec_env.base.validation import unexpected, unknown
+from exec_env.base.validation import unknown
+from exec_env.envs.factory import ONE_ASSET, build_problem
 
 if TYPE_CHECKING:  # it imports pandas and SciPy, and to register takes neither
     from exec_env.envs.problem import Problem
 
-ONE_ASSET = "exec_env.one_asset.options:make_problem"
-"""Factory of the problem of one order in one asset, which all our own ids have."""
 _SINGLE, _VECTOR = "exec_env.envs.single:ExecutionEnv", "exec_env.envs.vector:ExecutionVectorEnv"
 
 
@@ -69,9 +66,8 @@ def register(env_id: str, problem: "str | Callable[..., Problem]" = "default", *
     Raises:
         InputError: for an id that is taken, or a problem that cannot be made.
 
-    >>> register("SmallOrder-v0", "classic", shares=1000.0)
-    >>> gym.make("SmallOrder-v0").unwrapped.order.shares
-    1000.0
+    Example:
+        ``exec_env.register("SmallOrder-v0", "classic", shares=1000.0)``, then ``gym.make("SmallOrder-v0")``.
     """
     if not isinstance(env_id, str) or ":" in env_id:
         raise InputError(f"env_id = {env_id!r}: must be a name such as 'MyExec-v0'")
@@ -177,27 +173,6 @@ def _from_gymnasium(env_id: str) -> EnvSpec:
     return EnvSpec(f"registered with Gymnasium as {env_id}", options, options.pop("problem", ONE_ASSET))
 
 
-def build_problem(problem: Any, options: dict[str, Any], caller: str) -> "Problem":
-    """The problem that a factory, or its import path, makes of options.
-
-    Raises:
-        InputError: for a factory that makes no ``Problem``, and whatever the factory refuses.
-        UnknownOption: for an option that the factory does not take.
-    """
-    factory = imported(problem, "problem") if isinstance(problem, str) else problem
-    taken = inspect.signature(factory).parameters
-    if not any(p.kind == p.VAR_KEYWORD for p in taken.values()):
-        for name in options:
-            if name not in taken:
-                raise UnknownOption(unexpected(getattr(factory, "__name__", caller), name, taken))
-    from exec_env.envs.problem import Problem
-
-    made = factory(**options)
-    if not isinstance(made, Problem):
-        raise InputError(f"problem = {problem!r}: made {made!r}, which is no exec_env.Problem")
-    return made
-
-
 def problem_of(env_id: str, **options: Any) -> "Problem":
     """The problem behind an id, with options over its own.
 
@@ -206,14 +181,3 @@ def problem_of(env_id: str, **options: Any) -> "Problem":
     """
     spec = get_spec(env_id)
     return build_problem(spec.problem, spec.options | options, "make")
-
-
-def plain(value: Any) -> Any:
-    """A value as YAML and JSON keep it: NumPy numbers as numbers, tuples and arrays as lists; others as they are."""
-    if isinstance(value, np.generic | np.ndarray):
-        return value.tolist()
-    if isinstance(value, list | tuple):
-        return [plain(entry) for entry in value]
-    if isinstance(value, dict):
-        return {key: plain(entry) for key, entry in value.items()}
-    return value

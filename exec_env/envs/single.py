@@ -8,8 +8,8 @@ from gymnasium.error import ResetNeeded
 
 from exec_env.base.errors import InputError
 from exec_env.base.validation import unknown
+from exec_env.envs.factory import ONE_ASSET, build_problem, plain
 from exec_env.envs.features import Sight
-from exec_env.envs.registry import ONE_ASSET, build_problem, plain
 from exec_env.market.execution import bps
 from exec_env.market.paths import Paths, columns_of, mapped, with_columns
 

@@ -10,9 +10,9 @@ from gymnasium.vector.utils import batch_space
 
 from exec_env.base.errors import InputError
 from exec_env.base.validation import require_count, unknown
+from exec_env.envs.factory import ONE_ASSET, build_problem
 from exec_env.envs.features import Sight
 from exec_env.envs.paths_ahead import PathsAhead
-from exec_env.envs.registry import ONE_ASSET, build_problem
 from exec_env.envs.single import SpecInPlainNumbers, episode_info
 from exec_env.market.execution import bps
 

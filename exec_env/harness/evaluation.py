@@ -286,7 +286,7 @@ def bound(env_id: str = "AlmgrenChriss-v0", **options: Any) -> Bound:
         InputError: as ``evaluate``.
 
     >>> round(bound("AlmgrenChrissClassic-v0").value_bps, 3)
-    17.788
+    18.289
     """
     return problem_of(env_id, **for_evaluation(options)).bound()
 

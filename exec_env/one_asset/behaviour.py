@@ -10,8 +10,8 @@ from exec_env.envs.rollout import acting, executor, rollout
 from exec_env.market.execution import State
 from exec_env.market.order import Order
 from exec_env.market.paths import Normals, Paths
+from exec_env.one_asset.core import OrderInMarket
 from exec_env.one_asset.picture import pace
-from exec_env.one_asset.problem import OneAsset
 from exec_env.optimum.schedule import averaged, best_schedule
 
 _WIDTH = 2.0  # levels of liquidity reach this many standard deviations, where 95 % of the time is spent
@@ -22,7 +22,7 @@ _STILL = 1e-12  # [1/day] speed at which log liquidity returns to its mean when 
 class States:
     """States in which agents are asked: every level of liquidity in every slice."""
 
-    problem: OneAsset
+    problem: OrderInMarket
     paths: Paths
     """One path for each level, on which liquidity stays and all that is random given it is at its mean."""
     states: list[State]
@@ -64,7 +64,7 @@ class States:
         )
 
 
-def states(problem: OneAsset, n_levels: int = 41) -> States:
+def states(problem: OrderInMarket, n_levels: int = 41) -> States:
     """States along the best fixed schedule (an even one where there is no optimum) of an average day.
 
     Inventory, transient impact and price are what this schedule carries into the slice on a market without noise;

@@ -12,7 +12,7 @@ from exec_env.envs.rollout import acting
 from exec_env.market.execution import Slice, State
 from exec_env.market.market import BPS, Market
 from exec_env.market.order import Order
-from exec_env.one_asset.problem import OneAsset
+from exec_env.one_asset.core import OrderInMarket
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class LiveExecutor:
         market: Market | None = None,
         hours_per_day: float = 6.5,
         max_age: float = 1.5,
-        problem: OneAsset | None = None,
+        problem: OrderInMarket | None = None,
     ) -> None:
         if not (hasattr(agent, "action_mode") and callable(getattr(agent, "act", None))):
             raise InputError(f"{agent!r} is no agent: it needs action_mode and act(observations)")
@@ -94,7 +94,7 @@ class LiveExecutor:
         self.remaining = order.shares
         self.paid = 0.0  # cash received for a sell, spent for a buy [$]
         self.arrival_price: float | None = None
-        self._problem = problem or OneAsset(self.market, order)
+        self._problem = problem or OrderInMarket(self.market, order)
         self._sight, self._actions = Sight(self._problem), self._problem.actions(agent.action_mode)
         self._act = acting(agent, 1, self._problem)
         self._step, self._transient, self._participation = 0, 0.0, 0.0

@@ -19,9 +19,10 @@ from exec_env.market.market import Market
 from exec_env.market.order import Order
 from exec_env.market.paths import Simulator, Source
 from exec_env.one_asset.actions import ActionMode, get_action_mode
+from exec_env.one_asset.core import PACE
 from exec_env.one_asset.observation import Observation
 from exec_env.one_asset.presets import Preset, get_preset, with_overrides
-from exec_env.one_asset.problem import PACE, OneAsset
+from exec_env.one_asset.problem import OneAsset
 from exec_env.one_asset.randomise import RandomisedSimulator, RandomisedTape, Ranges
 
 _IMPACTS = (

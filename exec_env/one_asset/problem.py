@@ -1,133 +1,34 @@
 """One order in one asset: what environments and harness know of it."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 
 from exec_env.base.bootstrap import Blocks, Errors, Independent
 from exec_env.base.errors import InputError, NoBound
-from exec_env.data.episodes import TapeSource
 from exec_env.data.market_file import MarketFile
-from exec_env.data.tape import Tape
 from exec_env.envs.problem import Bound, Panel, Problem
-from exec_env.envs.reward import Reward
 from exec_env.envs.scenario import Scenario
-from exec_env.market.execution import COMPONENTS, Fill, Slice, State, Terms, opening, terms, trade
-from exec_env.market.market import Market
-from exec_env.market.order import Order
-from exec_env.market.paths import Normals, Paths, Simulator, Source
-from exec_env.one_asset import observation, picture, provenance, scenarios
-from exec_env.one_asset.actions import ActionMode, OrderActions, get_action_mode
+from exec_env.market.execution import Fill, Slice, State
+from exec_env.market.paths import Normals
+from exec_env.one_asset import picture, provenance, scenarios
+from exec_env.one_asset.core import OrderInMarket
 from exec_env.one_asset.info import step_info
-from exec_env.one_asset.observation import MarketEntries, Observation, Observer
-from exec_env.one_asset.randomise import Ranges
 from exec_env.optimum import dynamic_programming, relaxation
 
-PACE = ActionMode("pace")
 _MARKET = "market.yaml"  # copy of the market file in a run folder
 
 
 @dataclass(frozen=True, eq=False)
-class OneAsset(Problem):
-    """An order, the market that it is executed in, and where the paths come from; see ``Problem`` for the methods."""
+class OneAsset(OrderInMarket):
+    """An order in a market, with all that environments and harness know of it; see ``Problem`` for the methods."""
 
-    market: Market = field(default_factory=Market)
-    order: Order = field(default_factory=Order)
-    action: ActionMode = PACE
-    """The action mode of the environment's own action space."""
-    source: Source = None  # type: ignore[assignment]  # set below
-    """Where paths come from; by default they are drawn from the market."""
-    tape: Tape | None = None
-    """The recorded market, where paths are recorded."""
-    ranges: Ranges | None = None
-    """What the market of each path is drawn from; None: all play ``market``."""
-    file: MarketFile | None = None
-    """The calibrated market that it is from, if it is from one."""
-    reward: Reward = field(default_factory=Reward)
-    features: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
-    starting_point: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    """Market and order of the preset, which reports tell changes from."""
-
-    _observer: Observer = field(init=False, repr=False)
-    _terms: Terms = field(init=False, repr=False)
-    names = Observation._fields
-    components = COMPONENTS
     varied = scenarios.VARIED
 
-    def __post_init__(self) -> None:
-        if self.source is None:
-            object.__setattr__(self, "source", Simulator(self.market, self.order))
-        observer = Observer(self.market, self.order)
-        for name, value in (
-            *(("_observer", observer), ("_terms", terms(self.market, self.order))),
-            *(("n_steps", self.order.n_steps), ("size", self.order.shares)),
-            # What does the work, without a method of ours in between.
-            *(("seen", observer.market), ("observe", observer), ("renewed", observer.renewed)),
-        ):
-            object.__setattr__(self, name, value)
-
-    # --- paths
-
-    def sample(self, rngs: Sequence[np.random.Generator], n_paths: int = 1) -> Paths:
-        """Paths from each generator, those of the first one first."""
-        return self.source.sample(rngs, n_paths)
-
-    def notional(self, arrival_price: Any) -> Any:
-        """X · S0. [$]"""
-        return self.order.shares * arrival_price
-
-    def starts(self) -> np.ndarray | None:
-        """Rows of the tape at which an episode fits; None where paths are drawn."""
-        return None if self.tape is None else self.tape.starts(self.order)
-
-    def at(self, starts: np.ndarray, rng: np.random.Generator) -> Paths:
-        """Episodes that begin at these rows of the tape."""
-        if not isinstance(self.source, TapeSource):
-            return super().at(starts, rng)
-        return self.source.at(starts, rng)
-
-    def each(self, columns: Slice) -> list[Any]:
-        """Slices without names, which take a third of the time to make and to unpack."""
-        return list(columns.each())
-
-    # --- execution
-
-    def actions(self, mode: Any = None) -> OrderActions:
-        """What actions mean in an action mode, a name or an ``ActionMode``; None: in the problem's own."""
-        return OrderActions(self.action if mode is None else get_action_mode(mode), self.order)
-
-    def opening(self, zero: Any = 0.0) -> State:
-        """All shares left, no push, no move."""
-        return opening(self.order.shares + zero, zero)
-
-    def step(self, state: State, now: Any, asked: Any, left: Any) -> tuple[State, Fill]:
-        """Trade one slice, by ``exec_env.market.execution.trade``."""
-        last = left == 1
-        if last is not False and last is not True and not last.any():
-            last = False
-        return trade(state, now, asked, self._terms, last)
-
-    def over(self, state: State, left: Any) -> Any:
-        """Whether all is traded."""
-        return state.remaining <= 0.0
-
-    # --- what is seen and told
-
-    def seen(self, now: Slice) -> MarketEntries:
-        """Entries that do not depend on us."""
-        return self._observer.market(now)
-
-    def observe(self, state: State, seen: MarketEntries, left: Any) -> Observation:
-        """All entries; see ``Observation``."""
-        return self._observer(state, seen, left)
-
-    def space(self) -> gym.spaces.Box:
-        """Gymnasium space of one observation."""
-        return observation.space()
+    # --- what is told
 
     def info(self, before: State, fill: Fill, arrival_price: Any, to_bps: Any) -> dict[str, Any]:
         """See ``exec_env.one_asset.info.step_info``."""

@@ -20,7 +20,7 @@ from exec_env.market.market import Market
 from exec_env.market.order import Order
 from exec_env.market.paths import Normals, Paths, shape
 from exec_env.one_asset.actions import ActionMode
-from exec_env.one_asset.problem import OneAsset
+from exec_env.one_asset.core import OrderInMarket
 from exec_env.one_asset.randomise import Ranges
 
 _NUMBERS = (
@@ -74,7 +74,7 @@ class TorchMarket:
         features: Mapping[str, Callable[[Any], Any]] | None = None,
     ) -> None:
         self.market, self.order, self.dtype, self.device = market, order, dtype, torch_device(device)
-        self.ranges, self._problem = ranges, OneAsset(market, order, features=features or {})
+        self.ranges, self._problem = ranges, OrderInMarket(market, order, features=features or {})
         for part in (market, order):
             for name in _NUMBERS:
                 if getattr(getattr(part, name, None), "requires_grad", False):

@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 from tqdm import tqdm
 
-import exec_env
+from exec_env.base import release
 from exec_env.base.errors import InputError, NoBound
 from exec_env.base.files import read_yaml, write_yaml
 from exec_env.base.validation import require, require_count
@@ -127,7 +127,7 @@ def _keep(task: Task, result: Result, folder: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     partial_folder.mkdir(parents=True, exist_ok=True)
-    made_with = {"summary": result.summary, "exec_env": exec_env.__version__}
+    made_with = {"summary": result.summary, "exec_env": release.VERSION}
     write_yaml(partial_folder / "task.yaml", task.described() | made_with)
     os.rename(partial_folder, kept)
 
@@ -174,7 +174,7 @@ def _start_ray(ray: Any, where: str | None) -> None:
     if where is None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         # Workers import this checkout, whatever is installed. Results are small, so their store can be.
-        code = os.pathsep.join(filter(None, (str(Path(exec_env.__file__).parents[1]), os.environ.get("PYTHONPATH"))))
+        code = os.pathsep.join(filter(None, (str(Path(release.__file__).parents[2]), os.environ.get("PYTHONPATH"))))
         options |= {"include_dashboard": False, "object_store_memory": _GIB // 4}
         options |= {"runtime_env": {"env_vars": {"PYTHONPATH": code}}}
     elif where != "auto":
@@ -198,7 +198,7 @@ def _require_listener(where: str) -> None:
 
 def _in_this_process(tasks: Sequence[Task], attempts: int) -> Iterator[tuple[Task, Result | Failure]]:
     for task in tasks:
-        yield task, _do(task, attempts, exec_env.__version__)
+        yield task, _do(task, attempts, release.VERSION)
 
 
 def _on_ray(tasks: Sequence[Task], memory: float, attempts: int) -> Iterator[tuple[Task, Result | Failure]]:
@@ -206,7 +206,7 @@ def _on_ray(tasks: Sequence[Task], memory: float, attempts: int) -> Iterator[tup
 
     needs: Any = {"num_cpus": 1, "memory": memory * _GIB, "max_retries": attempts - 1}
     remote = ray.remote(**needs)(_do)
-    pending = {remote.remote(task, attempts, exec_env.__version__): task for task in tasks}
+    pending = {remote.remote(task, attempts, release.VERSION): task for task in tasks}
     while pending:
         done = ray.wait(list(pending), num_returns=1)[0][0]
         task = pending.pop(done)
@@ -219,8 +219,8 @@ def _on_ray(tasks: Sequence[Task], memory: float, attempts: int) -> Iterator[tup
 
 def _do(task: Task, attempts: int, version: str) -> Result | Failure:
     """Do a task, wherever this is; whatever it raises, the other tasks go on."""
-    if exec_env.__version__ != version:
-        reason = f"the worker has exec_env {exec_env.__version__}, not {version}: install the same on every node"
+    if version != release.VERSION:
+        reason = f"the worker has exec_env {release.VERSION}, not {version}: install the same on every node"
         return Failure(reason, refused=False)
     for _ in range(attempts):
         try:

@@ -22,8 +22,9 @@ from exec_env.base.files import new_folder, read_tensors, read_yaml, write_tenso
 from exec_env.base.importing import path_of
 from exec_env.base.seeds import child_seed
 from exec_env.base.validation import from_mapping, require, unexpected
+from exec_env.envs.factory import plain
 from exec_env.envs.problem import Problem
-from exec_env.envs.registry import get_spec, plain
+from exec_env.envs.registry import get_spec
 from exec_env.envs.rollout import acting, totals
 from exec_env.harness.agents import BEST, LAST, Learner, Setup, agent_class, normalise, resolve
 from exec_env.harness.evaluation import find_bound

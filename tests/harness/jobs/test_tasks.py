@@ -16,7 +16,7 @@ import pytest
 import yaml
 from tqdm import tqdm
 
-import exec_env
+from exec_env.base import release
 from exec_env.base.errors import InputError
 from exec_env.harness.jobs import tasks as module
 from exec_env.harness.jobs.tasks import Failure, Result, Run, Task, difference, is_finished, run_tasks, workers
@@ -159,8 +159,8 @@ def test_a_failing_task_is_reported_and_the_others_go_on(tmp_path: Path, here: R
 
 def test_a_worker_with_another_version_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (task,) = squares(tmp_path / "log", 1)
-    version = exec_env.__version__
-    monkeypatch.setattr(exec_env, "__version__", "0.0.1")
+    version = release.VERSION
+    monkeypatch.setattr(release, "VERSION", "0.0.1")
     outcome = module._do(task, 3, version)
     assert outcome == Failure(
         f"the worker has exec_env 0.0.1, not {version}: install the same on every node", refused=False
