@@ -156,9 +156,10 @@ class Pathwise:
         """Refuse an environment that it cannot learn in.
 
         Raises:
-            InputError: for a reward of one's own, which would have no effect.
+            InputError: for a problem without tensors, or a reward of one's own, which would have no effect.
         """
         inner: Any = env.unwrapped
+        inner.problem.torch(str(self.device))
         for name, value in vars(inner.reward).items():
             if value != getattr(Reward, name):
                 raise InputError(

@@ -122,6 +122,8 @@ class Problem(ABC):
     """Options that change how an agent acts and learns, but not what it is evaluated on."""
     varied: ClassVar[tuple[str, ...]] = ()
     """Options that stress tests give, and nobody else."""
+    stressing: ClassVar[tuple[str, ...]] = ()
+    """Options that say what a stress does, also where none is on."""
 
     # --- paths
 
@@ -330,8 +332,8 @@ class Problem(ABC):
         """Stress tests by name, each at its own severity or at all of those given; by default all."""
         return chosen([Scenario(NORMAL, None, {}, NORMAL, told=False)], names)
 
-    def calm(self) -> Mapping[str, Any]:
-        """Options that take all stress out of the problem."""
+    def calm(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Options that take all stress out of the problem, and out of these options of it."""
         return {}
 
     def pairs_with(self, other: "Problem") -> bool:

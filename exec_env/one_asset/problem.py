@@ -27,6 +27,7 @@ class OneAsset(OrderInMarket):
     """An order in a market, with all that environments and harness know of it; see ``Problem`` for the methods."""
 
     varied = scenarios.VARIED
+    stressing = tuple(scenarios.CALM)
 
     # --- what is told
 
@@ -171,9 +172,9 @@ class OneAsset(OrderInMarket):
         given = scenarios.NAMES if names is None else names
         return scenarios.scenarios(given, severities, onset, onset_end)
 
-    def calm(self) -> dict[str, Any]:
+    def calm(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Options that take stress and regimes out."""
-        return scenarios.calm(self.market)
+        return scenarios.calm(self.market, options)
 
     def pairs_with(self, other: Problem) -> bool:
         """Whether both draw the same factors for market paths that are not each their own."""

@@ -1,6 +1,6 @@
 """Stress tests of the one-asset problem: every stress, at any severity, and a poor regime."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -13,16 +13,16 @@ from exec_env.market.stress import STRESSES
 SWITCHING = "regime-switching"
 NAMES = (NORMAL, *(name for name in STRESSES if name != "none"), SWITCHING)
 """Regimes that agents are put under."""
-_CALM = {
-    f.name: f.default for f in fields(Market) if f.name.startswith(("stress", "regime_"))
-}  # what a market without stress has
+CALM = {f.name: f.default for f in fields(Market) if f.name.startswith(("stress", "regime_"))}
+"""What a market without stress has."""
 VARIED = ("stress", "stress_factor", "stress_onset", "stress_onset_end", "regime_rate")
 """Options that scenarios give."""
 
 
-def calm(market: Market) -> dict[str, Any]:
-    """Options that take stress and regimes out of ``market``."""
-    return {name: default for name, default in _CALM.items() if getattr(market, name) != default}
+def calm(market: Market, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options that take stress and regimes out of ``market``, and out of ``options`` over it."""
+    given = {**vars(market), **options}
+    return {name: default for name, default in CALM.items() if given[name] != default}
 
 
 def scenarios(
@@ -62,7 +62,7 @@ def scenarios(
                 options |= {} if factor is None else {"stress_factor": factor}
             label = name if factor is None else f"{name} × {factor:g}"
             # The poor regime keeps what is said of it.
-            keeps = tuple(k for k in _CALM if k.startswith("regime_")) if name == SWITCHING else ()
+            keeps = tuple(k for k in CALM if k.startswith("regime_")) if name == SWITCHING else ()
             found.append(Scenario(name, factor, options, label, keeps=keeps))
     if not found:
         raise InputError(f"no regimes: name at least one of {', '.join(NAMES)}")

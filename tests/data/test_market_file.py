@@ -122,7 +122,7 @@ def test_a_parameter_that_is_missing_a_file_that_is_none_and_anything_else_are_r
         make_problem(market=path)
     with pytest.raises(ValueError, match=r"market = 'none\.yaml': no such file"):
         make_problem(market="none.yaml")
-    with pytest.raises(ValueError, match="market = 3: must be a MarketFile or the path of a YAML file"):
+    with pytest.raises(ValueError, match="market = 3: must be a Market, a MarketFile or the path of a YAML file"):
         make_problem(market=3)  # type: ignore[arg-type]
 
 

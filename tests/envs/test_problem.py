@@ -129,12 +129,13 @@ def test_a_problem_without_a_bound_says_so_and_one_with_a_bound_has_it() -> None
     assert evaluate(["even"], "TinyTwoOrders-v0", episodes=2).bound_bps is None
 
 
-def test_what_a_problem_does_not_have_is_refused_in_one_sentence() -> None:
+def test_what_a_problem_does_not_have_is_refused_in_one_sentence(tmp_path: Path) -> None:
     problem = gym.make("TinyBasket-v0").unwrapped.problem
     with pytest.raises(InputError, match="cannot be driven live"):
         problem.live(None)
     with pytest.raises(InputError, match="has no market of tensors"):
-        train("pathwise", Path("nowhere"), TrainConfig("TinyBasket-v0", steps=2_000_000, num_envs=16))
+        train("pathwise", tmp_path / "run", TrainConfig("TinyBasket-v0", steps=2_000_000, num_envs=16))
+    assert not (tmp_path / "run").exists()
     with pytest.raises(UnknownOption, match="unexpected keyword argument 'volatilty'; did you mean 'volatility'"):
         gym.make("TinyBasket-v0", volatilty=0.1)
 

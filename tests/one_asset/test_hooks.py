@@ -47,7 +47,7 @@ def test_a_market_and_an_order_are_taken_where_fields_are() -> None:
     )
 
 
-def test_a_tape_is_taken_where_a_file_is(tape_csv: Path) -> None:
+def test_a_tape_is_taken_where_a_file_is(tape_csv: Path, tmp_path: Path) -> None:
     tape = Tape.from_csv(tape_csv)
     options: dict[str, Any] = {"n_steps": 5, "shares": 2.5e4}
     ours, theirs = (evaluate(["twap"], episodes=6, tape=of, **options) for of in (tape, tape_csv))
@@ -55,7 +55,7 @@ def test_a_tape_is_taken_where_a_file_is(tape_csv: Path) -> None:
     with pytest.raises(
         InputError, match=r"option 'tape': a Tape cannot be kept in a run folder; give its name or file"
     ):
-        train("dqn", Path("nowhere"), CONFIG, SETTINGS, tape=tape, **options)
+        train("dqn", tmp_path / "run", CONFIG, SETTINGS, tape=tape, **options)
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,7 @@ def stress(
     require_count(episodes=episodes)
     require_count(0, seed=seed)
     drawn, options = options.pop("randomise", None), for_evaluation(options)
-    given = problem_of(env_id, **options)
+    given = problem_of(env_id, **{k: v for k, v in options.items() if k not in problem_of(env_id).stressing})
     among = list(given.scenarios() if among is None else among)
     for name in given.varied:
         if name in options:
@@ -165,7 +165,7 @@ def stress(
     if drawn is not None:
         among.append(Scenario(RANDOMISED, None, {"randomise": drawn}, RANDOMISED, told=False))
     # Normal is without any stress, also where the environment has one.
-    calm = dict(given.calm())
+    calm = dict(given.calm(options))
     problem = problem_of(env_id, **(options | calm)) if calm else given
     agents = [agents] if isinstance(agents, str | Path) else list(agents)
     unaware = {name: _Labelled(name, agent) for name, agent in resolve_all(agents, problem).items()}

@@ -129,7 +129,7 @@ def _space(described: Any, where: str) -> gym.Space[Any]:
                 require_count(2, multi_discrete=n)
             return gym.spaces.MultiDiscrete(described["multi_discrete"])
         low, high = (np.array(described[end], np.float32) for end in ("low", "high"))
-    except (TypeError, KeyError, ValueError) as error:
+    except (TypeError, KeyError, ValueError, OverflowError) as error:
         raise InputError(f"{where}: space = {described!r}: must be that of an action: {error}") from None
     if low.shape != high.shape or low.ndim != 1 or not (low < high).all() or not (np.abs(high) < _HIGHEST).all():
         raise InputError(f"{where}: space = {described!r}: must have finite bounds, the lower below the higher")

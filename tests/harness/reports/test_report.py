@@ -118,9 +118,9 @@ def test_a_run_alone_is_compared_with_twap_and_the_optimum(tmp_path: Path, small
     assert 'alt="Learning curves"' in text
     assert "Run mine" in text
     assert "warm_up: 64" in text
-    assert with_baselines(["pov", str(run)]) == ["pov", str(run)]
-    assert with_baselines([run]) == [run, "twap", "adaptive"]
-    assert with_baselines([]) == []
+    assert with_baselines(["pov", str(run)], evaluation.problem) == ["pov", str(run)]
+    assert with_baselines([run], evaluation.problem) == [run, "twap", "adaptive"]
+    assert with_baselines([], evaluation.problem) == []
 
 
 def test_runs_on_different_problems_share_a_picture_of_learning(tmp_path: Path, small: dict) -> None:

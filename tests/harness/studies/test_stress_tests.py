@@ -63,7 +63,7 @@ def test_who_cannot_be_told_is_left_out_and_a_note_says_why() -> None:
 def test_who_can_never_be_told_is_refused_before_any_work(
     told: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stresses, "evaluate", lambda *_, **__: pytest.fail("worked first"))
+    monkeypatch.setattr(stresses, "evaluate_on", lambda *_, **__: pytest.fail("worked first"))
     with pytest.raises(ValueError, match=message):
         stress(["twap"], scenarios(["volatility-spike"]), told=[told], signal_volatility=0.1, **SMALL)
 
@@ -74,7 +74,7 @@ def test_normal_is_without_stress_also_where_the_environment_has_one(env_id: str
     ours, plain = (stress(AGENTS, among, one, told=["static"], **SMALL) for one in (env_id, "AlmgrenChriss-v0"))
     pd.testing.assert_frame_equal(ours.table, plain.table)
     assert ours.settings["regimes"] == ["normal", "volatility-spike"]
-    again = evaluate(["twap"], env_id, seed=0, **SMALL, **ours.settings["options"][0])
+    again = evaluate(["twap"], env_id, seed=0, **SMALL, **ours.settings["of_regimes"][0])
     assert again.bound_bps == ours.table["bound_bps"][0]
 
 
