@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -69,7 +70,7 @@ class TapeOptions:
             given: dict[str, Any] = {"stamp": self.tape_stamp}
             given["hours_per_day"] = file.hours_per_day if self.hours_per_day is None and file else self.hours_per_day
             given = {name: value for name, value in given.items() if value is not None}
-            tape = Tape.from_csv(tape, self.tape_columns, **given)
+            tape = _read(Path(tape), self.tape_columns, given)
         if file is not None and file.hours_per_day not in (None, tape.hours_per_day):
             raise InputError(
                 f"hours_per_day = {tape.hours_per_day:g}: the market's rates are per day of "
@@ -96,6 +97,23 @@ class TapeOptions:
         if tape.split is not None and self.tape_purge is None and self.tape_split is not None:
             return replace(tape, split=tape.split.purged(order.n_steps))
         return tape
+
+
+def _read(path: Path, columns: dict[str, str] | None, given: dict[str, Any]) -> Tape:
+    """The tape of a file, which a command that makes many problems of it reads once, while it stays as it is."""
+    if not path.is_file() or not isinstance(columns, dict | None):
+        return Tape.from_csv(path, columns, **given)  # which says what is wrong
+    state = path.stat()
+    return _kept(path.resolve(), (state.st_mtime_ns, state.st_size), str(path), _items(columns), _items(given))
+
+
+def _items(mapping: dict[str, Any] | None) -> tuple[Any, ...] | None:
+    return None if mapping is None else tuple(mapping.items())
+
+
+@lru_cache(maxsize=2)
+def _kept(path: Path, version: Any, name: str, columns: Any, given: Any) -> Tape:
+    return Tape.from_csv(name, None if columns is None else dict(columns), **dict(given))
 
 
 ENVIRONMENT_OPTIONS = frozenset(

@@ -165,3 +165,18 @@ def test_vector_environments_are_made_with_wrappers() -> None:
     assert single.step(np.full(2, 4))[1].tolist() == [7.0, 7.0]
     with pytest.raises(InputError, match="partly of vector and partly of single environments"):
         exec_env.make_vec("AlmgrenChriss-v0", 2, [NormalizeObservation, lambda env: env])
+
+
+def test_a_file_is_read_once_for_many_problems_and_again_when_it_has_changed(
+    tape_csv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = []
+    read = Tape.from_csv.__func__
+    monkeypatch.setattr(Tape, "from_csv", classmethod(lambda cls, *a, **k: reads.append(a) or read(cls, *a, **k)))
+    options: dict[str, Any] = {"tape": tape_csv, "n_steps": 5, "shares": 2.5e4}
+    first = make_problem(**options)
+    assert make_problem(**options, side="buy").tape is first.tape
+    assert len(reads) == 1
+    tape_csv.write_text(tape_csv.read_text() + "\n")
+    make_problem(**options)
+    assert len(reads) == 2
