@@ -104,7 +104,12 @@ def _read(path: Path, columns: dict[str, str] | None, given: dict[str, Any]) -> 
     if not path.is_file() or not isinstance(columns, dict | None):
         return Tape.from_csv(path, columns, **given)  # which says what is wrong
     state = path.stat()
-    return _kept(path.resolve(), (state.st_mtime_ns, state.st_size), str(path), _items(columns), _items(given))
+    key = (path.resolve(), (state.st_mtime_ns, state.st_size), str(path), _items(columns), _items(given))
+    try:
+        hash(key)
+    except TypeError:
+        return Tape.from_csv(path, columns, **given)  # likewise
+    return _kept(*key)
 
 
 def _items(mapping: dict[str, Any] | None) -> tuple[Any, ...] | None:
