@@ -16,18 +16,15 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Annotated, Any
 
 import tyro
 
 from exec_env.base.errors import ExecEnvError, InputError
-from exec_env.base.validation import from_mapping
 from exec_env.cli.main import run
 from exec_env.cli.options import Flag, Maybe, Plain, ProblemOptions, parse, problem_of_runs
 from exec_env.envs.registry import problem_of
 from exec_env.harness.agents import resolve
-from exec_env.one_asset.live import LiveExecutor, Snapshot
 
 _DEFAULT = "AlmgrenChriss-v0"
 
@@ -55,7 +52,7 @@ class Arguments:
     problem: ProblemOptions = field(default_factory=ProblemOptions)
 
 
-def answer(live: LiveExecutor, line: str, assume_filled: bool) -> dict[str, Any] | None:
+def answer(live: Any, line: str, assume_filled: bool) -> dict[str, Any] | None:
     """What to say to one line of input; None for a fill that was taken.
 
     Raises:
@@ -68,21 +65,9 @@ def answer(live: LiveExecutor, line: str, assume_filled: bool) -> dict[str, Any]
     if not isinstance(message, dict):
         raise InputError(f"not a JSON object: {line.strip()[:80]}")
     if "fill" in message:
-        live.fill(message["fill"], message.get("price"))  # type: ignore[arg-type]
+        live.fill(message["fill"], message.get("price"))
         return None
-    for name in ("time", "mid", "spread", "volume"):
-        if name not in message:
-            raise InputError(f"snapshot: {name} is missing")
-    try:
-        message["time"] = datetime.fromisoformat(message["time"])
-    except (TypeError, ValueError):
-        raise InputError(f"snapshot: time = {message['time']!r}: must be an ISO 8601 date and time") from None
-    snapshot = from_mapping(Snapshot, message, "snapshot")
-    left = live.remaining
-    shares = live(snapshot)
-    if assume_filled:
-        live.fill(shares, snapshot.mid - live.order.sign * snapshot.spread / 2)
-    return {"time": snapshot.time.isoformat(), "side": live.order.side, "shares": shares, "left": left}
+    return live.answer(message, assume_filled)
 
 
 def main(argv: Sequence[str]) -> None:

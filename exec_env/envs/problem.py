@@ -355,7 +355,10 @@ class Problem(ABC):
         raise InputError("render_mode: this problem has no picture")
 
     def live(self, agent: Any, hours_per_day: float | None = None) -> Any:
-        """Something that drives the order from live snapshots; see ``exec_env.one_asset.live``."""
+        """Something that drives the order from live snapshots: ``answer``, ``fill``, ``done`` and ``report``.
+
+        See ``exec_env.one_asset.live.LiveExecutor``.
+        """
         raise InputError(f"this problem cannot be driven live: {self.describe()}")
 
     def torch(self, device: str) -> Any:

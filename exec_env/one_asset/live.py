@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from exec_env.base.errors import InputError
-from exec_env.base.validation import is_finite, require
+from exec_env.base.validation import from_mapping, is_finite, require
 from exec_env.envs.features import Sight
 from exec_env.envs.rollout import acting
 from exec_env.market.execution import Slice, State
@@ -124,6 +124,29 @@ class LiveExecutor:
         self.arrival_price, self._last, self._asked = arrival_price, snapshot, asked
         self._step += 1
         return asked
+
+    def answer(self, message: dict[str, Any], assume_filled: bool = False) -> dict[str, Any]:
+        """The child order for a snapshot in plain values: time (ISO 8601), side, shares, and what was left before.
+
+        Args:
+            message: time, mid, spread and volume, as of ``Snapshot``, and what else it has.
+            assume_filled: whether the order is taken as filled at once, at the touch.
+
+        Raises:
+            InputError: for a message that is no snapshot, and as for a call.
+        """
+        for name in ("time", "mid", "spread", "volume"):
+            if name not in message:
+                raise InputError(f"snapshot: {name} is missing")
+        try:
+            time = datetime.fromisoformat(message["time"])
+        except (TypeError, ValueError):
+            raise InputError(f"snapshot: time = {message['time']!r}: must be an ISO 8601 date and time") from None
+        snapshot, left = from_mapping(Snapshot, message | {"time": time}, "snapshot"), self.remaining
+        shares = self(snapshot)
+        if assume_filled:
+            self.fill(shares, snapshot.mid - self.order.sign * snapshot.spread / 2)
+        return {"time": snapshot.time.isoformat(), "side": self.order.side, "shares": shares, "left": left}
 
     def fill(self, shares: float, price: float) -> None:
         """Report what the last child order came to.

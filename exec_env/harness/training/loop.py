@@ -6,7 +6,7 @@ import platform
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,6 @@ from exec_env.harness.agents import BEST, LAST, Learner, Setup, agent_class, nor
 from exec_env.harness.evaluation import find_bound
 from exec_env.harness.training.hyperparameters import TrainConfig, settings
 from exec_env.harness.training.weights import Head
-from exec_env.market.market import Market
-from exec_env.market.order import Order
 
 _TRAINING, _VALIDATION = 1, 2  # streams of seeds, so that no path is shared between them
 
@@ -313,15 +311,17 @@ def _as_written(row: dict[Any, Any]) -> dict[Any, Any]:
 
 
 def kept_options(options: dict[str, Any]) -> dict[str, Any]:
-    """Options as a run folder keeps them: functions by their import path, a Market or an Order by its fields.
+    """Options as a run folder keeps them: functions by their import path, a Market or another dataclass by its fields.
 
     Raises:
         InputError: for an option that only exists in memory.
     """
     kept = {}
     for key, value in options.items():
-        if isinstance(value, Market | Order):
-            value = asdict(value)
+        name = type(value).__name__
+        if is_dataclass(value) and not isinstance(value, type):
+            flat = asdict(value)
+            value = value if any(isinstance(v, Mapping) for v in flat.values()) else flat
         elif callable(value):
             value = path_of(value, key)
         elif isinstance(value, Mapping):
@@ -331,7 +331,7 @@ def kept_options(options: dict[str, Any]) -> dict[str, Any]:
             json.dumps(value)
         except TypeError:
             raise InputError(
-                f"option {key!r}: a {type(value).__name__} cannot be kept in a run folder; give its name or file"
+                f"option {key!r}: a {name} cannot be kept in a run folder; give its name or file"
             ) from None
         kept[key] = value
     return kept
