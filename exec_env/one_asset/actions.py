@@ -1,7 +1,7 @@
 """How an agent steers: four meanings of an action, each turned into shares by one line."""
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -167,9 +167,9 @@ class ActionMode:
         return _MODES[self.name].shares
 
 
-def get_action_mode(action: "str | ActionMode | Mapping[str, Any]", levels: Any = None) -> ActionMode:
+def get_action_mode(action: Any, levels: Any = None) -> ActionMode:
     """An action mode from its name, and levels of its own; or from its fields, as a run folder keeps them."""
-    if isinstance(action, Mapping):
+    if isinstance(action, dict):
         action = from_mapping(ActionMode, action, "action")
     if isinstance(action, ActionMode):
         return action if levels is None else ActionMode(action.name, levels)
