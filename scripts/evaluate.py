@@ -74,9 +74,9 @@ def main(argv: Sequence[str]) -> None:
     start = ProblemOptions.start(argv, Options.env, own)
     args = parse("evaluate", Arguments, argv, __doc__, Arguments(problem=start))
     options, env = args.options, own.env_id if own else args.options.env
-    overrides = (own.options if own else {}) | args.tape.options() | args.problem.options(start, argv)
+    overrides = (own.options if own else {}) | args.tape.options(own) | args.problem.options(start, argv)
     if "tape" in overrides:
-        problem = problem_of(env, **for_evaluation(overrides))
+        problem = problem_of(env, **for_evaluation(env, overrides))
         if isinstance(problem, OneAsset) and problem.tape is not None:
             print(describe(problem.tape, problem.market, start.market, problem.file is not None))
     refuse_existing(options.out)

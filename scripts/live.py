@@ -40,7 +40,8 @@ class Options:
     assume_filled: Flag = False
     """Take each child order as filled at once at the touch, instead of reading fills."""
     hours_per_day: Maybe[float] = None
-    """Length of the trading day, which turns slice length into seconds; by default that of --market, or else 6.5.
+    """Length of the trading day, which turns slice length into seconds; by default that of the tape or of
+    --market, or else 6.5.
     [hour]"""
 
 

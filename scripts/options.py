@@ -110,19 +110,21 @@ class TapeOptions:
     fills: Fills = "impact"
     """What trades cost beyond the touch: by temporary impact, or by walking the book that the tape has."""
 
-    def options(self) -> dict[str, Any]:
-        """Options of ``make_problem``."""
+    def options(self, own: Own | None = None) -> dict[str, Any]:
+        """Options of ``make_problem``; where the run's ``own`` problem has a tape, of that tape."""
         columns = named_columns(self.columns, "--columns")
         fills = None if self.fills == TapeOptions.fills else self.fills
         given: dict[str, Any] = {"columns": columns or None, "hours_per_day": self.hours_per_day, "fills": fills}
         given |= {name: getattr(self, name) for name in ("stamp", "split", "part", "purge")}
         given = {name: value for name, value in given.items() if value is not None}
+        whole = {f"tape_{name}" if name in _OF_A_TAPE else name: value for name, value in given.items()}
+        if self.tape is None and own is not None and "tape" in own.options:
+            return whole
         if self.tape is None:
             for name in given:
                 raise InputError(f"--{name.replace('_', '-')}: there is no --tape")
             return {}
-        named = {f"tape_{name}" if name in _OF_A_TAPE else name: value for name, value in given.items()}
-        return {"tape": str(self.tape.resolve()), "tape_columns": columns} | named
+        return {"tape": str(self.tape.resolve()), "tape_columns": columns} | whole
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def main(argv: Sequence[str]) -> None:
     start = ProblemOptions.start(argv, Options.env, own)
     args = parse("report", Arguments, argv, __doc__, Arguments(problem=start))
     options = args.options
-    overrides = (own.options if own else {}) | args.tape.options() | args.problem.options(start, argv)
+    overrides = (own.options if own else {}) | args.tape.options(own) | args.problem.options(start, argv)
     new_file(options.out)
     from exec_env.harness.reports.report import write_report
 

@@ -48,7 +48,6 @@ from exec_env.envs.registry import problem_of
 from exec_env.harness.agents import resolve
 from exec_env.harness.evaluation import for_evaluation
 from exec_env.harness.studies.stress_tests import stress
-from exec_env.one_asset.scenarios import NAMES
 
 _SWEPT = {
     "stress": "--regimes",
@@ -70,8 +69,8 @@ class Options:
     """Baselines that take part once more and know the stress: how often it comes and, if fixed, when."""
     env: str = "AlmgrenChriss-v0"
     """Environment id."""
-    regimes: tuple[str, ...] = NAMES
-    """Regimes; see above."""
+    regimes: Several[str] = ()
+    """Regimes; see above. By default all."""
     severity: Several[float] = ()
     """Factors to sweep, of whatever the regimes of --regimes multiply; by default each regime's own. What is severe
     for liquidity, below 1, is calm for volatility and impact."""
@@ -108,7 +107,7 @@ def main(argv: Sequence[str]) -> None:
     start = ProblemOptions.start(argv, Options.env, own)
     args = parse("stress", Arguments, argv, __doc__, Arguments(problem=start))
     options = args.options
-    named: dict[str, Any] = args.tape.options() | args.problem.options(start, argv)
+    named: dict[str, Any] = args.tape.options(own) | args.problem.options(start, argv)
     env, overrides = (own.env_id, own.options | named) if own else (options.env, named)
     for name, instead in _SWEPT.items():
         if name in named:
@@ -116,7 +115,7 @@ def main(argv: Sequence[str]) -> None:
     if options.severity and not any(a.partition("=")[0] == "--regimes" for a in argv):
         raise InputError("--severity: needs --regimes, because what is severe for one is calm for another")
     overrides = {k: v for k, v in overrides.items() if k not in _SWEPT}
-    problem = problem_of(env, **for_evaluation(overrides))
+    problem = problem_of(env, **for_evaluation(env, overrides))
     agents, told = _that_can_be(options, problem, argv)
     among = problem.scenarios(options.regimes or None, options.severity, options.onset, options.onset_end)
     refuse_existing(options.out)
@@ -151,7 +150,7 @@ def _that_can_be(options: Options, problem: Problem, argv: Sequence[str]) -> tup
             print(f"{name} left out: {error}", file=sys.stderr)
     for part, own in named.items():
         kept[part] = kept[part] if own else tuple(name for name in kept[part] if name not in refused)
-    return kept["agents"], kept["told"]
+    return kept["agents"] or problem.suggested(), kept["told"]
 
 
 if __name__ == "__main__":

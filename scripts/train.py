@@ -22,6 +22,7 @@ Then compare it with the baselines:
 """
 
 import functools
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, make_dataclass
@@ -46,10 +47,12 @@ from exec_env.cli.options import (
     parse,
     problem_arguments,
 )
+from exec_env.envs.registry import problem_of
 from exec_env.harness.agents import known_agents, normalise
 from exec_env.harness.training.hyperparameters import TrainConfig, settings
 from exec_env.harness.training.loop import resume, train
 from exec_env.one_asset.actions import ActionMode
+from exec_env.one_asset.problem import OneAsset
 
 _TEACHES = """
 Options of an agent, and its own defaults of training:
@@ -106,7 +109,8 @@ def main(argv: Sequence[str]) -> None:
         if folder.exists():
             print(f"go on with: exec-env train --resume {folder}", file=sys.stderr)
         raise
-    for note in read_yaml(folder / "config.yaml").get("notes", []):
+    config = read_yaml(folder / "config.yaml")
+    for note in config.get("notes", []):
         print(note)
     summary = read_yaml(folder / "summary.yaml")
     if "updates" in summary:
@@ -114,7 +118,9 @@ def main(argv: Sequence[str]) -> None:
         print(f"{summary['updates']:,} updates in {summary['steps']:,} steps{little}")
     print(f"run folder: {folder}")
     same = problem_arguments(rest) if name else ""
-    print(f"compare it: exec-env evaluate twap pov almgren-chriss {folder}{same}")
+    problem = problem_of(config["train"]["env"])
+    others = "twap pov almgren-chriss" if isinstance(problem, OneAsset) else " ".join(problem.suggested())
+    print(f"compare it: exec-env evaluate {others} {shlex.quote(str(folder))}{same}")
 
 
 def _go_on(argv: Sequence[str]) -> tuple[Path, Callable[..., Any], bool]:

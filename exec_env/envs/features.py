@@ -56,6 +56,9 @@ class Sight:
         out = stack(entries, n)
         return self._with_features(out) if self._features else out
 
+    def __reduce__(self) -> Any:
+        return Sight, (self._problem,)  # made anew: the type of its entries has no import path
+
     def _with_features(self, out: Any) -> Any:
         columns = self._entries(*out.T)
         added = [self._column(name, feature(columns), out) for name, feature in self._features.items()]

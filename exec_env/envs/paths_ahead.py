@@ -3,6 +3,7 @@
 import math
 import mmap
 import os
+import pickle
 import subprocess
 import sys
 import weakref
@@ -149,7 +150,7 @@ class PathsAhead:
                 if not self._helper.done():  # it is still starting
                     return
                 self._helper.begin(self._batches)
-        except (RuntimeError, OSError):  # it cannot be had here
+        except (RuntimeError, OSError):  # it cannot be had here, or cannot draw the paths of this problem
             self._helper, self._alone = None, True
             return
         if self._ordered.size and self._helper.done():
@@ -263,11 +264,18 @@ class _Helper:
     def begin(self, batches: _Batches) -> None:
         """Hand over the generators once the helper has started, and share the memory of the batches."""
         self.receive()
+        described = (batches.constants, batches.shapes, batches.slices)
+        try:
+            message = pickle.dumps(
+                (batches.source, batches.rngs, described, batches.records.shape, batches.prices.shape)
+            )
+        except (pickle.PicklingError, AttributeError, TypeError) as error:  # of a function without an import path, say
+            raise RuntimeError(f"what draws the paths cannot be handed to another process: {error}") from None
         os.ftruncate(self._memory, 8 * (batches.records.size + batches.prices.size))
         records, prices = _shared(self._memory, batches.records.shape, batches.prices.shape)
         records[...], prices[...] = batches.records, batches.prices
-        described = (batches.constants, batches.shapes, batches.slices)
-        self.send((batches.source, batches.rngs, described, batches.records.shape, batches.prices.shape))
+        self.send(message)
+        self.receive()  # it has what it needs
         batches.move(records, prices)
         self.begun = True
 
@@ -331,7 +339,11 @@ def _serve(link: Connection, memory: int) -> None:
     """What the helper does."""
     with suppress(EOFError, OSError):  # when nobody is there any more
         link.send("ready")
-        source, rngs, described, shape, prices = link.recv()
+        try:
+            source, rngs, described, shape, prices = pickle.loads(link.recv())
+        except Exception:  # a class of the main module, say, which this process does not run
+            return  # and the other side goes on alone
+        link.send("begun")
         batches = _Batches(source, shape[0], shape[3])
         batches.rngs = rngs
         batches.constants, batches.shapes, batches.slices = described

@@ -14,18 +14,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from types import MappingProxyType
+from typing import Any, ClassVar, Protocol
 
 import gymnasium as gym
 import numpy as np
 
 from exec_env.base.bootstrap import Errors, Independent
 from exec_env.base.errors import InputError, NoBound
+from exec_env.envs.reward import Reward
 from exec_env.envs.scenario import NORMAL, Scenario, chosen
 from exec_env.market.paths import Paths, Source
-
-if TYPE_CHECKING:
-    from exec_env.envs.reward import Reward
 
 FAR = 1e6
 """Beyond this no entry of an observation should be: they are of order one."""
@@ -99,7 +98,13 @@ class Problem(ABC):
     A fill, the second thing that ``step`` returns, is a NamedTuple of columns with at least ``shortfall``,
     ``objective`` (what counts for J), ``risk``, ``block`` (sold at the end because it had to be) and the
     ``components``, all but ``block`` in $. ``reward="shortfall"`` also needs ``price`` and ``drift``: the price risk
-    and its expected part. A state is a NamedTuple of columns too.
+    and its expected part; ``violation_penalty`` needs ``excess``, and ``smoothness_penalty`` a ``participation`` of the
+    state. A state is a NamedTuple of columns too.
+
+    Shapes: one environment calls with numbers (or with arrays of the trailing axes alone), many with columns (n, ...),
+    and ``observe`` also with columns (n, n_steps + 1, ...) of many paths beside the numbers of one state; so use
+    ``[..., i]`` for trailing axes. The first column of a state has one entry a path. ``step`` returns new arrays, never
+    those that it was given. A column that is the same number everywhere may come as that number.
     """
 
     n_steps: int
@@ -110,9 +115,9 @@ class Problem(ABC):
     """Entries of the observation."""
     components: tuple[str, ...]
     """Fields of a fill that add up, over an episode, to the implementation shortfall."""
-    reward: "Reward"
+    reward: Reward = Reward()
     """What a slice pays."""
-    features: Mapping[str, Callable[[Any], Any]]
+    features: Mapping[str, Callable[[Any], Any]] = MappingProxyType({})
     """Entries of the observation that the user has added, by name; each is a function of the problem's own entries."""
     reference: ClassVar[str] = "twap"
     """The agent that others are compared with."""
@@ -121,9 +126,9 @@ class Problem(ABC):
     )
     """Options that change how an agent acts and learns, but not what it is evaluated on."""
     varied: ClassVar[tuple[str, ...]] = ()
-    """Options that stress tests give, and nobody else."""
+    """Options that only stress tests may give."""
     stressing: ClassVar[tuple[str, ...]] = ()
-    """Options that say what a stress does, also where none is on."""
+    """Options that describe a stress; they may be given although no stress is on."""
 
     # --- paths
 
@@ -159,7 +164,7 @@ class Problem(ABC):
 
     @abstractmethod
     def actions(self, mode: Any = None) -> Actions:
-        """What actions mean in an action mode; None: in the problem's own."""
+        """What actions mean in an action mode, or in the text of one from a file; None: in the problem's own."""
 
     @abstractmethod
     def opening(self, zero: Any = 0.0) -> Any:
@@ -180,7 +185,11 @@ class Problem(ABC):
         """
 
     def over(self, state: Any, left: Any) -> Any:
-        """Whether the episode is over, in a state with ``left`` slices to come."""
+        """Whether the episode is over, in a state with ``left`` slices to come.
+
+        Where it can be over before its last slice, a ``step`` after that must cost nothing and change nothing: paths
+        are executed in lockstep, to the last of them.
+        """
         return left <= 0
 
     # --- what is seen
@@ -313,7 +322,7 @@ class Problem(ABC):
         raise NoBound("this problem has none")
 
     def optimum(self) -> Any:
-        """The best achievable value: an object with ``value_bps``, ``error_bps`` and ``describe()``.
+        """The best achievable value: an object with ``value_bps``, ``error_bps`` and ``method``.
 
         Raises:
             NoBound: where it cannot be computed, with the reason.
@@ -347,7 +356,7 @@ class Problem(ABC):
         return None
 
     def panels(self) -> Sequence[Panel]:
-        """What a picture of example paths shows, from top to bottom; columns of ``record``. None: no such picture."""
+        """What a picture of example paths shows, from top to bottom; columns of ``record``. Empty: no such picture."""
         return ()
 
     def picture(self, arrival_price: Any, history: list[dict[str, Any]]) -> np.ndarray:

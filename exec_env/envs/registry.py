@@ -1,6 +1,5 @@
 """The one table of environments: registration, tests, sweeps and documents iterate over it."""
 
-import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 
 from exec_env.base.errors import InputError
-from exec_env.base.importing import imported, path_of
+from exec_env.base.importing import import_module, imported, path_of
 from exec_env.base.validation import unknown
 from exec_env.envs.factory import ONE_ASSET, build_problem
 
@@ -143,21 +142,12 @@ def get_spec(env_id: str) -> EnvSpec:
         raise InputError(f"env_id = {env_id!r}: must be the id of an environment, such as 'AlmgrenChriss-v0'")
     module, _, name = env_id.rpartition(":")
     if module and module != "exec_env":
-        _import(module, env_id)
+        import_module(module, f"environment {env_id!r}")
     if name in ENVIRONMENTS:
         return ENVIRONMENTS[name]
     if name in gym.registry:
         return _from_gymnasium(name)
     raise InputError(unknown("environment", env_id, ENVIRONMENTS))
-
-
-def _import(module: str, env_id: str) -> None:
-    try:
-        importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name is None or not (module == error.name or module.startswith(f"{error.name}.")):
-            raise  # the module is there, and lacks something itself
-        raise InputError(f"environment {env_id!r}: there is no module {error.name!r}") from None
 
 
 def _from_gymnasium(env_id: str) -> EnvSpec:

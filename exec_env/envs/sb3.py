@@ -10,7 +10,7 @@ from gymnasium.vector import AutoresetMode
 
 from exec_env.base.errors import InputError
 from exec_env.base.extras import importing
-from exec_env.envs.vector import ExecutionVectorEnv
+from exec_env.envs.vector import ExecutionVectorEnv, native
 
 Memory = tuple[np.ndarray, np.ndarray]
 """Hidden and cell state of a recurrent actor. Shape of each: (n_layers, n, width)."""
@@ -44,13 +44,7 @@ class SB3VecEnv(VecEnv):
 
     def __init__(self, env: str | gym.vector.VectorEnv, num_envs: int = 64, **options: Any) -> None:
         if isinstance(env, str):
-            options = {"autoreset_mode": AutoresetMode.SAME_STEP} | options
-            try:
-                env = gym.make_vec(env, num_envs=num_envs, **options)
-            except TypeError as error:  # ours takes the mode; others mostly do not
-                if "'autoreset_mode'" not in str(error):
-                    raise
-                raise InputError(f"{env!r}: not the native vector environment of exec_env") from None
+            env = native(env, num_envs, options.pop("autoreset_mode", AutoresetMode.SAME_STEP), **options)
         elif options:
             raise InputError(f"options {', '.join(options)}: go with an id, not with an environment that exists")
         if not isinstance(env, ExecutionVectorEnv):  # a wrapper, too, would be passed over in silence
@@ -63,7 +57,7 @@ class SB3VecEnv(VecEnv):
         self._began = time.perf_counter()
 
     def reset(self) -> np.ndarray:
-        """Begin the next path everywhere, on new seeds if ``seed`` was called. Shape: (num_envs, 10)."""
+        """Begin the next path everywhere, on new seeds if ``seed`` was called. Shape: (num_envs, entries)."""
         observations, _ = self.native.reset(seed=None if set(self._seeds) == {None} else self._seeds)
         self._reset_seeds()
         self._returns[:], self._lengths[:] = 0.0, 0
@@ -155,7 +149,7 @@ class SB3Agent:
             action_mode = env.get_attr("mode")[0]
         elif env is not None and env.has_attr("problem"):
             action_mode = env.get_attr("problem")[0].actions(action_mode).mode
-        self.model, self.name, self.action_mode = model, type(model).__name__, action_mode
+        self.model, self.name, self.action_mode = model, type(model).__name__.lower(), action_mode
         self._normalise = model.get_vec_normalize_env()
         self._recurrent = hasattr(model.policy, "lstm_actor")
         if self._recurrent:  # this method is what makes an agent one with a memory

@@ -26,7 +26,7 @@ class Scenario:
     told: bool = True
     """Whether baselines can be built for it, from the problem under stress."""
     keeps: tuple[str, ...] = ()
-    """Options of ``Problem.calm`` that do not apply to it: what the user says of them holds."""
+    """Options of ``Problem.calm`` that are not reset for this scenario, so that the user's values hold."""
 
 
 def chosen(scenarios: Sequence[Scenario], names: Sequence[str] | None) -> list[Scenario]:

@@ -61,7 +61,8 @@ class ExecutionEnv(SpecInPlainNumbers, gym.Env[np.ndarray, Any]):
     is clipped.
 
     ## Observation Space
-    Box(10,), float32: see ``exec_env.one_asset.observation.Observation`` for index, symbol, meaning, unit and range.
+    Box, float32, of ten entries and those of ``features``: see ``exec_env.one_asset.observation.Observation`` for
+    index, symbol, meaning, unit and range.
 
     ## Rewards
     Minus the slice's cost in basis points of the arrival notional: see ``exec_env.envs.reward.Reward``.
@@ -81,7 +82,7 @@ class ExecutionEnv(SpecInPlainNumbers, gym.Env[np.ndarray, Any]):
     ("expected" or "shortfall"), ``violation_penalty``, ``smoothness_penalty``, ``render_mode``, every
     field of ``Market`` and ``Order`` (such as ``impact_exponent``: 1 is linear temporary impact, 0.5 and 0.6 are what
     markets show), ``market`` (a calibrated market's file) and ``tape`` with its options, as in
-    ``exec_env.one_asset.problem.make_problem``.
+    ``exec_env.one_asset.options.make_problem``.
 
     ``reset(options={"start": row})`` begins an episode on a tape at that row.
 

@@ -13,6 +13,7 @@ from exec_env.base.validation import require_count, unknown
 from exec_env.envs.factory import ONE_ASSET, build_problem
 from exec_env.envs.features import Sight
 from exec_env.envs.paths_ahead import PathsAhead
+from exec_env.envs.registry import get_spec
 from exec_env.envs.single import SpecInPlainNumbers, episode_info
 from exec_env.market.execution import bps
 
@@ -182,6 +183,12 @@ class ExecutionVectorEnv(SpecInPlainNumbers, gym.vector.VectorEnv[np.ndarray, An
         if which is not None:
             state, now, left = type(state)._make(entry[which] for entry in state), self._slices(which), left[which]
         return self._sight.stack(state, self.problem.seen(now), left, len(left))
+
+
+def native(env_id: str, num_envs: int, autoreset_mode: AutoresetMode | str, **options: Any) -> ExecutionVectorEnv:
+    """The native vector environment of any id, also of one that was registered without it."""
+    spec = get_spec(env_id)
+    return ExecutionVectorEnv(num_envs, spec.problem, autoreset_mode, **(spec.options | options))
 
 
 def _check_seed(seed: Any) -> None:

@@ -170,7 +170,7 @@ def resolve(agent: str | Path | Agent, problem: Problem) -> tuple[str, Agent]:
             agent = problem.build(agent)
         if not isinstance(agent, Agent):
             raise InputError(f"{agent!r} is no agent: it needs action_mode and act(observations)")
-        return str(getattr(agent, "name", type(agent).__name__)).lower(), agent
+        return str(getattr(agent, "name", None) or type(agent).__name__.lower()), agent
     text, own = str(agent), problem.policies()
     if normalise(text) in own:
         return normalise(text), own[normalise(text)]()

@@ -19,8 +19,9 @@ from exec_env.base.bootstrap import FEW_BLOCKS, Blocks, Errors
 from exec_env.base.errors import InputError, NoBound
 from exec_env.base.files import new_folder, write_yaml
 from exec_env.base.validation import require_count
+from exec_env.envs.factory import kept_options
 from exec_env.envs.problem import Bound, Problem
-from exec_env.envs.registry import problem_of
+from exec_env.envs.registry import get_spec, problem_of
 from exec_env.envs.rollout import Step, acting, totals
 from exec_env.harness.agents import Agent, resolve_all
 from exec_env.harness.metrics import summarise
@@ -110,13 +111,13 @@ class Evaluation:
 
     def _shown(self) -> pd.DataFrame:
         """The main columns as text."""
-        t = self.per_agent
+        t, other = self.per_agent, self.problem.reference.upper()
         shown = pd.DataFrame(
             {
                 "J": t["objective_mean"].map("{:.3f}".format) + t["objective_se"].map(" ± {:.3f}".format),
                 "gap %": t["gap_percent"].map("{:+.2f}".format),
-                "of TWAP's gap closed %": t["gap_closed_percent"].map("{:.1f}".format),
-                "J - TWAP [95 %]": [
+                f"of {other}'s gap closed %": t["gap_closed_percent"].map("{:.1f}".format),
+                f"J - {other} [95 %]": [
                     f"{d:+.3f} [{a:+.3f}, {b:+.3f}]" for d, a, b in zip(t["diff"], t.diff_low, t.diff_high, strict=True)
                 ],
                 "shortfall": t["shortfall_mean"].map("{:.2f}".format) + t["shortfall_se"].map(" ± {:.2f}".format),
@@ -136,13 +137,11 @@ class Evaluation:
             self.problem.describe(),
             f"bps of the arrival notional; ± is one standard error; {bound}",
             "J: expected shortfall, without price moves of mean zero, + charge for risk; gap: J above the lower bound",
-            "shortfall, std, CVaR 95: realised; wins: paths with less of it than TWAP's; left: shares for the closing "
-            "block, mean",
+            f"shortfall, std, CVaR 95: realised; wins: paths with less of it than {self.problem.reference.upper()}'s; "
+            "left: shares for the closing block, mean",
         ]
         if best := self.optimum:
-            lines.append(
-                f"best achievable {best.value_bps:.3f}, numerical error {best.error_bps:.1g} (dynamic programming)"
-            )
+            lines.append(f"best achievable {best.value_bps:.3f}, numerical error {best.error_bps:.1g} ({best.method})")
             if self.bound_bps and self.bound_bps > 0:
                 lines[-1] += f", {100 * (best.value_bps / self.bound_bps - 1):+.2f} % above the bound"
         return lines + self.remarks
@@ -204,7 +203,7 @@ def evaluate(
     """
     require_count(episodes=episodes)
     require_count(0, seed=seed)
-    options = for_evaluation(options)
+    options = for_evaluation(env_id, options)
     problem = problem_of(env_id, **options)
     for name in problem.training_only:
         if name in options:
@@ -261,17 +260,18 @@ def evaluate_on(
     per_path["agent"] = pd.Categorical(per_path["agent"], categories=list(resolved))
     per_path = per_path.sort_values(["agent", "path"], kind="stable", ignore_index=True)
     settings: dict[str, Any] = {"env": env_id, "episodes": first, "seed": int(seed), "agents": list(resolved)}
-    settings |= {"options": {k: _plain(v) for k, v in options.items()}}
+    settings |= {"options": kept_options(options, strict=False)}
     trained = [note for agent in agents for note in about_training(agent, problem, env_id, settings["options"])]
     notes = (*problem.remarks(), *trained)
     examples_frame = pd.concat(examples, ignore_index=True)
     return Evaluation(per_path, examples_frame, problem, bound, why, (*notes, *why_not), best, settings)
 
 
-def for_evaluation(options: dict[str, Any]) -> dict[str, Any]:
+def for_evaluation(env_id: str, options: dict[str, Any]) -> dict[str, Any]:
     """Options of a problem, of the evaluation part where a tape is split and no part is named."""
-    split = options.get("tape_split") is not None and options.get("tape_part") is None
-    return options | ({"tape_part": "evaluation"} if split else {})
+    whole = get_spec(env_id).options | options
+    split = whole.get("tape_split") is not None or getattr(whole.get("tape"), "split", None) is not None
+    return options | ({"tape_part": "evaluation"} if split and whole.get("tape_part") is None else {})
 
 
 def bound(env_id: str = "AlmgrenChriss-v0", **options: Any) -> Bound:
@@ -288,7 +288,7 @@ def bound(env_id: str = "AlmgrenChriss-v0", **options: Any) -> Bound:
     >>> round(bound("AlmgrenChrissClassic-v0").value_bps, 3)
     18.289
     """
-    return problem_of(env_id, **for_evaluation(options)).bound()
+    return problem_of(env_id, **for_evaluation(env_id, options)).bound()
 
 
 @contextmanager
@@ -347,14 +347,6 @@ def _chunks(problem: Problem, episodes: int, seed: int, rows: np.ndarray | None)
         else:
             paths = problem.sample([rng], min(_CHUNK, episodes - i))
         yield paths.by_slice()
-
-
-def _plain(value: Any) -> Any:
-    """A value as YAML can keep it, for the record."""
-    value = value.item() if isinstance(value, np.generic) else value
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    return value if value is None or isinstance(value, int | float | str | dict) else str(value)
 
 
 def _run(

@@ -73,6 +73,10 @@ def own_problem(agents: Iterable[Any]) -> Own | None:
         training = (*problem_of(env_id).training_only, PART, "randomise")
         options = {k: v for k, v in (config.get("options") or {}).items() if k not in training}
         own = Own(run_of(agent).name, env_id, options)
+        if found is not None and own[1] == found[1] and "features" in {**own.options, **found.options}:
+            # What an agent sees is no part of the problem; each takes the entries that it knows.
+            seen = (found.options.get("features") or {}) | (own.options.get("features") or {})
+            own, found = (Own(of.run, of.env_id, of.options | {"features": seen}) for of in (own, found))
         if found is not None and own[1:] != found[1:]:
             raise InputError(
                 f"{found.run} was trained on {found}, and {own.run} on {own}: name the problem that all are to play, "

@@ -206,7 +206,8 @@ class OneAsset(OrderInMarket):
 
         if self.ranges is not None:
             raise InputError("randomise: an order is executed in one market")
-        hours = hours_per_day or (self.file and self.file.hours_per_day) or 6.5
+        of_data = [of.hours_per_day for of in (self.tape, self.file) if of is not None]
+        hours = next(hours for hours in (hours_per_day, *of_data, 6.5) if hours is not None)
         return LiveExecutor(agent, self.order, self.market, hours, problem=self)
 
     def torch(self, device: str) -> Any:

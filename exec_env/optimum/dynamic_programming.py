@@ -32,7 +32,7 @@ only as the push decays: on a grid of x and y trades move along one axis, and de
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from scipy.interpolate import CubicSpline
@@ -58,6 +58,9 @@ _TINY = 1e-300
 @dataclass(frozen=True)
 class Solution:
     """The best achievable value under the constraints, and the rule that achieves it."""
+
+    method: ClassVar[str] = "dynamic programming"
+    """How it was computed, for tables."""
 
     market: Market
     order: Order

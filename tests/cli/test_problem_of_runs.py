@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import pytest
 
 from exec_env.agents.dqn import DQNConfig
@@ -93,6 +94,9 @@ def test_an_id_of_ones_own_works_on_the_command_line(
         status, out, err = call(evaluate, "even", "run", "--episodes", 5, "--quiet")
         assert status == 0, err
         assert "80 shares in 8 slices" in out
+        for command, out_of in ((stress, "stressed"), (report, "page.html")):
+            status, out, err = call(command, "run", "even", "--episodes", 5, "--quiet", "--out", out_of)
+            assert status == 0, err
         status, out, err = call(evaluate, "twap", "--env", "my_ids:MyOrder-v0", "--episodes", 5, "--quiet")
         assert status == 0, err
         assert "sell 30,000 shares in 4 slices" in out
@@ -102,6 +106,7 @@ def test_an_id_of_ones_own_works_on_the_command_line(
     finally:
         for env_id in ("MyOrder-v0", "MyOrders-v0"):
             ENVIRONMENTS.pop(env_id, None)
+            gym.registry.pop(env_id, None)
 
 
 def test_training_that_hardly_updates_says_so(tmp_path: Path, call: Call) -> None:

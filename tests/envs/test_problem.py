@@ -42,6 +42,7 @@ def test_a_problem_of_ones_own_is_a_gymnasium_environment(env_id: str) -> None:
 @pytest.mark.parametrize("env_id", IDS)
 def test_the_vector_environment_plays_what_single_ones_play(env_id: str, mode: str) -> None:
     vector = gym.make_vec(env_id, num_envs=3, autoreset_mode=mode)
+    vector.single_action_space.seed(4)
     rng = np.random.default_rng(5)
     single = [gym.make(env_id) for _ in range(3)]
     seen, _ = vector.reset(seed=7)
@@ -93,9 +94,6 @@ def test_training_evaluation_stress_and_report_know_a_problem_by_the_protocol_al
     learner = train(agent, tmp_path / "run", config, settings)
     result = evaluate(["even", tmp_path / "run", learner], env_id, episodes=40)
     assert set(result.per_agent.index) == {"even", "run", agent}
-    by_agent = dict(tuple(result.per_path.groupby("agent", observed=True)))
-    # The run folder holds the best of its checks, and the learner the last: both act on the same paths.
-    assert (by_agent["even"]["path"].to_numpy() == by_agent["run"]["path"].to_numpy()).all()
     sums = result.per_path[list(result.problem.components)].sum(axis=1)
     np.testing.assert_allclose(sums, result.per_path["shortfall"], atol=1e-9)
     under = stress(["even", tmp_path / "run"], None, env_id, episodes=20)

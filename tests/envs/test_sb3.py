@@ -202,7 +202,7 @@ def test_attributes_are_shared_and_cannot_be_set() -> None:
             "autoreset_mode = NEXT_STEP: must be SAME_STEP",
         ),
         (lambda: SB3VecEnv("AlmgrenChriss-v0", autoreset_mode=AutoresetMode.DISABLED), "autoreset_mode = DISABLED"),
-        (lambda: SB3VecEnv("CartPole-v1", num_envs=2), "not the native vector environment of exec_env"),
+        (lambda: SB3VecEnv("CartPole-v1", num_envs=2), "environment 'CartPole-v1': is not one of exec_env"),
         (
             lambda: SB3VecEnv(gym.make_vec("AlmgrenChriss-v0", vectorization_mode="sync")),
             "not the native vector environment of exec_env",

@@ -63,9 +63,6 @@ class Tiny(Problem):
         normal = Scenario(NORMAL, None, {}, NORMAL, told=False)
         return chosen([normal, Scenario("storm", 4.0, {"volatility": 0.08}, "storm × 4")], names)
 
-    def build(self, baseline: type[Any]) -> Any:
-        return baseline()
-
     def panels(self) -> tuple[Panel, ...]:
         return (Panel("block", "block"),)
 

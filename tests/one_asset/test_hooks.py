@@ -1,5 +1,7 @@
 """What a user plugs in: objects where files are taken, rewards and features of one's own, wrappers."""
 
+import pickle
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,16 +15,22 @@ from gymnasium.wrappers import TransformReward
 from gymnasium.wrappers.vector import NormalizeObservation, RecordEpisodeStatistics
 
 import exec_env
-from exec_env import Market, Order, Tape
+from exec_env import Market, Order, Paths, Tape
 from exec_env.agents.dqn import DQNConfig
+from exec_env.agents.ppo import PPOConfig
 from exec_env.base.errors import InputError
+from exec_env.base.importing import path_of
+from exec_env.envs.paths_ahead import PathsAhead
+from exec_env.envs.registry import ENVIRONMENTS
 from exec_env.envs.rollout import acting
 from exec_env.harness import TrainConfig, evaluate, train
 from exec_env.harness.agents import load_run
+from exec_env.harness.reports.report import write_report
 from exec_env.harness.training.loop import resume
 from exec_env.one_asset.options import make_problem
 from exec_env.one_asset.torch_market import TorchMarket
 from tests.conftest import play
+from tests.envs.tiny import TwoOrdersSlice
 
 SETTINGS = DQNConfig(hidden=(8,), warm_up=64, batch_size=16)
 CONFIG = TrainConfig(steps=256, intervals=2, num_envs=16, check_episodes=4)
@@ -156,9 +164,12 @@ def test_an_agent_with_a_memory_begins_anew_on_every_path() -> None:
 def test_vector_environments_are_made_with_wrappers() -> None:
     env = exec_env.make_vec("AlmgrenChriss-v0", 3, [NormalizeObservation, RecordEpisodeStatistics], n_steps=5)
     env.reset(seed=0)
+    lengths: list[np.ndarray] = []
     for _ in range(12):
         infos = env.step(np.full(3, 4))[-1]
-    assert "episode" in infos or env.unwrapped.num_envs == 3
+        if "episode" in infos:
+            lengths.append(infos["episode"]["l"][infos["_episode"]])
+    assert np.concatenate(lengths).tolist() == [5] * len(np.concatenate(lengths)) != []
     assert isinstance(env, RecordEpisodeStatistics)
     single = exec_env.make_vec("AlmgrenChriss-v0", 2, [lambda env: TransformReward(env, lambda reward: 7.0)])
     single.reset(seed=0)
@@ -180,3 +191,57 @@ def test_a_file_is_read_once_for_many_problems_and_again_when_it_has_changed(
     tape_csv.write_text(tape_csv.read_text() + "\n")
     make_problem(**options)
     assert len(reads) == 2
+
+
+def test_what_was_plugged_in_can_be_saved_pickled_and_learned_from_with_the_library(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"n_steps": 4, "shares": 2e4, "features": {"pressure": pressure}}
+    env = pickle.loads(pickle.dumps(gym.make("AlmgrenChriss-v0", **options)))
+    assert env.reset(seed=0)[0].shape == (11,)
+    ppo = PPOConfig(rollout=8, batch_size=64, hidden=(8,))
+    train("ppo", tmp_path / "run", CONFIG, ppo, market=Market(), **options)
+    result = evaluate(["twap", tmp_path / "run"], episodes=8, market=Market(), **options)
+    assert not any("was trained on" in remark for remark in result.remarks)
+    result.save(tmp_path / "evaluation")
+    write_report([tmp_path / "run"], tmp_path / "report.html", episodes=8, **options)
+    with pytest.raises(InputError, match="features = pressure: pathwise acts on the problem's own entries"):
+        train("pathwise", tmp_path / "other", TrainConfig(steps=2_000_000, num_envs=16), **options)
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_method_of_an_object_has_no_import_path() -> None:
+    with pytest.raises(InputError, match="cannot be kept in a file"):
+        path_of(Counting().initial_state, "reward")
+    assert path_of(pressure, "feature") == "tests.one_asset.test_hooks:pressure"
+
+
+def test_a_split_that_was_registered_is_evaluated_on_its_later_rows(tape_csv: Path) -> None:
+    exec_env.register("Split-v0", "default", tape=str(tape_csv), tape_split=0.5, n_steps=5, shares=2.5e4)
+    try:
+        assert evaluate(["twap"], "Split-v0", episodes=4).problem.tape.part == "evaluation"
+    finally:
+        ENVIRONMENTS.pop("Split-v0")
+        gym.registry.pop("Split-v0")
+
+
+def test_a_problem_that_no_other_process_can_have_is_drawn_in_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    ahead = PathsAhead(Local(), 4, 3)
+    monkeypatch.setattr(ahead, "_alone", False)
+    ahead.seed({i: np.random.default_rng(i) for i in range(4)})
+    for _ in range(40):
+        assert ahead.advance(np.arange(4)).shape == (4,)
+        time.sleep(0.05)
+        if ahead._alone:
+            break
+    assert ahead._alone
+    assert ahead.advance(np.arange(4)).shape == (4,)
+
+
+class Local:
+    """Draws paths, and cannot be pickled."""
+
+    def __init__(self) -> None:
+        self.draw = lambda rng, n: rng.standard_normal((n, 3))
+
+    def sample(self, rngs: Any, n_paths: int = 1) -> Paths:
+        z = np.concatenate([self.draw(rng, n_paths) for rng in rngs])
+        return Paths(TwoOrdersSlice(z), np.ones(len(z)))

@@ -116,16 +116,16 @@ def _learning(
     _tidy(axes)
 
 
-def colours(agents: list[str]) -> dict[str, str]:
-    """A colour for each agent, the same in every picture."""
-    others = [a for a in agents if a != REFERENCE]
-    return {REFERENCE: _GREY} | {a: _COLOURS[i % len(_COLOURS)] for i, a in enumerate(others)}
+def colours(agents: list[str], reference: str = REFERENCE) -> dict[str, str]:
+    """A colour for each agent, the same in every picture; that which others are compared with is grey."""
+    others = [a for a in agents if a != reference]
+    return {reference: _GREY} | {a: _COLOURS[i % len(_COLOURS)] for i, a in enumerate(others)}
 
 
 def objectives(evaluation: Evaluation) -> Figure:
     """Objective of every agent with its 95 % interval, above the lower bound."""
     table = evaluation.per_agent[::-1]
-    palette = colours(evaluation.settings["agents"])
+    palette = colours(evaluation.settings["agents"], evaluation.problem.reference)
     figure = Figure(figsize=(7, 1.2 + 0.45 * len(table)), layout="constrained")
     axes = figure.subplots()
     for y, (agent, row) in enumerate(table.iterrows()):
@@ -170,7 +170,7 @@ def objectives(evaluation: Evaluation) -> Figure:
 
 def cost_distributions(evaluation: Evaluation) -> Figure:
     """Densities of realised shortfall, and of the objective, where the price's luck is left out."""
-    palette = colours(evaluation.settings["agents"])
+    palette = colours(evaluation.settings["agents"], evaluation.problem.reference)
     figure = Figure(figsize=(9, 4.2), layout="constrained")
     for axes, column, name in zip(
         figure.subplots(1, 2),
@@ -199,25 +199,27 @@ def cost_distributions(evaluation: Evaluation) -> Figure:
 
 
 def differences(evaluation: Evaluation) -> Figure:
-    """Paired difference of the objective to TWAP on the same paths, with 95 % intervals."""
+    """Paired difference of the objective to the reference on the same paths, with 95 % intervals."""
     table = evaluation.per_agent
-    palette = colours(evaluation.settings["agents"])
+    palette = colours(evaluation.settings["agents"], evaluation.problem.reference)
     figure = Figure(figsize=(7, 1.2 + 0.45 * max(len(table) - 1, 1)), layout="constrained")
     axes = figure.subplots()
-    table = table.drop(index=REFERENCE, errors="ignore").dropna(subset=["diff"])[::-1]
+    reference = evaluation.problem.reference
+    table = table.drop(index=reference, errors="ignore").dropna(subset=["diff"])[::-1]
     for y, (agent, row) in enumerate(table.iterrows()):
         half = np.array([[row["diff"] - row["diff_low"]], [row["diff_high"] - row["diff"]]])
         axes.errorbar(row["diff"], y, xerr=np.nan_to_num(half), fmt="o", ms=6, capsize=3, color=palette[str(agent)])
         text = f"{row['diff']:+.2f}; shortfall lower\non {100 * row['win_rate']:.0f} % of paths"
         axes.annotate(text, (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize=8)
     if table.empty:
-        axes.text(0.5, 0.5, "nothing to compare with TWAP", ha="center", transform=axes.transAxes)
+        axes.text(0.5, 0.5, f"nothing to compare with {reference.upper()}", ha="center", transform=axes.transAxes)
     axes.axvline(0.0, color=_GREY, lw=1)
     axes.set_yticks(range(len(table)), list(table.index))
     axes.set_ylim(-0.7, max(len(table), 1) - 0.3)
     axes.margins(x=0.1)
     axes.set(
-        xlabel="objective less that of TWAP on the same paths [bps]", title=_title(evaluation, "Paired differences")
+        xlabel=f"objective less that of {reference.upper()} on the same paths [bps]",
+        title=_title(evaluation, "Paired differences"),
     )
     _tidy(axes)
     return figure
@@ -302,7 +304,7 @@ def episodes(evaluation: Evaluation) -> Figure:
     """What agents did, and on which market, on the first few paths: the panels of the problem."""
     shown, panels, n_steps = evaluation.examples, evaluation.problem.panels(), evaluation.problem.n_steps
     paths = sorted(shown["path"].unique())
-    palette = colours(evaluation.settings["agents"])
+    palette = colours(evaluation.settings["agents"], evaluation.problem.reference)
     height = 12 / 18 * sum(panel.height for panel in panels)
     figure = Figure(figsize=(4.2 * len(paths), height), layout="constrained")
     ratios = [panel.height for panel in panels]

@@ -68,7 +68,7 @@ def write_report(
         InputError: for a file that exists, and as ``evaluate``.
     """
     out = new_file(out)
-    chosen = with_baselines(agents, problem_of(env_id, **for_evaluation(options)))
+    chosen = with_baselines(agents, problem_of(env_id, **for_evaluation(env_id, options)))
     evaluation = evaluate(chosen, env_id, episodes, seed, starts, progress=progress, **options)
     write_text(out, render(evaluation, chosen))
     return evaluation
@@ -93,7 +93,7 @@ def render(evaluation: Evaluation, agents: list[str | Path | Agent]) -> str:
     runs = {
         label: run_of(a) for label, a in zip(names, agents, strict=True) if isinstance(a, str | Path) and _is_run(a)
     }
-    palette = plots.colours(names)
+    palette = plots.colours(names, problem.reference)
     logs, unread = _logs(runs)
     at, maps, optimum = _behaviour(agents, evaluation)
     page = Environment(

@@ -13,6 +13,7 @@ from exec_env.base.bootstrap import Errors
 from exec_env.base.errors import InputError, NoBound
 from exec_env.base.files import new_folder, write_yaml
 from exec_env.base.validation import require_count
+from exec_env.envs.factory import kept_options
 from exec_env.envs.problem import Problem
 from exec_env.envs.registry import problem_of
 from exec_env.envs.scenario import NORMAL, Scenario
@@ -154,8 +155,9 @@ def stress(
     """
     require_count(episodes=episodes)
     require_count(0, seed=seed)
-    drawn, options = options.pop("randomise", None), for_evaluation(options)
-    given = problem_of(env_id, **{k: v for k, v in options.items() if k not in problem_of(env_id).stressing})
+    drawn, options = options.pop("randomise", None), for_evaluation(env_id, options)
+    stressing = problem_of(env_id).stressing
+    given = problem_of(env_id, **{k: v for k, v in options.items() if k not in stressing})
     among = list(given.scenarios() if among is None else among)
     for name in given.varied:
         if name in options:
@@ -193,10 +195,11 @@ def stress(
         best.append({"label": scenario.label} | _ranked(found, seed))
     settings = {"env": env_id, "episodes": episodes, "seed": seed, "agents": labels}
     played = [{k: v for k, v in own.items() if k not in options or v != options[k]} for *_, own in possible]
-    settings |= {"regimes": [s.label for s, *_ in possible], "of_regimes": played}
     settings |= {
-        "options": {k: v if isinstance(v, int | float | str | dict | None) else str(v) for k, v in options.items()}
+        "regimes": [s.label for s, *_ in possible],
+        "of_regimes": [kept_options(own, strict=False) for own in played],
     }
+    settings |= {"options": kept_options(options, strict=False)}
     notes += [*problem.remarks(), *(note for agent in agents for note in seen(agent, problem))]
     table = pd.concat(tables, ignore_index=True)
     settings["agents"] = [name for name in labels if name in set(table["agent"])]

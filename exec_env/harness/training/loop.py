@@ -1,17 +1,14 @@
 """Training: one loop for every learner, a run folder that keeps everything, and a way to go on."""
 
-import json
 import os
 import platform
 import time
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import pandas as pd
 from gymnasium.vector import AutoresetMode
@@ -19,13 +16,12 @@ from tqdm import tqdm
 
 from exec_env.base.errors import InputError, UnknownOption
 from exec_env.base.files import new_folder, read_tensors, read_yaml, write_tensors, write_yaml
-from exec_env.base.importing import path_of
 from exec_env.base.seeds import child_seed
 from exec_env.base.validation import from_mapping, require, unexpected
-from exec_env.envs.factory import plain
+from exec_env.envs.factory import kept_options, plain
 from exec_env.envs.problem import Problem
-from exec_env.envs.registry import get_spec
 from exec_env.envs.rollout import acting, totals
+from exec_env.envs.vector import native
 from exec_env.harness.agents import BEST, LAST, Learner, Setup, agent_class, normalise, resolve
 from exec_env.harness.evaluation import find_bound
 from exec_env.harness.training.hyperparameters import TrainConfig, settings
@@ -145,12 +141,10 @@ def _learner_class(name: str) -> Any:
 
 def _env(config: TrainConfig, options: dict[str, Any], num_envs: int) -> Any:
     """The vector environment, which resets in the same step: no step of a learner is without effect."""
-    for name in ("num_envs", "autoreset_mode", "render_mode", "vectorization_mode", "problem", "wrappers"):
+    for name in ("num_envs", "autoreset_mode", "render_mode", "problem", "wrappers"):
         if name in options:
             raise UnknownOption(unexpected("train", name, []))
-    same_step = AutoresetMode.SAME_STEP
-    get_spec(config.env)  # imports the module that an id names
-    return gym.make_vec(config.env, num_envs=num_envs, autoreset_mode=same_step, **options).unwrapped
+    return native(config.env, num_envs, AutoresetMode.SAME_STEP, **options)
 
 
 def _loop(
@@ -173,11 +167,11 @@ def _loop(
     check = _Check(problem, config)
     per_interval = config.per_interval
     log = _Log(run / "progress.csv", done)
+    total = config.intervals * per_interval
+    env = _env(config, options, config.num_envs)
     threads = torch.get_num_threads()
     torch.set_num_threads(config.threads)
     writer = SummaryWriter(str(run / "tensorboard"), purge_step=learner.steps + 1)
-    total = config.intervals * per_interval
-    env = _env(config, options, config.num_envs)
     try:
         with tqdm(
             total=total, initial=done * per_interval, unit=" steps", unit_scale=True, disable=not progress
@@ -308,33 +302,6 @@ class _Log:
 def _as_written(row: dict[Any, Any]) -> dict[Any, Any]:
     """Numbers to eight digits, as the log has them: with more, a run that goes on could find another best."""
     return {k: float(f"{v:.8g}") if isinstance(v, float) else v for k, v in row.items()}
-
-
-def kept_options(options: dict[str, Any]) -> dict[str, Any]:
-    """Options as a run folder keeps them: functions by their import path, a Market or another dataclass by its fields.
-
-    Raises:
-        InputError: for an option that only exists in memory.
-    """
-    kept = {}
-    for key, value in options.items():
-        name = type(value).__name__
-        if is_dataclass(value) and not isinstance(value, type):
-            flat = asdict(value)
-            value = value if any(isinstance(v, Mapping) for v in flat.values()) else flat
-        elif callable(value):
-            value = path_of(value, key)
-        elif isinstance(value, Mapping):
-            value = {k: path_of(v, f"{key}: {k}") if callable(v) else v for k, v in value.items()}
-        value = plain(str(value) if isinstance(value, Path) else value)
-        try:
-            json.dumps(value)
-        except TypeError:
-            raise InputError(
-                f"option {key!r}: a {name} cannot be kept in a run folder; give its name or file"
-            ) from None
-        kept[key] = value
-    return kept
 
 
 def _versions() -> dict[str, str]:

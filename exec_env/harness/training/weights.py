@@ -34,12 +34,15 @@ class Head:
     """Slices of the order it was trained on."""
     names: tuple[str, ...] = Observation._fields
     """Entries of the observation."""
+    seen: gym.spaces.Box | None = None
+    """Gymnasium space of one observation, where the environment is there; files do not keep its bounds."""
 
     @classmethod
     def of(cls, problem: Problem) -> "Head":
         """The head for a problem, in its own action mode."""
-        actions = problem.actions()
-        return cls(actions.mode, actions.space, problem.n_steps, Sight(problem).names)
+        actions, sight = problem.actions(), Sight(problem)
+        _described(actions.space)  # refuses what files cannot keep, before any training
+        return cls(actions.mode, actions.space, problem.n_steps, sight.names, sight.space)
 
     @property
     def mode_name(self) -> str:
@@ -59,6 +62,8 @@ class Head:
     @property
     def observation_space(self) -> gym.spaces.Box:
         """Gymnasium space of one observation."""
+        if self.seen is not None:
+            return self.seen
         if self.names == Observation._fields:
             return observation.space()
         return gym.spaces.Box(-FAR, FAR, (len(self.names),), np.float32)
@@ -109,13 +114,19 @@ def load_weights(folder: str | Path, config_class: type[Any]) -> tuple[Any, Head
 
 def _described(space: gym.Space[Any]) -> dict[str, Any]:
     """A space of actions in plain values."""
-    if isinstance(space, gym.spaces.Discrete):
+    if isinstance(space, gym.spaces.Discrete) and space.start == 0:
         return {"discrete": int(space.n)}
-    if isinstance(space, gym.spaces.MultiDiscrete):
+    if isinstance(space, gym.spaces.MultiDiscrete) and space.nvec.ndim == 1 and not space.start.any():
         return {"multi_discrete": space.nvec.tolist()}
-    if isinstance(space, gym.spaces.Box):
+    if (
+        isinstance(space, gym.spaces.Box)
+        and len(space.shape) == 1
+        and (np.abs([space.low, space.high]) < _HIGHEST).all()
+    ):
         return {"low": space.low.tolist(), "high": space.high.tolist()}
-    raise InputError(f"action space {space}: cannot be kept; must be Discrete, MultiDiscrete or Box")
+    raise InputError(
+        f"action space {space}: cannot be kept; must be Discrete or MultiDiscrete from 0, or a Box of finite numbers"
+    )
 
 
 def _space(described: Any, where: str) -> gym.Space[Any]:
