@@ -230,7 +230,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.mark.slow
+@pytest.mark.installed
 def test_the_wheel_puts_one_name_into_site_packages_and_carries_its_data(built: Path) -> None:
     with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
         names = wheel.namelist()
@@ -242,7 +242,7 @@ def test_the_wheel_puts_one_name_into_site_packages_and_carries_its_data(built: 
     assert ours <= {*names}
 
 
-@pytest.mark.slow
+@pytest.mark.installed
 def test_the_source_distribution_carries_files_and_no_links(built: Path) -> None:
     with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
         members = {member.name.partition("/")[2]: member for member in archive.getmembers()}
@@ -269,7 +269,7 @@ def installed(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable
     return called
 
 
-@pytest.mark.slow
+@pytest.mark.installed
 def test_without_extras_environments_and_baselines_work_beside_packages_of_the_same_names(
     installed: Callable[..., Any],
 ) -> None:
@@ -287,7 +287,7 @@ for name in ("torch", "stable_baselines3", "tensorboard", "ray", "optuna"):
     assert done.stdout.split() == ["adaptive", "almgren-chriss", "twap"]
 
 
-@pytest.mark.slow
+@pytest.mark.installed
 def test_without_extras_the_command_works_and_says_in_one_sentence_what_training_needs(
     installed: Callable[..., Any],
 ) -> None:
@@ -322,7 +322,7 @@ Order(share=1e5)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.installed
 def test_a_type_checker_sees_the_wheels_types(built: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
         wheel.extractall(tmp_path / "site")

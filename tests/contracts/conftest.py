@@ -23,3 +23,10 @@ def _one_thread() -> Iterator[None]:
     yield
     if torch:
         torch.set_num_threads(before)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All tests of this folder are contracts."""
+    for item in items:
+        if "contracts" in item.path.parts:
+            item.add_marker(pytest.mark.contract)
