@@ -26,6 +26,7 @@ from exec_env.market.market import Market
 from exec_env.market.order import Order
 from exec_env.one_asset.presets import with_overrides
 from exec_env.optimum import dynamic_programming, lq, relaxation
+from exec_env.optimum.schedule import best_schedule
 
 ROOT = Path(exec_env.__file__).parents[1]
 SOURCES = sorted(
@@ -46,6 +47,8 @@ class Clumsy:
 """
 
 ALLOWED = {
+    "exec_env/harness/training/weights.py": "NumPy's, of an action space in a file",
+    "exec_env/one_asset/live.py": "Python's, of a time that is none",
     "exec_env/base/validation.py": "what numbers of any library say of themselves",
     "exec_env/base/files.py": "PyYAML's, of dates that are none",
     "exec_env/data/columns.py": "pandas' and Python's parser's, of a user's arithmetic",
@@ -144,7 +147,7 @@ def test_a_problem_without_a_bound_is_told_apart_from_input_that_is_wrong(solve:
     assert not isinstance(raised.value, InputError)
 
 
-@pytest.mark.parametrize("solve", [lq.solve, lq.solve_linearised, lq.schedule, relaxation.solve])
+@pytest.mark.parametrize("solve", [lq.solve, lq.solve_linearised, best_schedule, relaxation.solve])
 def test_arguments_in_the_wrong_order_are_a_type_error_and_no_number(solve: Any) -> None:
     with pytest.raises(TypeError, match="market must be of type Market, not Order"):
         solve(Order(), Market())

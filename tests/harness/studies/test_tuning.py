@@ -189,7 +189,7 @@ def test_other_settings_are_refused_by_name(tmp_path: Path, changed: dict[str, A
     ("changed", "message"),
     [
         ({"options": {"action": "foo"}}, "unknown action 'foo'"),
-        ({"options": {"num_envs": 3}}, "unknown option 'num_envs'"),
+        ({"options": {"num_envs": 3}}, "unexpected keyword argument 'num_envs'"),
         ({"agent_fields": {"warm_up": 20_000}}, "warm_up = 20000: must be below the 640 steps of training"),
         ({"train": TINY["train"] | {"stop_gap": 1.0}, "options": {"randomise": "parameters"}}, "there is no bound"),
     ],
