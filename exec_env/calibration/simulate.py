@@ -54,12 +54,12 @@ def sessions(
         imbalance: see ``IMBALANCE``.
     """
     rng = np.random.default_rng(seed)
-    tape = Paths.simulate(market, Order(n_steps=n_steps, slice_length=slice_length), days, rng)
-    slices = tape.slices
+    paths = Paths.simulate(market, Order(n_steps=n_steps, slice_length=slice_length), days, rng)
+    slices = paths.slices
     flow = imbalance * slices.volume * rng.standard_normal(slices.volume.shape)
     flow = np.clip(flow, -slices.volume, slices.volume)
     # The equations know one direction: bought and sold flow each push a price of their own, which add up.
-    up, down = (_push(market, tape, np.maximum(sign * flow, 0.0)) for sign in (1.0, -1.0))
+    up, down = (_push(market, paths, np.maximum(sign * flow, 0.0)) for sign in (1.0, -1.0))
     moves = np.concatenate([np.zeros((days, 1)), slices.price_shock[:, :-1].cumsum(1)], 1)
     mid = market.arrival_price + moves + up - down
     seconds = slice_length * 6.5 * 3600
@@ -85,13 +85,13 @@ def sessions(
         yield quoted_frame, pd.DataFrame({name: column.ravel() for name, column in columns.items()})
 
 
-def _push(market: Market, tape: Paths, shares: np.ndarray) -> np.ndarray:
+def _push(market: Market, paths: Paths, shares: np.ndarray) -> np.ndarray:
     """What a flow of one direction has moved the mid before each slice. Shape: (n_paths, n_steps). [$]"""
     terms = Terms(market.transient_impact, 0.0, None, 1.0)
-    book = opening(shares.sum(1) + 1.0, np.zeros(len(shares)))
+    state = opening(shares.sum(1) + 1.0, np.zeros(len(shares)))
     pushed = np.zeros(shares.shape)
-    for t in range(tape.n_steps):
-        pushed[:, t] = book.transient - book.price_move
-        now = tape.at(t)._replace(price_shock=0.0, drift=0.0)
-        book, _ = trade(book, now, shares[:, t], terms, False)
+    for t in range(paths.n_steps):
+        pushed[:, t] = state.transient - state.price_move
+        now = paths.at(t)._replace(price_shock=0.0, drift=0.0)
+        state, _ = trade(state, now, shares[:, t], terms, False)
     return pushed

@@ -17,7 +17,7 @@ def describe(tape: Tape, market: Market, base: Market | None = None, calibrated:
     """How each number was used, in lines for a person to read.
 
     Args:
-        tape: the recording.
+        tape: what is described.
         market: what is played.
         base: where impact is from.
         calibrated: whether ``base`` is a market file's, whose impact is taken as it is; if not, it was scaled.
@@ -46,7 +46,7 @@ def describe(tape: Tape, market: Market, base: Market | None = None, calibrated:
 
     lines += [
         f"  slices of {minutes:g} min; a day of {tape.hours_per_day:g} hours; {int(tape.gaps.sum())} gaps",
-        f"  from the recording: price {market.arrival_price:,.4g}, "
+        f"  from the tape: price {market.arrival_price:,.4g}, "
         f"{how('volatility', 'volatility {:.4g} per √day')}, "
         f"half spread {market.half_spread:.4g} bps, volume {market.daily_volume:,.6g} a day",
         f"  not in it, so {came}: {how('temporary_impact', 'η = {:.3g}')}, "

@@ -1,4 +1,4 @@
-"""Episodes of a recording, for an environment."""
+"""Episodes of a tape, for an environment."""
 
 from dataclasses import dataclass
 
@@ -12,29 +12,29 @@ from exec_env.market.paths import Normals, Paths, Source
 
 @dataclass(frozen=True)
 class TapeSource(Source):
-    """Episodes of a recording for an environment: each begins at a random row."""
+    """Episodes of a tape for an environment: each begins at a random row."""
 
-    recording: Tape
+    tape: Tape
     market: Market
     order: Order
 
     def sample(self, rngs: "list[np.random.Generator]", n_paths: int = 1) -> Paths:  # type: ignore[override]
         """``n_paths`` random starts from each generator."""
-        possible = self.recording.starts(self.order)
+        possible = self.tape.starts(self.order)
         if not self._draws:
             drawn = np.concatenate([possible[rng.integers(possible.size, size=n_paths)] for rng in rngs])
-            return self.recording.tape(self.market, self.order, drawn)
+            return self.tape.paths(self.market, self.order, drawn)
         # Path by path, so that path e never depends on how many are drawn at once.
         which, z = zip(
             *((rng.integers(possible.size), self._draw(rng)) for rng in rngs for _ in range(n_paths)), strict=True
         )
-        return self._tape(possible[list(which)], np.array(z))
+        return self._paths(possible[list(which)], np.array(z))
 
     def at(self, starts: np.ndarray, rng: np.random.Generator) -> Paths:
         """Episodes that begin at the given rows; what is random about the stress is drawn from ``rng``."""
         if not self._draws:
-            return self.recording.tape(self.market, self.order, starts)
-        return self._tape(starts, np.array([self._draw(rng) for _ in starts]))
+            return self.tape.paths(self.market, self.order, starts)
+        return self._paths(starts, np.array([self._draw(rng) for _ in starts]))
 
     @property
     def _draws(self) -> bool:
@@ -49,7 +49,7 @@ class TapeSource(Source):
     def _draw(self, rng: np.random.Generator) -> np.ndarray:
         return rng.standard_normal((len(self._random), self.order.n_steps))
 
-    def _tape(self, starts: np.ndarray, z: np.ndarray) -> Paths:
+    def _paths(self, starts: np.ndarray, z: np.ndarray) -> Paths:
         zeros = np.zeros((6, len(z), self.order.n_steps))
         normals = Normals(*zeros, **{name: z[:, i] for i, name in enumerate(self._random)})
-        return self.recording.tape(self.market, self.order, starts, normals)
+        return self.tape.paths(self.market, self.order, starts, normals)

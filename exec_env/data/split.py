@@ -1,4 +1,4 @@
-"""A recording cut in time: rows for training, a purge, and later rows for evaluation."""
+"""A tape cut in time: rows for training, a purge, and later rows for evaluation."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -25,7 +25,7 @@ class Split:
     training: int
     """Rows from the first on that are for training."""
     length: int
-    """Rows of the recording."""
+    """Rows of the tape."""
     purge: int = 0
     """Rows after these that nobody plays, so that what the two parts share has died away."""
 

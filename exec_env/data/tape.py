@@ -204,7 +204,7 @@ class Tape:
         return slice(None if self.split is None else self.split.training)
 
     def market(self, base: Market | None = None) -> Market:
-        """The market whose averages are those of the recording, or of its training rows where it is split.
+        """The market whose averages are those of the tape, or of its training rows where it is split.
 
         Slices do not show how the price answers to us. Impact comes from ``base``, scaled so that the same
         participation costs the same part of a day's volatility: η, γ, κ ∝ σ S0 / V (Almgren et al. 2005).
@@ -267,7 +267,7 @@ class Tape:
                     f"{most:.4g} at max_participation = {order.max_participation:g}; choose at most that"
                 )
 
-    def tape(self, market: Market, order: Order, starts: np.ndarray, normals: Normals | None = None) -> Paths:
+    def paths(self, market: Market, order: Order, starts: np.ndarray, normals: Normals | None = None) -> Paths:
         """Episodes that begin at the given rows. Impact and decay are the market's averages.
 
         What the market's stress, shocks and regimes multiply is multiplied on top of what was recorded.
@@ -321,7 +321,7 @@ class Tape:
         return Paths(stress_recorded(market, order, slices, normals or none), self.mid[starts], starts)
 
     def described(self) -> dict[str, Any]:
-        """Which rows are played and how, in plain values, to tell recordings apart; rows are counted from 0."""
+        """Which rows are played and how, in plain values, to tell tapes apart; rows are counted from 0."""
         begin, end = self.rows
         return {
             "name": self.name,

@@ -46,7 +46,7 @@ class Slices:
 
     @property
     def tape(self) -> pd.DataFrame:
-        """The slices for a recording to play: spread and depth at their start, for nobody knows the mean beforehand."""
+        """The slices for a tape to play: spread and depth at their start, for nobody knows the mean beforehand."""
         opening = {f"opening_{name}": name for name in ("spread", "depth") if f"opening_{name}" in self.frame}
         return self.frame.drop(columns=list(opening.values())).rename(columns=opening)
 

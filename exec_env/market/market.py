@@ -159,8 +159,8 @@ class Market:
             )
 
     @property
-    def regime(self) -> Stress:
-        """What the stress does once it has begun."""
+    def own_stress(self) -> Stress:
+        """The stress at the market's own severity: what it does once it has begun."""
         own = STRESSES[self.stress]
         return own if self.stress_factor is None else own.scaled(self.stress_factor)
 
@@ -177,10 +177,10 @@ class Market:
     @property
     def shocks(self) -> tuple[float, float]:
         """Rate [1/day] and size of liquidity shocks: those of the fields, or of the stress where it is such shocks."""
-        regime = self.regime
-        if regime.shock_rate == 0:
+        stress = self.own_stress
+        if stress.shock_rate == 0:
             return self.shock_rate, self.shock_size
-        return regime.shock_rate, -namespace(regime.shock).log(regime.shock)
+        return stress.shock_rate, -namespace(stress.shock).log(stress.shock)
 
     @property
     def has_shocks(self) -> bool:
@@ -194,7 +194,7 @@ class Market:
 
     def stress_factors(self, n_steps: int) -> Factors:
         """Multipliers of each slice by the stress, from the middle of its onsets on. Shape of each: (n_steps,)."""
-        return self.regime.factors((self.stress_begun(n_steps) > 0.5).astype(float))
+        return self.own_stress.factors((self.stress_begun(n_steps) > 0.5).astype(float))
 
     def regime_probabilities(self, slice_length: float) -> tuple[float, float, float]:
         """Probability of the poor regime at arrival, of switching to it within a slice, and of switching back.
@@ -321,7 +321,7 @@ class Market:
         """
         rate = self.shocks[0]
         if rate * slice_length >= 1:
-            own = self.regime.shock_rate > 0
+            own = self.own_stress.shock_rate > 0
             what = f"stress = {self.stress!r}: its shock rate of {rate:g}" if own else f"shock_rate = {rate!r}:"
             raise InputError(f"Market.{what} must be below {1 / slice_length:g}, one shock per slice")
         return rate * slice_length

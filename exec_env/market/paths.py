@@ -15,7 +15,7 @@ from exec_env.market.stress import Factors
 
 
 class Normals(NamedTuple):
-    """Independent standard normals behind a simulated tape. Shape of each: (n_paths, n_steps)."""
+    """Independent standard normals behind simulated paths. Shape of each: (n_paths, n_steps)."""
 
     liquidity: Any
     spread: Any
@@ -186,7 +186,7 @@ def stress_recorded(market: Market, order: Order, slices: Slice, normals: Normal
         market: the market.
         order: the order.
         slices: of shape (n_paths, n_steps).
-        normals: zeros where the recording settles what happens.
+        normals: zeros where the tape settles what happens.
     """
     dt, begun = order.slice_length, _begun(market, normals)
     by = _multipliers(market, dt, normals, begun)
@@ -213,7 +213,7 @@ def _begun(market: Market, normals: Normals) -> Any:
 
 def _multipliers(market: Market, dt: float, normals: Normals, begun: Any) -> Factors | None:
     """What stress and regime multiply slices by; None without either, which costs nothing."""
-    by = None if begun is None else market.regime.factors(begun)
+    by = None if begun is None else market.own_stress.factors(begun)
     if normals.regime is None or market.regime_rate == 0:
         return by
     poor = _poor(market, dt, normals.regime)
@@ -240,7 +240,7 @@ def _liquidity(market: Market, dt: float, normals: Normals, begun: Any) -> Any:
     """Log liquidity, from its stationary law, multipliers left out. Shape: (n_paths, n_steps)."""
     market = market.flat
     shocked = normals.shock is not None and market.has_shocks
-    gated = market.regime.shock_rate > 0  # the shocks are the stress, and begin with it
+    gated = market.own_stress.shock_rate > 0  # the shocks are the stress, and begin with it
     state = market.liquidity_volatility * normals.liquidity[:, 0]
     states = [state]
     for t in range(1, normals.liquidity.shape[1]):

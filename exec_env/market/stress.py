@@ -1,4 +1,4 @@
-"""Stress regimes: what happens to a market from a moment on."""
+"""Stresses: what happens to a market from a moment on."""
 
 import math
 from dataclasses import dataclass, replace
@@ -101,5 +101,5 @@ def factors(name: str, onset: float, n_steps: int, factor: float | None = None) 
     """
     if name not in STRESSES:
         raise InputError(unknown("stress", name, STRESSES))
-    regime = STRESSES[name] if factor is None else STRESSES[name].scaled(factor)
-    return regime.factors(begun(onset, None, n_steps))
+    stress = STRESSES[name] if factor is None else STRESSES[name].scaled(factor)
+    return stress.factors(begun(onset, None, n_steps))

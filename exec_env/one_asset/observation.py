@@ -99,7 +99,7 @@ class Observer:
         self._inverse = Units(*(1.0 / u if u > 0 else 0.0 for u in self.units))
 
     def market(self, now: Slice) -> MarketEntries:
-        """Entries that do not depend on us: of one slice, or of a whole tape at once."""
+        """Entries that do not depend on us: of one slice, or of whole paths at once."""
         per = self._inverse
         xp = namespace(now.log_liquidity)
         low, high = xp.maximum, xp.minimum

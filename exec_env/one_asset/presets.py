@@ -86,8 +86,8 @@ PRESETS: dict[str, Preset] = {
 
 # The default problem under each stress, and under liquidity shocks that come at random and revert.
 PRESETS |= {
-    name: Preset(f"the default problem, but {regime.description} half-way", Market(stress=name))  # type: ignore[arg-type]
-    for name, regime in STRESSES.items()
+    name: Preset(f"the default problem, but {stress.description} half-way", Market(stress=name))  # type: ignore[arg-type]
+    for name, stress in STRESSES.items()
     if name != "none"
 }
 PRESETS["liquidity-shocks"] = Preset(

@@ -34,7 +34,7 @@ def seen_by(tape: Tape | None, run: str, config: Mapping[str, Any]) -> list[str]
     if both[0] >= both[1]:
         return []
     return [
-        f"{run} was trained on rows {begin + 1} to {end} of this recording, of which {both[0] + 1} to "
+        f"{run} was trained on rows {begin + 1} to {end} of this tape, of which {both[0] + 1} to "
         f"{both[1]} are evaluated here: it has seen them, and may do worse on new ones"
     ]
 

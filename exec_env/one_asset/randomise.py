@@ -63,9 +63,9 @@ class Markets(Market):
         return new
 
     @property
-    def regime(self) -> Stress:
+    def own_stress(self) -> Stress:
         """What the stress does to each path once it has begun."""
-        return super().regime if self.stressed_by is None else self.stressed_by
+        return super().own_stress if self.stressed_by is None else self.stressed_by
 
     @property
     def shocks(self) -> tuple[float, Any]:
@@ -99,8 +99,8 @@ class Ranges:
     fields: tuple[tuple[str, float, float], ...]
     """Name, lowest and highest value; log-uniform in between where both are positive, else uniform."""
     stress: bool = False
-    """Whether each path has a regime of its own: one of ``STRESSES`` or a poor regime that comes and goes, with equal
-    chance; from an onset uniform over the horizon; its factors raised to a power uniform in [0, 1]."""
+    """Whether each path is put under one of ``STRESSES`` or a poor regime that comes and goes, with equal chance; from
+    an onset uniform over the horizon; its factors raised to a power uniform in [0, 1]."""
 
     @classmethod
     def parse(cls, randomise: str | Sequence[str], market: Market, recorded: bool = False) -> "Ranges":
@@ -165,14 +165,14 @@ class Ranges:
         which, severity = u[:, -2:-1], u[:, -1:]
 
         def power(kind: int) -> Any:
-            """The severity where a path has that regime, else zero."""
+            """The severity where a path is of that kind, else zero."""
             here = (which >= kind / len(_KINDS)) & (which < (kind + 1) / len(_KINDS))
             return severity * here
 
         factors = dict.fromkeys(("liquidity", "volatility", "impact", "shock"), 1.0)
-        for kind, regime in enumerate(STRESSES.values()):
+        for kind, stress in enumerate(STRESSES.values()):
             for name in factors:
-                own = getattr(regime, name)
+                own = getattr(stress, name)
                 if own != 1.0:
                     factors[name] = factors[name] * own ** power(kind)
         poor = power(_KINDS.index(_SWITCHING))
@@ -257,7 +257,7 @@ class RandomisedSimulator(Simulator):
 
 @dataclass(frozen=True)
 class RandomisedTape(TapeSource):
-    """Episodes of a recording, each under a stress and an impact of its own."""
+    """Episodes of a tape, each under a stress and an impact of its own."""
 
     ranges: Ranges
 
@@ -274,9 +274,9 @@ class RandomisedTape(TapeSource):
         rows = math.ceil(self.ranges.n_draws / self.order.n_steps)
         return rng.standard_normal((len(self._random) + rows, self.order.n_steps))
 
-    def _tape(self, starts: np.ndarray, z: np.ndarray) -> Paths:
+    def _paths(self, starts: np.ndarray, z: np.ndarray) -> Paths:
         n = len(self._random)
         own = z[:, n:].reshape(len(z), -1)[:, : self.ranges.n_draws]
         zeros = np.zeros((6, len(z), self.order.n_steps))
         normals = Normals(*zeros, **{name: z[:, i] for i, name in enumerate(self._random)})
-        return self.recording.tape(self.ranges.markets(self.market, own), self.order, starts, normals)
+        return self.tape.paths(self.ranges.markets(self.market, own), self.order, starts, normals)

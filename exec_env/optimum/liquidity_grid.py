@@ -53,7 +53,7 @@ def grid(market: Market, order: Order, n_grid: int) -> tuple[np.ndarray, Any]:
     n_steps = 2 * int(np.ceil((2 * _WIDTH * plain(s) + reach) / plain(unit) / step / 2))
     if n_steps > _MOST:
         given = f"shock_rate = {market.shock_rate!r}, shock_size = {market.shock_size!r}"
-        if market.regime.shock_rate > 0:
+        if market.own_stress.shock_rate > 0:
             given = f"stress_factor = {market.stress_factor!r}"
         raise NoBound(
             f"Market.{given}: shocks reach so far that a grid of liquidity would have {n_steps} steps, above {_MOST}"

@@ -298,10 +298,10 @@ def solve_linearised(market: Market, order: Order, n_grid: int = _GRID) -> Solut
 def _movers(market: Market) -> str:
     """What takes the slope of temporary impact away from its mean, for a message."""
     named = [f"liquidity_volatility = {float(market.liquidity_volatility):g}"]
-    if market.has_shocks and market.regime.shock_rate == 0:
+    if market.has_shocks and market.own_stress.shock_rate == 0:
         named.append(f"shock_size = {float(market.shock_size):g}")
-    if float(market.regime.factor) != 1:
-        named.append(f"stress = {market.stress!r} × {float(market.regime.factor):.3g}")
+    if float(market.own_stress.factor) != 1:
+        named.append(f"stress = {market.stress!r} × {float(market.own_stress.factor):.3g}")
     if market.regime_rate > 0 and float(market.regime_liquidity) != 1:
         named.append(f"regime_liquidity = {float(market.regime_liquidity):g}")
     return " with ".join(filter(None, [named[0], " and ".join(named[1:])]))

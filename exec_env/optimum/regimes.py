@@ -77,14 +77,14 @@ def chain(market: Market, order: Order) -> Chain:
         first, into, back = market.regime_probabilities(order.slice_length)
         poor, there = np.array([0.0, 1.0]), np.array([1 - first, first])
         switch = np.array([[1 - into, into], [back, 1 - back]])
-    stress, shape = market.regime.factors(on[:, :, None]), (n, on.shape[1] * len(poor))
+    stress, shape = market.own_stress.factors(on[:, :, None]), (n, on.shape[1] * len(poor))
     ones = np.ones((n, on.shape[1], len(poor)))
     factors = Factors(
         (ones * stress.liquidity * market.regime_liquidity**poor).reshape(shape),
         (ones * stress.volatility * market.regime_volatility**poor).reshape(shape),
         (ones * stress.impact).reshape(shape),
     )
-    shocks = market.has_shocks & (ones * on[:, :, None] > 0 if market.regime.shock_rate > 0 else ones > 0)
+    shocks = market.has_shocks & (ones * on[:, :, None] > 0 if market.own_stress.shock_rate > 0 else ones > 0)
     return Chain(
         factors,
         (law[:, :, None] * there).reshape(shape),

@@ -24,7 +24,7 @@ def averaged(market: Market, order: Order) -> Market:
     decay, _ = lq.decay_moments(market, order.slice_length)
     noises = {f"{name}_noise": 0.0 for name in ("volume", "spread", "impact", "decay", "slippage")}
     quiet: dict[str, Any] = noises | {"liquidity_volatility": 0.0, "shock_rate": 0.0, "signal_volatility": 0.0}
-    if market.regime.shock_rate > 0:
+    if market.own_stress.shock_rate > 0:
         quiet |= {"stress": "none", "stress_factor": None, "stress_onset_end": None}
     return replace(market, resilience=-float(np.log(decay)) / order.slice_length, **quiet)
 

@@ -42,7 +42,7 @@ def test_a_slice_by_hand() -> None:
     assert frame["cost"].tolist() == pytest.approx([1.0, 0.0 - 2.0])
 
 
-def test_what_a_recording_plays_of_slices_is_known_at_their_start() -> None:
+def test_what_a_tape_plays_of_slices_is_known_at_their_start() -> None:
     slicer = Slicer(10 * SECOND)
     quotes = ticks([(0, 99, 101), (4, 100, 104), (12, 100, 103), (13, 101, 102)], "time bid ask")
     slicer.add(quotes, ticks([(1, 102, 3), (13, 101, 2)], "time price size"))
@@ -257,7 +257,7 @@ def test_an_exponent_that_the_data_do_not_show_is_linear_and_the_file_says_so(po
 
 
 def test_the_slope_of_a_book_of_a_power_law_is_that_of_the_law_whatever_size_it_is_felt_at() -> None:
-    # OrderBook such that taking v shares costs 0.001 v^0.6 a share beyond the touch, all over.
+    # A book such that taking v shares costs 0.001 v^0.6 a share beyond the touch, all over.
     taken = 100.0 * np.arange(1, 41)
     cost = np.r_[0.0, np.diff(0.001 * taken**1.6)] / 100.0
     price = cost - cost[0]

@@ -155,7 +155,7 @@ def test_training_plays_the_first_rows_of_a_tape_and_the_others_are_evaluated(
     assert "it has seen them" not in out
     assert pd.read_csv(tmp_path / "later" / "per_path.csv")["row"].min() >= 37
     again = ["--part", "training", "--episodes", 9, "--out", tmp_path / "seen"]
-    assert "run was trained on rows 1 to 30 of this recording" in call(evaluate, tmp_path / "run", *tape, *again)[1]
+    assert "run was trained on rows 1 to 30 of this tape" in call(evaluate, tmp_path / "run", *tape, *again)[1]
 
 
 def test_under_stress_agents_that_nobody_named_and_that_cannot_be_are_left_out(

@@ -1,4 +1,4 @@
-"""Training and evaluation on different rows of a recording: which ones, and that nothing of the later ones leaks."""
+"""Training and evaluation on different rows of a tape: which ones, and that nothing of the later ones leaks."""
 
 import re
 from pathlib import Path
@@ -64,7 +64,7 @@ def test_both_parts_are_measured_in_averages_of_the_training_rows() -> None:
     assert training.market == known.market()
     depth = recorded_slices(100)["depth"].to_numpy()
     rows = np.arange(65, 96)
-    slices = evaluation.tape.tape(evaluation.market, evaluation.order, rows).slices
+    slices = evaluation.tape.paths(evaluation.market, evaluation.order, rows).slices
     centred = np.log(depth) - np.log(depth[:60]).mean()
     np.testing.assert_allclose(slices.log_liquidity[:, 0], centred[rows])
     impact = np.exp(-centred) / np.exp(-centred[:60]).mean() * evaluation.market.temporary_impact
@@ -136,7 +136,7 @@ def test_the_table_says_where_an_agent_has_seen_what_it_is_evaluated_on(tmp_path
         return "\n".join(evaluate([tmp_path / "half"], episodes=5, **options | more).notes)
 
     assert notes(tape_split=0.5) == ""
-    seen = "half was trained on rows 1 to 60 of this recording, of which {} are evaluated here: it has seen them"
+    seen = "half was trained on rows 1 to 60 of this tape, of which {} are evaluated here: it has seen them"
     assert seen.format("1 to 60") in notes(tape_split=0.5, tape_part="training")
     assert seen.format("1 to 60") in notes()
     assert seen.format("46 to 60") in notes(tape_split=1 / 3)

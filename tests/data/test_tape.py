@@ -246,7 +246,7 @@ def known(**columns: Any) -> Tape:
     return recorded(data.drop(columns="depth"))
 
 
-def test_market_parameters_are_those_of_a_recording_made_with_known_ones() -> None:
+def test_market_parameters_are_those_of_a_tape_made_with_known_ones() -> None:
     volume = np.where(np.arange(101) % 2, 90_000.0, 110_000.0)
     spread = 0.0004 * 100.0 * np.exp(0.001 * (np.arange(101) % 2))
     market = known(volume=volume, spread=spread).market()
@@ -276,7 +276,7 @@ def test_the_jump_over_a_night_is_no_part_of_the_volatility() -> None:
     assert recorded(data).market().volatility < 0.02 * 78**0.5
 
 
-def test_a_recording_of_a_price_that_stands_still_gives_impact_no_scale_and_is_refused() -> None:
+def test_a_tape_of_a_price_that_stands_still_gives_impact_no_scale_and_is_refused() -> None:
     with pytest.raises(ValueError, match="column 'mid' is the same throughout"):
         gym.make("AlmgrenChriss-v0", tape=recorded(recorded_slices().assign(mid=100.0)))
 
@@ -388,7 +388,7 @@ def test_our_own_impact_comes_on_top_of_the_recorded_mids() -> None:
 def test_depth_makes_temporary_impact_inversely_proportional_with_mean_one() -> None:
     read = recorded()
     market, order = read.market(), Order(n_steps=10, slice_length=read.slice_length)
-    paths = read.tape(market, order, np.arange(0, 60, 10))
+    paths = read.paths(market, order, np.arange(0, 60, 10))
     impact = paths.slices.temporary.ravel() * order.slice_length / market.temporary_impact
     np.testing.assert_allclose(impact * read.depth, impact[0] * read.depth[0], rtol=1e-12)
     assert impact.mean() == pytest.approx(1.0, rel=1e-12)
@@ -398,7 +398,7 @@ def test_depth_makes_temporary_impact_inversely_proportional_with_mean_one() -> 
 def test_without_depth_impact_and_liquidity_are_constant() -> None:
     read = recorded(recorded_slices().drop(columns="depth"))
     market, order = read.market(), Order(n_steps=10, slice_length=read.slice_length)
-    slices = read.tape(market, order, np.array([0, 9])).slices
+    slices = read.paths(market, order, np.array([0, 9])).slices
     assert np.ptp(slices.temporary) == np.ptp(slices.log_liquidity) == 0.0
 
 
@@ -432,7 +432,7 @@ def test_costs_in_basis_points_are_of_the_episodes_own_arrival_notional() -> Non
     assert info["shortfall_bps"] == pytest.approx(1e4 * (notional - cash) / notional, rel=1e-6)
 
 
-def test_make_takes_a_file_with_its_columns_or_a_recording(tmp_path: Path) -> None:
+def test_make_takes_a_file_with_its_columns_or_a_tape(tmp_path: Path) -> None:
     path = tmp_path / "market.csv"
     recorded_slices().rename(columns={"mid": "price"}).to_csv(path, index=False)
     kwargs = {"tape_columns": {"mid": "price"}, "hours_per_day": 6.5}

@@ -31,8 +31,8 @@ TERMS = Terms(transient_impact=0.0005, risk_aversion=0.1, max_participation=0.3,
 
 
 def test_a_slice_solved_by_hand() -> None:
-    book = State(remaining=400.0, transient=0.03, price_move=0.1, participation=0.0)
-    after, fill = trade(book, NOW, 100.0, TERMS, False)
+    state = State(remaining=400.0, transient=0.03, price_move=0.1, participation=0.0)
+    after, fill = trade(state, NOW, 100.0, TERMS, False)
     assert fill.shares == 100.0
     assert fill.spread == pytest.approx(2.0)  # 0.02 · 100
     assert fill.temporary == pytest.approx(10.0)  # 0.001 · 100²
@@ -62,16 +62,16 @@ def test_square_root_impact_solved_by_hand() -> None:
 
 def test_power_law_impact_has_a_gradient_where_nothing_is_traded() -> None:
     asked = torch.zeros(3, dtype=torch.float64, requires_grad=True)
-    book = opening(torch.full((3,), 400.0, dtype=torch.float64))
-    _, fill = trade(book, NOW._replace(exponent=0.6), asked, TERMS, True)
+    state = opening(torch.full((3,), 400.0, dtype=torch.float64))
+    _, fill = trade(state, NOW._replace(exponent=0.6), asked, TERMS, True)
     fill.objective.sum().backward()
     assert asked.grad is not None
     assert torch.isfinite(asked.grad).all()
 
 
 def test_the_closing_block_solved_by_hand() -> None:
-    book = State(remaining=400.0, transient=0.03, price_move=0.1, participation=0.0)
-    after, fill = trade(book, NOW, 1000.0, TERMS, True)
+    state = State(remaining=400.0, transient=0.03, price_move=0.1, participation=0.0)
+    after, fill = trade(state, NOW, 1000.0, TERMS, True)
     assert (fill.shares, fill.block, fill.excess, fill.clipped) == (400.0, 100.0, 700.0, True)
     assert fill.spread == pytest.approx(8.0)  # 0.02 · 400
     assert fill.temporary == pytest.approx(90.0 + 50.0)  # 0.001 · 300² + 5 · 0.001 · 100²
@@ -103,13 +103,13 @@ def test_nothing_can_be_sold_in_a_capped_slice_without_volume() -> None:
     assert (fill.shares, after.remaining, after.participation) == (0.0, 400.0, 0.0)
 
 
-def _run(book: State, slices: list[Slice], asked: Any, constants: Terms) -> tuple[list[Any], list[State]]:
-    fills, books = [], []
+def _run(state: State, slices: list[Slice], asked: Any, constants: Terms) -> tuple[list[Any], list[State]]:
+    fills, states = [], []
     for t, now in enumerate(slices):
-        book, fill = trade(book, now, asked(t), constants, t == len(slices) - 1)
+        state, fill = trade(state, now, asked(t), constants, t == len(slices) - 1)
         fills.append(fill)
-        books.append(book)
-    return fills, books
+        states.append(state)
+    return fills, states
 
 
 @given(
@@ -122,12 +122,12 @@ def test_costs_sum_to_the_implementation_shortfall_and_shares_are_conserved(
 ) -> None:
     market, order = Market(**RICH, impact_exponent=exponent), Order(n_steps=8)
     path = Paths.simulate(market, order, 1, seed).path(0)
-    fills, books = _run(opening(order.shares), path, lambda t: pieces[t], terms(market, order))
+    fills, states = _run(opening(order.shares), path, lambda t: pieces[t], terms(market, order))
     shortfall = sum(f.shortfall for f in fills)
     components = [getattr(f, name) for f in fills for name in COMPONENTS]
     assert shortfall == pytest.approx(sum(components), rel=1e-9, abs=1e-9 * sum(map(abs, components)))
     assert sum(f.shares for f in fills) == pytest.approx(order.shares, rel=1e-12)
-    held = [order.shares, *(b.remaining for b in books)]
+    held = [order.shares, *(s.remaining for s in states)]
     assert all(a >= b >= 0 for a, b in itertools.pairwise(held))
     assert held[-1] == 0.0
 
@@ -141,18 +141,18 @@ def test_floats_numpy_and_torch_agree_path_by_path(exponent: float) -> None:
 
     arrays = [paths.at(t) for t in range(order.n_steps)]
     start = opening(np.full(paths.n_paths, order.shares), np.zeros(paths.n_paths))
-    numpy_fills, numpy_books = _run(start, arrays, lambda t: asked[t], constants)
+    numpy_fills, numpy_states = _run(start, arrays, lambda t: asked[t], constants)
 
     tensors = [now.map(torch.tensor) for now in arrays]
     start = opening(torch.full((paths.n_paths,), order.shares).double(), torch.zeros(paths.n_paths).double())
-    torch_fills, torch_books = _run(start, tensors, lambda t: torch.tensor(asked[t]), constants)
+    torch_fills, torch_states = _run(start, tensors, lambda t: torch.tensor(asked[t]), constants)
 
     for e in range(paths.n_paths):
-        fills, books = _run(opening(order.shares), paths.path(e), lambda t, e=e: float(asked[t, e]), constants)
+        fills, states = _run(opening(order.shares), paths.path(e), lambda t, e=e: float(asked[t, e]), constants)
         for t in range(order.n_steps):
-            ours = np.array([*fills[t], *books[t]], dtype=float)
-            theirs = np.array([np.asarray(c)[e] if np.ndim(c) else c for c in (*numpy_fills[t], *numpy_books[t])])
-            tensor = np.array([float(c[e]) for c in (*torch_fills[t], *torch_books[t])])
+            ours = np.array([*fills[t], *states[t]], dtype=float)
+            theirs = np.array([np.asarray(c)[e] if np.ndim(c) else c for c in (*numpy_fills[t], *numpy_states[t])])
+            tensor = np.array([float(c[e]) for c in (*torch_fills[t], *torch_states[t])])
             np.testing.assert_allclose(theirs.astype(float), ours, rtol=1e-12, atol=1e-12)
             np.testing.assert_allclose(tensor, ours, rtol=1e-12, atol=1e-12)
 

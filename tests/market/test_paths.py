@@ -1,4 +1,4 @@
-"""Tapes: distributions, seeds, and paths that do not depend on how many are drawn."""
+"""Drawn paths: distributions, seeds, and that no path depends on how many are drawn."""
 
 from typing import Any
 

@@ -113,9 +113,9 @@ def test_without_noise_it_is_the_minimum_over_schedules(exponent: float, n_steps
     slices = Paths.simulate(market, order, 1, seed=0).path(0)
 
     def cost(trades: np.ndarray) -> float:
-        book, total = opening(order.shares), 0.0
+        state, total = opening(order.shares), 0.0
         for t, v in enumerate(trades):
-            book, fill = trade(book, slices[t], float(v) * 1e4, constants, t == n_steps - 1)
+            state, fill = trade(state, slices[t], float(v) * 1e4, constants, t == n_steps - 1)
             total += fill.objective
         return total * to_bps
 

@@ -1,4 +1,4 @@
-"""Stress: in tapes and recordings, environments and torch alike, from a moment that is fixed or random."""
+"""Stress: on drawn and on recorded paths, in environments and torch alike, from a moment that is fixed or random."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -244,12 +244,12 @@ def test_a_recorded_market_is_multiplied_as_a_simulated_one_is(features: dict[st
         np.testing.assert_allclose(getattr(stressed, name), getattr(calm, name) * ratio, rtol=1e-12, err_msg=name)
 
 
-def test_shocks_on_a_recording_lower_its_liquidity_and_recover(tape_csv: Path) -> None:
+def test_shocks_on_a_tape_lower_its_liquidity_and_recover(tape_csv: Path) -> None:
     problem = make_problem(tape=tape_csv, shares=5000.0, n_steps=10, shock_rate=8.0, shock_size=0.7)
     rng = np.random.default_rng(0)
     starts = np.full(2000, 3)
     shocked = problem.source.at(starts, rng).slices  # type: ignore[attr-defined]
-    calm = problem.tape.tape(problem.market, problem.order, starts).slices  # type: ignore[union-attr]
+    calm = problem.tape.paths(problem.market, problem.order, starts).slices  # type: ignore[union-attr]
     fall = shocked.log_liquidity - calm.log_liquidity
     jumps = fall[:, 1:] - np.exp(-7.8 / 78) * fall[:, :-1]
     assert set(np.unique(jumps.round(9))) <= {-0.7, 0.0, -0.0}

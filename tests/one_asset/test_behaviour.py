@@ -45,7 +45,7 @@ def test_twap_is_one_everywhere() -> None:
 def test_where_the_cap_binds_the_pace_is_what_the_cap_lets_through() -> None:
     market, order = Market(), Order()
     at, paces = states(OneAsset(market, order)), map_of("twap", market, order)
-    remaining = np.array([book.remaining[0] for book in at.states])
+    remaining = np.array([state.remaining[0] for state in at.states])
     even = remaining / np.arange(order.n_steps, 0, -1)
     np.testing.assert_allclose(paces, np.minimum(1.0, 0.3 * at.paths.slices.volume / even), rtol=1e-6)
     assert paces.min() < 1.0
@@ -113,7 +113,7 @@ def test_where_there_is_no_optimum_the_schedule_is_even() -> None:
         best_schedule(market, order)
     at = states(OneAsset(market, order))
     assert at.schedule == "an even schedule"
-    np.testing.assert_allclose([book.remaining[0] for book in at.states], np.arange(40, 0, -1) * 5000.0)
+    np.testing.assert_allclose([state.remaining[0] for state in at.states], np.arange(40, 0, -1) * 5000.0)
 
 
 def test_nothing_left_has_no_pace() -> None:

@@ -21,8 +21,8 @@ def test_the_observation_is_measured_in_its_units() -> None:
     now = slice_of(
         log_liquidity=0.3, half_spread=0.05, volume=5e6 / 39, variance=4 * 4 / 78, drift=2 * (40 / 78) ** 0.5 / 40
     )
-    book = State(50_000.0, 0.01, -1.0, 0.2)
-    seen = Observation(*observe(book, observe.market(now), 10))
+    state = State(50_000.0, 0.01, -1.0, 0.2)
+    seen = Observation(*observe(state, observe.market(now), 10))
     horizon = 40 / 78
     assert seen.time_left == pytest.approx(0.25)
     assert seen.inventory_left == pytest.approx(0.25)

@@ -61,7 +61,7 @@ def test_each_path_under_stress_is_what_a_market_under_that_stress_makes() -> No
     paths = Paths.shaped(markets, order, z)
     kinds = set()
     for i in range(n):
-        r, own = markets.regime, {"stress_onset": 0.0, "stress_onset_end": 1.0}
+        r, own = markets.own_stress, {"stress_onset": 0.0, "stress_onset_end": 1.0}
         factors = {k: float(np.ravel(getattr(r, k))[i]) for k in ("liquidity", "volatility", "impact", "shock")}
         poor = {k: float(getattr(markets, k)[i, 0]) for k in ("regime_liquidity", "regime_volatility")}
         fields: dict[str, Any] = {}
@@ -87,10 +87,10 @@ def test_every_regime_comes_with_equal_chance_and_no_severity_is_beyond_its_own(
     m = ranges.markets(Market(), draws(ranges, n))
     error = 4 * (6 / 49 / n) ** 0.5
     for values, own, kinds in (
-        (m.regime.liquidity, 0.1, 2),
-        (m.regime.volatility, 3.0, 1),
-        (m.regime.impact, 3.0, 1),
-        (m.regime.shock, np.exp(-1.1), 1),
+        (m.own_stress.liquidity, 0.1, 2),
+        (m.own_stress.volatility, 3.0, 1),
+        (m.own_stress.impact, 3.0, 1),
+        (m.own_stress.shock, np.exp(-1.1), 1),
         (m.regime_liquidity, 0.3, 1),
         (m.regime_volatility, 2.0, 1),
     ):

@@ -21,7 +21,7 @@ def twap(observations: torch.Tensor) -> torch.Tensor:
     return torch.full((len(observations),), 4)
 
 
-class OrderBook:
+class EveryLevel:
     """Every path at a level of its own; of arrays and of tensors."""
 
     def __init__(self, mode: str) -> None:
@@ -50,7 +50,7 @@ class Linear(torch.nn.Module):
 @pytest.mark.parametrize("side", ["sell", "buy"])
 def test_the_same_paths_cost_the_same_as_in_numpy(preset: str, mode: str, side: Any) -> None:
     market, order = PRESETS[preset].market, replace(PRESETS[preset].order, side=side)
-    device, agent = TorchMarket(market, order, dtype=torch.float64), OrderBook(mode)
+    device, agent = TorchMarket(market, order, dtype=torch.float64), EveryLevel(mode)
     paths = Paths.simulate(market, order, 55, seed=3)
     costs = device.costs(agent.act, device.load(paths), agent.action_mode)
     table = evaluate([agent], episodes=55, seed=3, preset=preset, side=side).per_path

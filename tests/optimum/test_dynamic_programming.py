@@ -46,16 +46,16 @@ def excess(agent: Any, solution: Solution, paths: Paths) -> np.ndarray:
     even = order.shares / order.n_steps  # where power-law and linear impact cost the same
     total, ahead = 0.0, [(market.liquidity_volatility * z[:, None], 1.0)]
     for t, step in enumerate(executed(agent.act, paths, market, order, ActionMode("shares"))):
-        book, now = step.before, step.now
+        state, now = step.before, step.now
         signal = now.drift / (market.arrival_price * dt)
-        seen = Seen(t, book.remaining, book.transient, signal, now.half_spread, now.log_liquidity)
+        seen = Seen(t, state.remaining, state.transient, signal, now.half_spread, now.log_liquidity)
         v, block, delta = step.fill.shares - step.fill.block, step.fill.block, market.impact_exponent
         total = total + linear.excess(seen, v)
         for shares, weight in ((v, 1.0), (block, order.terminal_penalty)):
             power = temporary_cost(now.temporary, shares, delta)
             total = total + weight * (power - temporary_cost(now.temporary * even ** (delta - 1.0), shares, 1.0))
-        expected = sum(q * w @ solution.price(t, book.remaining, book.transient, l + shifts[t]) for l, q in ahead)
-        total = total + expected - solution.price(t, book.remaining, book.transient, now.log_liquidity)
+        expected = sum(q * w @ solution.price(t, state.remaining, state.transient, l + shifts[t]) for l, q in ahead)
+        total = total + expected - solution.price(t, state.remaining, state.transient, now.log_liquidity)
         l, shocks = now.log_liquidity - shifts[t], bool(comes[min(t + 1, order.n_steps - 1)])
         jumps = ((0.0, 1 - p), (market.shocks[1], p)) if shocks else ((0.0, 1.0),)
         ahead = [(market.next_liquidity(l, z[:, None], jump, dt), q) for jump, q in jumps]
@@ -93,14 +93,14 @@ def brute_force(market: Market, order: Order) -> float:
     decay = market.decay_at(z, dt)[:, None, None]
     ell1 = market.next_liquidity(ell0, z[:, None], 0.0, dt)
     start = State(np.full(v.shape, order.shares), 0.0 * v, 0.0 * v, 0.0 * v)
-    book, fill = trade(start, now(ell0, 0.0, decay), v, constants, False)
+    after, fill = trade(start, now(ell0, 0.0, decay), v, constants, False)
     points = np.array([0.0, 0.5, 1.0])
     # The spread is free in both slices so far: what is left pays that of the second one, whose mean is added below.
-    second = trade(book, now(ell1, 0.0, 1.0), points * book.remaining, constants, True)[1].objective
+    second = trade(after, now(ell1, 0.0, 1.0), points * after.remaining, constants, True)[1].objective
     c0, middle, end = np.moveaxis(second, -1, 0)[..., None]
     c2 = 2 * (c0 + end - 2 * middle)
     c1 = end - c0 - c2
-    most = np.minimum(caps(ell1) / np.maximum(book.remaining, 1e-9), 1.0)
+    most = np.minimum(caps(ell1) / np.maximum(after.remaining, 1e-9), 1.0)
     best = np.clip(-c1 / np.maximum(2 * c2, 1e-300), 0.0, most)
     onward = np.einsum("vdln,d,n->vl", ((c0 + (c1 + c2 * best) * best) @ weights).swapaxes(1, 2), w, w)
     spread1 = sum(wi * market.half_spread_at(ell1, zi) for zi, wi in zip(z, w, strict=True))
@@ -269,8 +269,8 @@ def test_with_regimes_that_show_its_rule_attains_the_value(features: dict[str, A
     for agent in (Optimal(market, order), Adaptive(market, order)):
         total = np.zeros(paths.n_paths)
         for t, step in enumerate(executed(agent.act, paths, market, order, ActionMode("shares"))):
-            book, now, shares = step.before, step.now, step.fill.shares - step.fill.block
-            seen = Seen(t, book.remaining, book.transient, 0.0, now.half_spread, now.log_liquidity)
+            state, now, shares = step.before, step.now, step.fill.shares - step.fill.block
+            seen = Seen(t, state.remaining, state.transient, 0.0, now.half_spread, now.log_liquidity)
             regime = chain.likely(market, t, now.log_liquidity, now.variance**0.5 / sigma).argmax(0)
             each = [solution.linear.excess(seen._replace(regime=k), shares) for k in range(chain.n_regimes)]
             total += np.choose(regime, each)

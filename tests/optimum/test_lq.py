@@ -36,10 +36,10 @@ def brute_force(market: Market, order: Order) -> float:
     """
     constants, dt = terms(market, replace(order, max_participation=None)), order.slice_length
 
-    def value(t: int, book: State, l: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    def value(t: int, state: State, l: np.ndarray, alpha: np.ndarray) -> np.ndarray:
         last = t == order.n_steps - 1
         # Axes behind those of the state: spread, decay, next liquidity, next signal.
-        wide = State(*(np.asarray(entry)[..., None, None, None, None] for entry in book))
+        wide = State(*(np.asarray(entry)[..., None, None, None, None] for entry in state))
         ell, a = l[..., None, None, None, None], alpha[..., None, None, None, None]
         now = Slice(
             log_liquidity=ell,
@@ -72,8 +72,8 @@ def brute_force(market: Market, order: Order) -> float:
     start = market.liquidity_volatility * NODES[:, None]
     signal = market.signal + market.signal_volatility * NODES[None, :]
     shape = np.broadcast_shapes(start.shape, signal.shape)
-    book = State(*(np.full(shape, entry) for entry in (order.shares, 0.0, 0.0, 0.0)))
-    total = value(0, book, np.broadcast_to(start, shape), np.broadcast_to(signal, shape))
+    state = State(*(np.full(shape, entry) for entry in (order.shares, 0.0, 0.0, 0.0)))
+    total = value(0, state, np.broadcast_to(start, shape), np.broadcast_to(signal, shape))
     return float(WEIGHTS @ total @ WEIGHTS) * bps(order.shares * market.arrival_price)
 
 
@@ -102,7 +102,7 @@ def tree_of_three(market: Market, order: Order) -> float:
     constants, dt = terms(market, replace(order, max_participation=None)), order.slice_length
     points = np.array([0.2, 0.5, 0.8])
 
-    def value(t: int, book: State, l: float) -> float:
+    def value(t: int, state: State, l: float) -> float:
         total, last = 0.0, t == 2
         slope = float(WEIGHTS @ market.temporary_at(l, NODES, dt))
         for zh, wh in zip(z, w, strict=True):
@@ -113,7 +113,7 @@ def tree_of_three(market: Market, order: Order) -> float:
                     seen = (l, float(market.half_spread_at(l, zh)), 1.0, float(market.variance_at(l, dt)), 0.0)
                     hidden = (slope, market.permanent_impact, float(market.decay_at(zd, dt)), 0.0, 0.0)
                     now = Slice(*seen, *hidden)
-                    after, fill = trade(book, now, point * book.remaining, constants, last)
+                    after, fill = trade(state, now, point * state.remaining, constants, last)
                     cost = fill.objective
                     if not last:
                         onward = [value(t + 1, after, float(market.next_liquidity(l, zl, 0.0, dt))) for zl in z]
@@ -194,9 +194,9 @@ def test_what_a_policy_has_above_the_bound_is_its_expected_excess(stress: Any) -
     for t, step in enumerate(
         executed(TWAP(market, order).act, paths, market, order, get_action_mode(TWAP.action_mode))
     ):
-        book, now, fill, _ = step
+        state, now, fill, _ = step
         signal = now.drift / (market.arrival_price * order.slice_length)
-        seen = Seen(t, book.remaining, book.transient, signal, now.half_spread, now.log_liquidity)
+        seen = Seen(t, state.remaining, state.transient, signal, now.half_spread, now.log_liquidity)
         objective, excess = objective + fill.objective, excess + solution.excess(seen, fill.shares - fill.block)
     rest = (objective - excess) * bps(order.shares * market.arrival_price)
     assert excess.min() > 0
