@@ -21,7 +21,7 @@ SHOCKED = Market(shock_rate=5.0, shock_size=1.0, liquidity_volatility=0.3)
 SWITCHING = Market(regime_rate=20.0, regime_recovery=40.0, regime_liquidity=0.4)
 SURPRISED = Market(stress="volatility-spike", stress_onset=0.1, stress_onset_end=0.9, stress_factor=6.0)
 COLLAPSE = Market(stress="liquidity-collapse")
-ALL = [Market(), COLLAPSE, SHOCKED, SWITCHING, SURPRISED]
+ALL = [Market(), COLLAPSE, *(pytest.param(m, marks=pytest.mark.slow) for m in (SHOCKED, SWITCHING, SURPRISED))]
 
 
 def programs(market: Market, order: Order, n: int, seed: int = 0) -> tuple[Program, np.ndarray]:
@@ -63,17 +63,18 @@ def test_the_least_cost_of_a_path_equals_that_of_another_solver(market: Market) 
     _, least, certificate = program.solve()
     for i in range(6):
         one = Program(*(a if np.ndim(a) == 0 else a[..., i : i + 1] for a in program))
+        unit = np.abs(one.gradient(start[:, i : i + 1])[1]).max()
         found = minimize(
-            lambda v, one=one: float(one.value(v[:, None])[0]),
+            lambda v, one=one, unit=unit: float(one.value(v[:, None])[0] / unit),
             start[:, i] * 0.9,
-            jac=lambda v, one=one: one.gradient(v[:, None])[1][:, 0],
+            jac=lambda v, one=one, unit=unit: one.gradient(v[:, None])[1][:, 0] / unit,
             bounds=[(0.0, m) for m in one.most[:, 0]],
             constraints={"type": "ineq", "fun": lambda v: 1.0 - v.sum(), "jac": lambda v: -np.ones(len(v))},
             method="SLSQP",
             options={"ftol": 1e-14, "maxiter": 500},
         )
-        assert found.fun == pytest.approx(least[i], rel=1e-7, abs=1e-6)
-        assert found.fun > least[i] - 1e-9
+        assert unit * found.fun == pytest.approx(least[i], rel=1e-6, abs=1e-6)
+        assert unit * found.fun > least[i] - 1e-7
     assert (certificate < 1e-8).all()
 
 
@@ -128,7 +129,7 @@ def test_the_penalty_costs_a_policy_that_does_not_look_ahead_nothing(market: Mar
         penalty = program.value(trades) - free.value(trades)
         assert abs(penalty.mean()) < 4 * penalty.std() / len(penalty) ** 0.5
     # And takes most of the noise out of what the rule costs.
-    assert program.value(rule).std() < 0.5 * free.value(rule).std()
+    assert program.value(rule).std() < 0.1 * free.value(rule).std()
 
 
 # --- the interval
@@ -138,7 +139,7 @@ def test_the_penalty_costs_a_policy_that_does_not_look_ahead_nothing(market: Mar
 def test_the_interval_holds_the_value_of_dynamic_programming(market: Market) -> None:
     solution, interval = dynamic_programming.solve(market, SHORT), certify(market, SHORT, 2000)
     assert consistent(interval, solution.value_bps, 2 * solution.error_bps)
-    assert 0 <= interval.gap_bps < 0.5 * (solution.value_bps - solution.linear.cost_bps)
+    assert 0 <= interval.gap_bps < 0.01 * (solution.value_bps - solution.linear.cost_bps)
     assert interval.lower_bps + interval.gap_bps == pytest.approx(interval.upper_bps)
     assert 0 <= interval.certificate_bps < 1e-7
 
