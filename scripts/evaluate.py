@@ -7,6 +7,7 @@ Examples:
   exec-env evaluate twap pov almgren-chriss runs/dqn-1
   exec-env evaluate twap almgren-chriss --risk-aversion 1e-5 --side buy --episodes 100000
   exec-env evaluate adaptive optimal --optimum
+  exec-env evaluate adaptive optimal --optimum --certify 2000
   exec-env evaluate twap almgren-chriss --env AlmgrenChrissClassic-v0
   exec-env evaluate twap pov --tape market.csv --columns mid=price volume="buys + sells" --shares 5000
   exec-env evaluate twap runs/dqn-1 --tape book.csv --split 0.6 --fills book --shares 5000
@@ -55,6 +56,8 @@ class Options:
     """Folder to create; by default runs/evaluation-1, or the first number that is free."""
     optimum: Flag = False
     """Compute the best achievable value within the cap too, by dynamic programming; it takes seconds."""
+    certify: int = 0
+    """Paths of a statistical interval for the best achievable value, which is then computed too; 0: none."""
     quiet: Flag = False
     """Show no progress bar."""
 
@@ -90,6 +93,7 @@ def main(argv: Sequence[str]) -> None:
         starts=options.starts,
         progress=not options.quiet,
         optimum=options.optimum,
+        certify=options.certify,
         **overrides,
     )
     print(evaluation.table())

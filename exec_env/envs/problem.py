@@ -329,6 +329,19 @@ class Problem(ABC):
         """
         raise NoBound("this problem has none that is known")
 
+    def certify(self, n_paths: int, seed: int = 0, progress: bool = False) -> Any:
+        """A statistical interval for the best achievable value: an object with ``describe()``.
+
+        Args:
+            n_paths: paths that it is from.
+            seed: of these paths.
+            progress: whether to show a progress bar.
+
+        Raises:
+            NoBound: where there is none, with the reason.
+        """
+        raise NoBound("this problem has none that is known")
+
     # --- stress tests
 
     def scenarios(

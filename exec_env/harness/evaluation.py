@@ -2,10 +2,10 @@
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -37,7 +37,7 @@ class Evaluation:
 
     per_path: pd.DataFrame
     """One row per agent and path: agent, path; shortfall, its components, risk and objective [bps]; shares_left for
-    the closing block [shares]; participation, traded over market volume until done. On a recording also row, at which
+    the closing block [shares]; participation, traded over market volume until done. On a tape also row, at which
     the path begins, counted from 0; where fills walk its book also trades and beyond_book, slices with a trade and
     those of them that went beyond the last level."""
     examples: pd.DataFrame
@@ -52,6 +52,8 @@ class Evaluation:
     """What a reader of the table should know: agents that were trained on something else."""
     optimum: Any = None
     """The best achievable value, with ``value_bps`` and ``error_bps``, where it was asked for and can be computed."""
+    interval: Any = None
+    """The statistical interval for it, where one was asked for and there is one; see ``exec_env.optimum.dual``."""
     settings: dict[str, Any] = field(default_factory=dict)
     """What was evaluated: environment, episodes, seed, options."""
 
@@ -85,11 +87,11 @@ class Evaluation:
         if not isinstance(blocks, Blocks):
             return []
         lines = [
-            "episodes of a recording overlap, so that errors and intervals are from a bootstrap of blocks of "
+            "episodes of a tape overlap, so that errors and intervals are from a bootstrap of blocks of "
             f"{blocks.length} starts in a row, of which there are {blocks.n_blocks}"
         ]
         if blocks.n_blocks < 2:
-            lines.append("with so few there are none: take a longer recording or fewer slices")
+            lines.append("with so few there are none: take a longer tape or fewer slices")
         elif blocks.n_blocks < FEW_BLOCKS:
             lines.append(f"with only {blocks.n_blocks} blocks intervals are too narrow to trust")
         return lines
@@ -144,6 +146,7 @@ class Evaluation:
             lines.append(f"best achievable {best.value_bps:.3f}, numerical error {best.error_bps:.1g} ({best.method})")
             if self.bound_bps and self.bound_bps > 0:
                 lines[-1] += f", {100 * (best.value_bps / self.bound_bps - 1):+.2f} % above the bound"
+        lines += [self.interval.describe()] if self.interval else []
         return lines + self.remarks
 
     def save(self, folder: str | Path, plots: bool = True) -> Path:
@@ -154,6 +157,7 @@ class Evaluation:
         """
         folder = new_folder(folder)
         best = {"best_bps": self.optimum.value_bps, "best_error_bps": self.optimum.error_bps} if self.optimum else {}
+        best |= {"interval": asdict(self.interval)} if self.interval is not None else {}
         write_yaml(folder / "evaluation.yaml", self.settings | {"bound_bps": self.bound_bps} | best)
         self.per_agent.to_csv(folder / "per_agent.csv")
         self.per_path.to_csv(folder / "per_path.csv", index=False, float_format="%.8g")
@@ -174,6 +178,7 @@ def evaluate(
     n_examples: int = 3,
     progress: bool = False,
     optimum: bool = False,
+    certify: int = 0,
     **options: Any,
 ) -> Evaluation:
     """Run every agent on the same ``episodes`` paths.
@@ -191,6 +196,7 @@ def evaluate(
         n_examples: paths kept slice by slice.
         progress: whether to show a progress bar.
         optimum: whether to compute the best achievable value too; it takes seconds.
+        certify: paths of a statistical interval for it; 0: none. A thousand take seconds.
         **options: of the problem: fields of Market and Order, ``preset``, ``tape``. Of a tape with ``tape_split`` the
             evaluation part, unless another ``tape_part`` is named.
 
@@ -201,14 +207,15 @@ def evaluate(
     >>> evaluate(["twap"], episodes=4).per_agent.shape
     (1, 15)
     """
-    require_count(episodes=episodes)
+    require_count(episodes=episodes, certify=certify or 1)
     require_count(0, seed=seed)
     options = for_evaluation(env_id, options)
     problem = problem_of(env_id, **options)
     for name in problem.training_only:
         if name in options:
             raise InputError(f"{name} = {options[name]!r}: has no effect here: each agent acts in its own action mode")
-    return evaluate_on(problem, agents, env_id, episodes, seed, starts, n_examples, progress, optimum, options)
+    optimum = optimum or certify > 0
+    return evaluate_on(problem, agents, env_id, episodes, seed, starts, n_examples, progress, optimum, options, certify)
 
 
 def evaluate_on(
@@ -222,6 +229,7 @@ def evaluate_on(
     progress: bool,
     optimum: bool,
     options: dict[str, Any],
+    certify: int = 0,
 ) -> Evaluation:
     """``evaluate`` on a problem that is made already, of which ``env_id`` and ``options`` are only written down."""
     if not isinstance(agents, Iterable):
@@ -230,6 +238,9 @@ def evaluate_on(
     resolved = resolve_all(agents, problem)
     bound, why = find_bound(problem)
     best, why_not = find_optimum(problem) if optimum else (None, ())
+    interval = None
+    if certify and best:
+        interval, why_not = _find("interval for the best achievable value", problem.certify, certify, seed, progress)
     rows = _rows(problem, episodes, starts)
     if rows is not None:
         episodes = rows.size
@@ -264,7 +275,7 @@ def evaluate_on(
     trained = [note for agent in agents for note in about_training(agent, problem, env_id, settings["options"])]
     notes = (*problem.remarks(), *trained)
     examples_frame = pd.concat(examples, ignore_index=True)
-    return Evaluation(per_path, examples_frame, problem, bound, why, (*notes, *why_not), best, settings)
+    return Evaluation(per_path, examples_frame, problem, bound, why, (*notes, *why_not), best, interval, settings)
 
 
 def for_evaluation(env_id: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -322,10 +333,15 @@ def find_bound(problem: Problem) -> tuple[float | None, str]:
 
 def find_optimum(problem: Problem) -> tuple[Any, tuple[str, ...]]:
     """The best achievable value, or None and a note on why there is none."""
+    return _find("best achievable value", problem.optimum)
+
+
+def _find(what: str, by: Callable[..., Any], *args: Any) -> tuple[Any, tuple[str, ...]]:
+    """What can be found of the optimum, or None and a note on why it cannot."""
     try:
-        return problem.optimum(), ()
+        return by(*args), ()
     except NoBound as error:
-        return None, (f"no best achievable value: {error}",)
+        return None, (f"no {what}: {error}",)
 
 
 def _rows(problem: Problem, episodes: int, starts: str) -> np.ndarray | None:

@@ -135,13 +135,16 @@ class Simulator:
 
     def sample(self, rngs: Sequence[np.random.Generator], n_paths: int = 1) -> Paths:
         """Path by path from each generator, so that path e never depends on how many are drawn at once."""
+        return Paths.shaped(self.market, self.order, self.normals(rngs, n_paths))
+
+    def normals(self, rngs: Sequence[np.random.Generator], n_paths: int = 1) -> Normals:
+        """What is behind the paths of ``sample``."""
         names = Normals.used(self.market)
         block = np.empty((len(rngs), n_paths, len(names), self.order.n_steps))
         for rng, out in zip(rngs, block, strict=True):
             rng.standard_normal(out=out)
         z = block.reshape(-1, *block.shape[2:])
-        normals = Normals(**{name: z[:, i] for i, name in enumerate(names)})
-        return Paths.shaped(self.market, self.order, normals)
+        return Normals(**{name: z[:, i] for i, name in enumerate(names)})
 
 
 def shape(market: Market, order: Order, normals: Normals) -> Slice:
@@ -209,6 +212,16 @@ def _begun(market: Market, normals: Normals) -> Any:
         return as_like((probability > 0.5).astype(float), normals.liquidity)
     z = normals.onset[:, :1]
     return 0.0 * z + (z < as_like(ndtri(probability), z))
+
+
+def regime_of(market: Market, order: Order, normals: Normals) -> Any:
+    """Which regime of ``exec_env.optimum.regimes.chain`` each slice is in. Shape: (n_paths, n_steps), integers."""
+    regime, begun = np.zeros(normals.liquidity.shape, int), _begun(market, normals)
+    if market.random_onset:
+        regime += np.asarray(begun, int)
+    if market.regime_rate > 0:
+        regime = 2 * regime + np.asarray(_poor(market, order.slice_length, normals.regime), int)
+    return regime
 
 
 def _multipliers(market: Market, dt: float, normals: Normals, begun: Any) -> Factors | None:

@@ -17,7 +17,7 @@ from exec_env.market.paths import Normals
 from exec_env.one_asset import picture, provenance, scenarios
 from exec_env.one_asset.core import OrderInMarket
 from exec_env.one_asset.info import step_info
-from exec_env.optimum import dynamic_programming, relaxation
+from exec_env.optimum import dual, dynamic_programming, relaxation
 
 _MARKET = "market.yaml"  # copy of the market file in a run folder
 
@@ -152,6 +152,11 @@ class OneAsset(OrderInMarket):
         """The best achievable value within the cap, by dynamic programming."""
         self._refuse_bound()
         return dynamic_programming.solve(self.market, self.order)
+
+    def certify(self, n_paths: int, seed: int = 0, progress: bool = False) -> dual.Interval:
+        """A statistical interval for it, by information relaxation."""
+        self._refuse_bound()
+        return dual.certify(self.market, self.order, n_paths, seed, progress)
 
     def _refuse_bound(self) -> None:
         if self.tape is not None:

@@ -77,6 +77,9 @@ class Solution:
     sooner: np.ndarray
     """What is traded beyond v* as the constraints may bind later, given what is held after the trade.
     Shape: (n_steps, regime, liquidity, load, held). [shares]"""
+    after: np.ndarray
+    """Mean of C_{t+1} given slice t, in load and shares held after its trade; after the last slice what the block
+    costs beyond the yardstick. Shape: (n_steps, regime, liquidity, load, held). [$]"""
 
     def policy(self, seen: Seen) -> Any:
         """Optimal trade of a slice, between 0 and ``remaining``; where it exceeds the cap, the cap is. [shares]
@@ -253,8 +256,8 @@ class _Slice:
     """Temporary impact that is not in the curvature."""
 
 
-def _recursion(market: Market, order: Order, n: int) -> tuple[lq.Solution, float, np.ndarray, np.ndarray]:
-    """Unconstrained solution, value [bps], and tables of prices and of the rule, at one resolution."""
+def _recursion(market: Market, order: Order, n: int) -> tuple[lq.Solution, float, np.ndarray, np.ndarray, np.ndarray]:
+    """Unconstrained solution, value [bps], and tables of prices, of the rule and of prices after a trade."""
     linear = lq.solve_linearised(market, order, n_grid=2 * n + 1)
     every = slice(None, None, 2 if len(linear.grid) > 1 else 1)
     u, dt, kappa = linear.grid[every], order.slice_length, market.transient_impact
@@ -268,7 +271,7 @@ def _recursion(market: Market, order: Order, n: int) -> tuple[lq.Solution, float
     median = Slice(grid, market.half_spread_at(grid, 0.0), market.volume_at(grid, 0.0, dt), *[0.0] * 7)
 
     # The axis of liquidity holds all of its points in the first regime, then all in the next.
-    price, prices, tables = np.zeros((chain.n_regimes * len(u), len(load), len(x))), [], []
+    price, tables = np.zeros((chain.n_regimes * len(u), len(load), len(x))), []
     for t in reversed(range(order.n_steps)):
         each = [
             market.stressed(median, Factors(*(float(f[t, k]) for f in chain.factors))) for k in range(chain.n_regimes)
@@ -290,13 +293,14 @@ def _recursion(market: Market, order: Order, n: int) -> tuple[lq.Solution, float
             _Lognormal(part * profile[t] * volume, market.volume_noise),
             rest,
         )
-        price, sooner = _trade(price, x, now, n // 2)
-        prices.append(price)
-        tables.append(sooner)
+        after = price
+        price, sooner = _trade(after, x, now, n // 2)
+        tables.append((price, sooner, after))
     at_arrival = np.kron(chain.law[0], liquidity_grid.stationary(u, linear.std))
     value = linear.cost_bps + float(at_arrival @ price[:, -1, -1]) * bps(order.shares * market.arrival_price)
     shape = (order.n_steps, chain.n_regimes, len(u), len(load), len(x))
-    return linear, value, np.array(prices[::-1]).reshape(shape), np.array(tables[::-1]).reshape(shape)
+    prices, rule, after_trade = (np.array(table[::-1]).reshape(shape) for table in zip(*tables, strict=True))
+    return linear, value, prices, rule, after_trade
 
 
 def _trade(after: np.ndarray, x: np.ndarray, now: _Slice, n_nodes: int) -> tuple[np.ndarray, np.ndarray]:

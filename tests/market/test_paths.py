@@ -8,8 +8,9 @@ import torch
 
 from exec_env.market.market import Market
 from exec_env.market.order import Order
-from exec_env.market.paths import Normals, Paths, Simulator, shape
+from exec_env.market.paths import Normals, Paths, Simulator, regime_of, shape
 from exec_env.one_asset.presets import PRESETS
+from exec_env.optimum import regimes
 from tests.conftest import RICH
 
 
@@ -117,3 +118,19 @@ def test_a_path_is_its_row_as_plain_floats() -> None:
     assert len(path) == 4
     assert all(type(entry) is float for now in path for entry in now.columns)
     assert path[1].volume == paths.slices.volume[2, 1]
+
+
+def test_the_regime_of_a_slice_is_that_of_its_multipliers() -> None:
+    market = Market(
+        regime_rate=30.0, regime_recovery=40.0, stress="volatility-spike", stress_onset=0.2, stress_onset_end=0.9
+    )
+    order, n = Order(n_steps=6), 50
+    normals = Simulator(market, order).normals([np.random.default_rng(1)], n)
+    regime, chain = regime_of(market, order, normals), regimes.chain(market, order)
+    assert set(np.unique(regime)) == {0, 1, 2, 3}
+    calm = shape(market, order, normals._replace(onset=np.full_like(normals.onset, 9.0), regime=None))
+    stressed = shape(market, order, normals)
+    # The onset of the calm paths never comes but in slices where it has come for sure, of which there are none.
+    by = stressed.log_liquidity - calm.log_liquidity
+    assert by == pytest.approx(np.log(chain.factors.liquidity[np.arange(6), regime]))
+    assert (regime_of(Market(), order, normals) == 0).all()
