@@ -20,7 +20,7 @@ from exec_env.data.tape import Fills
 from exec_env.envs.factory import ONE_ASSET
 from exec_env.envs.registry import ENVIRONMENTS, get_spec
 from exec_env.envs.reward import Reward
-from exec_env.harness.agents import agent_class, known_agents, normalise
+from exec_env.harness.agents import agent_class, known_agents, normalise, run_of
 from exec_env.harness.provenance import Own, own_problem
 from exec_env.market.market import Market
 from exec_env.market.order import Order
@@ -243,9 +243,15 @@ def problem_of_runs(argv: Sequence[str]) -> Own | None:
     if any(a.partition("=")[0] in ("--env", "--preset", "--market", "--tape") for a in argv):
         return None
     known = known_agents()
-    own = own_problem(a for a in argv if not a.startswith("-") and normalise(a) not in known and Path(a).is_dir())
+    runs = [a for a in argv if not a.startswith("-") and normalise(a) not in known and Path(a).is_dir()]
+    for run in runs:
+        kept = any((Path(run) / part).exists() for part in ("agent.yaml", "best"))
+        if kept and not (run_of(run) / "config.yaml").is_file():
+            print(f"{run}: has no config.yaml, so that it is not known what it was trained on", file=sys.stderr)
+    own = own_problem(runs)
     if own is not None:
-        print(f"problem: that of {own.run}, {own}; --env, --preset, --market or --tape name another", file=sys.stderr)
+        others = "--env, --preset, --market or --tape name another"
+        print(f"problem: that of {own.run}, {own}, and what this command line changes; {others}", file=sys.stderr)
     return own
 
 

@@ -52,9 +52,21 @@ class Sight:
 
     def stack(self, state: Any, seen: Any, left: Any, n: int) -> Any:
         """Observations of ``n`` paths as one fresh array or tensor. Shape: (n, entries), float32 if an array."""
-        entries = self._problem.observe(state, seen, left)
+        entries = self.checked(self._problem.observe(state, seen, left))
         out = stack(entries, n)
         return self._with_features(out) if self._features else out
+
+    def checked(self, entries: Sequence[Any]) -> Sequence[Any]:
+        """The problem's entries, as many as it has names.
+
+        Raises:
+            InputError: for another number of them.
+        """
+        if len(entries) != len(self._problem.names):
+            raise InputError(
+                f"observe: returned {len(entries)} entries, but there are {len(self._problem.names)} names"
+            )
+        return entries
 
     def __reduce__(self) -> Any:
         return Sight, (self._problem,)  # made anew: the type of its entries has no import path

@@ -96,10 +96,11 @@ class Problem(ABC):
     """One execution problem.
 
     A fill, the second thing that ``step`` returns, is a NamedTuple of columns with at least ``shortfall``,
-    ``objective`` (what counts for J), ``risk``, ``block`` (sold at the end because it had to be) and the
-    ``components``, all but ``block`` in $. ``reward="shortfall"`` also needs ``price`` and ``drift``: the price risk
-    and its expected part; ``violation_penalty`` needs ``excess``, and ``smoothness_penalty`` a ``participation`` of the
-    state. A state is a NamedTuple of columns too.
+    ``objective`` (what counts for J: the costs whose mean a policy can change, and ``risk``), ``risk``, ``block`` (what
+    had to be sold at the end, which is for ``step`` to do) and the ``components``, all but ``block`` in $, positive
+    when they hurt. ``reward="shortfall"`` also needs ``price`` and ``drift``: the price risk and its expected part;
+    ``violation_penalty`` needs ``excess``, and ``smoothness_penalty`` a ``participation`` of the state. A state is a
+    NamedTuple of columns too.
 
     Shapes: one environment calls with numbers (or with arrays of the trailing axes alone), many with columns (n, ...),
     and ``observe`` also with columns (n, n_steps + 1, ...) of many paths beside the numbers of one state; so use
@@ -120,7 +121,7 @@ class Problem(ABC):
     features: Mapping[str, Callable[[Any], Any]] = MappingProxyType({})
     """Entries of the observation that the user has added, by name; each is a function of the problem's own entries."""
     reference: ClassVar[str] = "twap"
-    """The agent that others are compared with."""
+    """The agent that others are compared with: one of ``policies``, or one that ``build`` makes. Training needs it."""
     training_only: ClassVar[tuple[str, ...]] = (
         *("action", "levels", "reward", "violation_penalty", "smoothness_penalty"),
     )
@@ -303,7 +304,10 @@ class Problem(ABC):
         Raises:
             InputError: where the class is not for such a problem.
         """
-        raise InputError(f"{baseline.__name__}: is not for this problem, {self.describe()}")
+        raise InputError(
+            f"{baseline.__name__}: is not for this problem, {self.describe()}; its baselines are those of its "
+            f"`policies` ({', '.join(self.policies()) or 'none'}), and of its `build`"
+        )
 
     def policies(self) -> Mapping[str, Callable[[], Any]]:
         """Baselines of the problem's own by name, beside those that everybody knows."""

@@ -1,5 +1,6 @@
 """The one table of environments: registration, tests, sweeps and documents iterate over it."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,9 @@ if TYPE_CHECKING:  # it imports pandas and SciPy, and to register takes neither
     from exec_env.envs.problem import Problem
 
 _SINGLE, _VECTOR = "exec_env.envs.single:ExecutionEnv", "exec_env.envs.vector:ExecutionVectorEnv"
+
+
+_ID = re.compile(r"[\w.-]+-v\d+")
 
 
 @dataclass(frozen=True)
@@ -68,8 +72,10 @@ def register(env_id: str, problem: "str | Callable[..., Problem]" = "default", *
     Example:
         ``exec_env.register("SmallOrder-v0", "classic", shares=1000.0)``, then ``gym.make("SmallOrder-v0")``.
     """
-    if not isinstance(env_id, str) or ":" in env_id:
-        raise InputError(f"env_id = {env_id!r}: must be a name such as 'MyExec-v0'")
+    if not isinstance(env_id, str) or not _ID.fullmatch(env_id):
+        raise InputError(f"env_id = {env_id!r}: must be a name and a version, such as 'MyExec-v0'")
+    if problem == "default":
+        problem = options.pop("preset", problem)
     if callable(problem):
         problem = path_of(problem, "problem")
     if not isinstance(problem, str):
@@ -85,8 +91,8 @@ def register(env_id: str, problem: "str | Callable[..., Problem]" = "default", *
     ):
         raise InputError(f"env_id = {env_id!r}: is registered already; choose another name")
     build_problem(spec.problem, dict(spec.options), "register")
-    ENVIRONMENTS[env_id] = spec
     _register(env_id, spec)
+    ENVIRONMENTS[env_id] = spec
 
 
 def register_all() -> None:
@@ -110,12 +116,15 @@ def make_vec(
     Args:
         env_id: a registered id.
         num_envs: how many sub-environments.
-        wrappers: of vector environments, around the native one; or all of single ones, which then step one by one.
+        wrappers: classes (or ``functools.partial`` of them) of vector environments, around the native one; or wrappers
+            of single environments, which then step one by one.
         **options: of the problem; ``autoreset_mode``, unless single environments are wrapped.
 
     Raises:
         InputError: for wrappers of both kinds.
     """
+    if not isinstance(wrappers, Sequence):
+        raise InputError(f"wrappers = {wrappers!r}: must be a list of wrappers")
     of_many = [_wraps_vectors(wrapper) for wrapper in wrappers]
     if wrappers and not any(of_many):
         return gym.make_vec(env_id, num_envs, vectorization_mode="sync", wrappers=wrappers, **options)
@@ -155,6 +164,8 @@ def _from_gymnasium(env_id: str) -> EnvSpec:
     from exec_env.envs.single import ExecutionEnv
 
     spec = gym.registry[env_id]
+    if spec.max_episode_steps is not None:
+        raise InputError(f"environment {env_id!r}: max_episode_steps cuts episodes short of their end; give n_steps")
     entry = spec.entry_point
     entry = imported(entry, f"environment {env_id!r}") if isinstance(entry, str) else entry
     if not (isinstance(entry, type) and issubclass(entry, ExecutionEnv)):

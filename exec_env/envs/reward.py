@@ -4,8 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+import numpy as np
+
 from exec_env.base.errors import InputError
-from exec_env.base.validation import NonNegative, check_fields
+from exec_env.base.validation import NonNegative, check_fields, shown
 
 Kind = Literal["expected", "shortfall"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -55,9 +57,17 @@ class Reward:
         elif self.kind == "shortfall":
             reward = -to_bps * (fill.objective + fill.price - fill.drift)
         else:
-            reward = to_bps * self.kind(fill)
+            reward = to_bps * self._own(fill)
         if self.violation_penalty:
             reward = reward - self.violation_penalty * fill.excess / size
         if self.smoothness_penalty:
             reward = reward - self.smoothness_penalty * (after.participation - before.participation) ** 2
         return reward
+
+    def _own(self, fill: Any) -> Any:
+        """What the user's function says, if it is a number."""
+        pays = self.kind(fill)  # type: ignore[operator]
+        if pays is None or not np.isfinite(pays).all():
+            name = getattr(self.kind, "__qualname__", self.kind)
+            raise InputError(f"reward = {name}: returned {shown(pays)}: must be finite, in $")
+        return pays

@@ -41,7 +41,10 @@ def acting(agent: Any, n: int, problem: Problem) -> Callable[[Any], Any]:
 
     def act(observations: Any) -> Any:
         nonlocal memory
-        actions, memory = agent.act(seen(observations), memory)
+        answer = agent.act(seen(observations), memory)
+        if not isinstance(answer, tuple) or len(answer) != 2:
+            raise TypeError(f"{type(agent).__name__}.act: has a memory, so it must return (actions, state)")
+        actions, memory = answer
         return actions
 
     return act

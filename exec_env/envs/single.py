@@ -10,6 +10,7 @@ from exec_env.base.errors import InputError
 from exec_env.base.validation import unknown
 from exec_env.envs.factory import ONE_ASSET, build_problem, plain
 from exec_env.envs.features import Sight
+from exec_env.envs.problem import Problem
 from exec_env.market.execution import bps
 from exec_env.market.paths import Paths, columns_of, mapped, with_columns
 
@@ -93,12 +94,15 @@ class ExecutionEnv(SpecInPlainNumbers, gym.Env[np.ndarray, Any]):
     ``exec_env.envs.problem.Problem``, of which ``problem`` names the factory as ``module:name``.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012
 
     def __init__(self, problem: Any = ONE_ASSET, render_mode: str | None = None, **options: Any) -> None:
         self.problem = build_problem(problem, options, type(self).__name__)
+        if type(self.problem).picture is Problem.picture:
+            self.metadata = self.metadata | {"render_modes": []}
         if render_mode not in (None, *self.metadata["render_modes"]):
-            raise InputError(f"render_mode = {render_mode!r}: must be None or 'rgb_array'")
+            known = " or ".join(map(repr, self.metadata["render_modes"]))
+            raise InputError(f"render_mode = {render_mode!r}: must be None{' or ' * bool(known)}{known}")
         self.market, self.order = getattr(self.problem, "market", None), getattr(self.problem, "order", None)
         self.render_mode = render_mode
         self.actions, self._sight = self.problem.actions(), Sight(self.problem)
@@ -188,7 +192,7 @@ class ExecutionEnv(SpecInPlainNumbers, gym.Env[np.ndarray, Any]):
         # After the last slice it is shown again: there is nothing left to decide.
         shown = mapped(paths.slices, lambda column: column[:, [*range(n_steps), -1]])
         left = np.arange(n_steps, -1.0, -1.0)
-        entries = self.problem.observe(self.problem.opening(), self.problem.seen(shown), left)
+        entries = self._sight.checked(self.problem.observe(self.problem.opening(), self.problem.seen(shown), left))
         seen = np.zeros((n, n_steps + 1, len(self._sight.names)), np.float32)
         for i, entry in enumerate(entries):
             seen[..., i] = entry

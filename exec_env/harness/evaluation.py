@@ -213,7 +213,9 @@ def evaluate(
     problem = problem_of(env_id, **options)
     for name in problem.training_only:
         if name in options:
-            raise InputError(f"{name} = {options[name]!r}: has no effect here: each agent acts in its own action mode")
+            raise InputError(
+                f"{name} = {options[name]!r}: has no effect here: each agent acts in its own action mode, for J"
+            )
     optimum = optimum or certify > 0
     return evaluate_on(problem, agents, env_id, episodes, seed, starts, n_examples, progress, optimum, options, certify)
 

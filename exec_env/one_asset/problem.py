@@ -1,5 +1,6 @@
 """One order in one asset: what environments and harness know of it."""
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,6 +137,12 @@ class OneAsset(OrderInMarket):
 
     def build(self, baseline: type[Any]) -> Any:
         """A baseline, from (market, order)."""
+        try:
+            inspect.signature(baseline).bind(self.market, self.order)
+        except TypeError as error:
+            raise InputError(f"{baseline.__name__}: must be built from (market, order): {error}") from None
+        except ValueError:  # of a class that does not say what it takes
+            pass
         return baseline(self.market, self.order)
 
     def suggested(self) -> tuple[str, ...]:

@@ -35,7 +35,7 @@ def test_evaluation_plays_the_problem_of_the_run_and_says_so(runs: dict[str, Pat
     assert status == 0, err
     assert "buy 20,000 shares in 4 slices" in out
     assert "was trained on" not in out
-    assert "problem: that of buys, AlmgrenChriss-v0 with side=buy, n_steps=4, shares=20000.0; --env" in err
+    assert "problem: that of buys, AlmgrenChriss-v0 with side=buy, n_steps=4, shares=20000.0, and what" in err
     status, out, err = call(evaluate, runs["buys"], *options, "--volatility", 0.05, "--out", tmp_path / "b")
     assert "buy 20,000 shares in 4 slices" in out
     assert "buys was trained on AlmgrenChriss-v0" in out  # with another volatility

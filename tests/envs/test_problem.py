@@ -174,3 +174,40 @@ def test_a_problem_that_cannot_be_made_is_refused_when_it_is_registered(problem:
     with pytest.raises((InputError, TypeError), match=why):
         exec_env.register("Mine-v0", problem)
     assert "Mine-v0" not in gym.registry
+
+
+@pytest.mark.parametrize("env_id", ["bad id", "NoVersion", "Two:Parts-v0", 3])
+def test_an_id_that_cannot_be_is_refused_and_nothing_is_kept(env_id: Any) -> None:
+    with pytest.raises(InputError, match="must be a name and a version, such as 'MyExec-v0'"):
+        exec_env.register(env_id, "classic")
+    assert env_id not in ENVIRONMENTS
+
+
+def test_an_id_that_cuts_episodes_short_is_refused() -> None:
+    gym.register("Cut-v0", entry_point="exec_env.envs.single:ExecutionEnv", max_episode_steps=5)
+    try:
+        with pytest.raises(InputError, match="max_episode_steps cuts episodes short"):
+            evaluate(["twap"], "Cut-v0", episodes=2)
+    finally:
+        gym.registry.pop("Cut-v0")
+
+
+def test_a_reward_that_is_no_number_is_refused() -> None:
+    env = gym.make("TinyTwoOrders-v0", reward=lambda fill: float("nan")).unwrapped
+    env.reset(seed=0)
+    with pytest.raises(InputError, match="reward = .*: returned nan: must be finite"):
+        env.step(2)
+
+
+def test_an_agent_with_a_memory_that_returns_none_is_a_type_error_of_its_own() -> None:
+    class Forgetful:
+        action_mode = "quarters"
+
+        def initial_state(self, n: int) -> int:
+            return 0
+
+        def act(self, observations: np.ndarray, state: int) -> np.ndarray:
+            return np.zeros(len(observations), int)
+
+    with pytest.raises(TypeError, match=r"Forgetful\.act: has a memory, so it must return \(actions, state\)"):
+        evaluate([Forgetful()], "TinyTwoOrders-v0", episodes=2)

@@ -316,7 +316,8 @@ def episodes(evaluation: Evaluation) -> Figure:
         for (i, panel), axes in zip(enumerate(panels), grid[:, column], strict=True):
             if panel.shared:  # the same for all agents
                 first = here[here["agent"] == here["agent"].iloc[0]]
-                axes.step(first["step"], first[f"panel {i}"], where="mid", color="black", lw=1)
+                held = first[f"panel {i}"].to_numpy()
+                axes.step(np.r_[first["step"], n_steps], np.r_[held, held[-1]], where="post", color="black", lw=1)
             else:
                 for agent, rows in here.groupby("agent", sort=False):
                     _panel(axes, panel, rows, rows[f"panel {i}"], n_steps, palette[str(agent)], str(agent))

@@ -81,6 +81,7 @@ def build(agent: str, config: TrainConfig, agent_config: Any, options: dict[str,
         raise InputError("tape_part = 'evaluation': these rows are for evaluation, so nothing is trained on them")
     env = _env(config, options, 1)
     problem = env.problem
+    resolve(problem.reference, problem)  # every check compares with it
     total = config.intervals * config.per_interval
     setup = Setup(total, config.per_interval, config.num_envs, config.seed, config.device)
     learner = cls.build(agent_config, Head.of(problem), setup)
