@@ -164,12 +164,12 @@ def _from_gymnasium(env_id: str) -> EnvSpec:
     from exec_env.envs.single import ExecutionEnv
 
     spec = gym.registry[env_id]
-    if spec.max_episode_steps is not None:
-        raise InputError(f"environment {env_id!r}: max_episode_steps cuts episodes short of their end; give n_steps")
     entry = spec.entry_point
     entry = imported(entry, f"environment {env_id!r}") if isinstance(entry, str) else entry
     if not (isinstance(entry, type) and issubclass(entry, ExecutionEnv)):
         raise InputError(f"environment {env_id!r}: is not one of exec_env, whose entry point is {_SINGLE!r}")
+    if spec.max_episode_steps is not None:
+        raise InputError(f"environment {env_id!r}: max_episode_steps cuts episodes short of their end; give n_steps")
     options = dict(spec.kwargs)
     return EnvSpec(f"registered with Gymnasium as {env_id}", options, options.pop("problem", ONE_ASSET))
 

@@ -283,7 +283,9 @@ def evaluate_on(
 def for_evaluation(env_id: str, options: dict[str, Any]) -> dict[str, Any]:
     """Options of a problem, of the evaluation part where a tape is split and no part is named."""
     whole = get_spec(env_id).options | options
-    split = whole.get("tape_split") is not None or getattr(whole.get("tape"), "split", None) is not None
+    tape = whole.get("tape")
+    cut = None if isinstance(tape, str | Path) else getattr(tape, "split", None)
+    split = whole.get("tape_split") is not None or cut is not None
     return options | ({"tape_part": "evaluation"} if split and whole.get("tape_part") is None else {})
 
 

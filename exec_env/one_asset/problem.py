@@ -137,12 +137,12 @@ class OneAsset(OrderInMarket):
 
     def build(self, baseline: type[Any]) -> Any:
         """A baseline, from (market, order)."""
+        if baseline.__init__ is not object.__init__ and not hasattr(baseline.__init__, "__code__"):
+            return baseline(self.market, self.order)  # of a class in C, which does not say what it takes
         try:
             inspect.signature(baseline).bind(self.market, self.order)
         except TypeError as error:
             raise InputError(f"{baseline.__name__}: must be built from (market, order): {error}") from None
-        except ValueError:  # of a class that does not say what it takes
-            pass
         return baseline(self.market, self.order)
 
     def suggested(self) -> tuple[str, ...]:
