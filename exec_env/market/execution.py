@@ -151,8 +151,9 @@ def trade(state: State, now: Slice, asked: Any, terms: Terms, last: Any) -> tupl
     With v the shares traded, x' = x − v what is still held, the costs of a slice are
         spread h v + temporary (η/Δ) impact v² + transient I v + permanent γ v x' − x' · (price shock + drift)
     where δ = 1; for other exponents of impact see ``temporary_cost``, for a recorded book ``walking_cost``;
-    and the risk charge is λ variance x'². After the last slice what is left, b, is sold at once and uncapped, at
-    ``terminal_penalty`` times the temporary impact, on top of the push of the last trade (I + κ v, and γ v).
+    and the risk charge is λ variance x'². After the last slice what is left, b, is sold at once and uncapped, on top of
+    the last trade: its temporary cost is c(v + b) − c(v) + (terminal_penalty − 1) c(b), with c(v) that of v shares
+    alone, so that splitting the last trade never pays; and it comes after the push of that trade (I + κ v, and γ v).
     Then I' = decay (I + κ v), and the price moves by shock + drift − γ v.
 
     Args:
@@ -184,19 +185,20 @@ def trade(state: State, now: Slice, asked: Any, terms: Terms, last: Any) -> tupl
     pushed_on = pushed + kappa * v
     permanent_push = gamma * v
     touch = move - half_spread - pushed - slippage_each
-    temporary = walking_cost(levels, v) if levels else temporary_cost(slope, v, exponent)
-    shortfall = temporary - v * touch
     transient = pushed * v
     if last is False:
         shares, block, held = v, 0.0 * v, left
+        temporary = walking_cost(levels, v) if levels else temporary_cost(slope, v, exponent)
+        shortfall = temporary - v * touch
     else:
         block = left * last
         shares, held = v + block, left - block
-        block_temporary = walking_cost(levels, block) if levels else temporary_cost(slope, block, exponent)
-        block_temporary = terminal_penalty * block_temporary
+        temporary, alone = (
+            walking_cost(levels, n) if levels else temporary_cost(slope, n, exponent) for n in (shares, block)
+        )
+        temporary = temporary + (terminal_penalty - 1.0) * alone
         block_touch = move - permanent_push - half_spread - pushed_on - slippage_each
-        shortfall = shortfall + block_temporary - block * block_touch
-        temporary = temporary + block_temporary
+        shortfall = temporary - v * touch - block * block_touch
         transient = transient + pushed_on * block
 
     spread = half_spread * shares

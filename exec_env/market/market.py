@@ -48,11 +48,16 @@ def lognormal(exponent: float, log_liquidity: Any, std: Any, noise: Any = 0.0, z
 class Market:
     """An Almgren-Chriss market with random liquidity, spread, volume and impact.
 
-    Every random factor has mean one, so that the parameters are the averages. The defaults have the empirical
-    scale of Almgren, Thum, Hauptmann & Li (2005), "Direct estimation of equity market impact": temporary impact
-    0.142 σ (participation)^0.6 and permanent impact 0.314 σ X / ADV, for an order of 4 % of the daily volume. Temporary
-    impact is linear unless ``impact_exponent`` says otherwise: with 0.6 it is theirs at any rate. Linear impact alone
-    has a proven bound (``exec_env.optimum.lq``); others have a best achievable value (``optimum.dynamic_programming``).
+    Every random factor has mean one where there are no shocks, no regimes and no stress, so that the parameters are the
+    averages. Shocks, a poor regime and a stress multiply slices on top of that: averages are then of a poorer market.
+
+    The defaults have the scale that equity markets show for an order of 4 % of the daily volume: sold evenly over half
+    a session it costs about 0.3 σ √(X / V), two fifths of it from its size (γ, κ), the rest from its rate (η) and the
+    spread, which is that of a stock that trades 500 M$ a day. Temporary impact is linear unless ``impact_exponent``
+    says otherwise; the preset ``almgren-2005`` has the impact of Almgren, Thum, Hauptmann & Li (2005), "Direct
+    estimation of equity market impact": temporary 0.142 σ (rate / V)^0.6, permanent 0.314 σ (X / V) (Θ / V)^¼, with Θ
+    shares outstanding. Linear impact alone has a proven bound (``exec_env.optimum.lq``); others have a best achievable
+    value (``exec_env.optimum.dynamic_programming``).
 
     Raises:
         InputError: naming the field, the value and what is allowed.
@@ -62,12 +67,12 @@ class Market:
     """Mid price S0 when the order arrives. [$]"""
     volatility: NonNegative = 0.02
     """σ, as a fraction of the arrival price. [1/√day]"""
-    volatility_elasticity: Finite = -0.25
-    """c: volatility moves with liquidity to this power."""
+    volatility_elasticity: Finite = 0.0
+    """c: volatility moves with liquidity to this power; positive in Almgren (2012), where both come with news."""
 
     liquidity_reversion: Positive = 7.8
     """θ: speed at which log liquidity returns to its mean. [1/day]"""
-    liquidity_volatility: NonNegative = 0.6
+    liquidity_volatility: NonNegative = 0.5
     """s: stationary standard deviation of log liquidity; 0 switches it off."""
     shock_rate: NonNegative = 0.0
     """Expected number of liquidity shocks. [1/day]"""
@@ -78,17 +83,17 @@ class Market:
     """V: mean market volume. [shares/day]"""
     volume_profile: Literal["flat", "u-shaped"] = "flat"
     """Mean volume over the order's horizon: flat, or high at both ends."""
-    volume_noise: NonNegative = 0.3
+    volume_noise: NonNegative = 0.4
     """Log standard deviation of a slice's volume given liquidity."""
 
-    half_spread: NonNegative = 2.5
+    half_spread: NonNegative = 1.0
     """h: mean half spread. [bps of the arrival price]"""
     spread_elasticity: Finite = 0.5
     """β: the spread moves with liquidity to the power −β."""
     spread_noise: NonNegative = 0.3
     """Log standard deviation of the spread given liquidity."""
 
-    temporary_impact: NonNegative = 1.4e-7
+    temporary_impact: NonNegative = 1.6e-7
     """η: price concession per trading rate. [$/share per share/day]"""
     impact_exponent: Exponent = 1.0
     """δ: the concession is η rate (rate / reference)^(δ − 1); 1 is linear, 0.5 and 0.6 are what markets show."""
@@ -96,11 +101,11 @@ class Market:
     """Trading rate at which the concession is η · rate whatever δ, as a part of the daily volume V."""
     impact_noise: NonNegative = 0.3
     """Log standard deviation of temporary impact given liquidity; not seen before trading."""
-    permanent_impact: NonNegative = 1.25e-7
+    permanent_impact: NonNegative = 2.5e-7
     """γ: lasting push of the price. [$/share per share]"""
-    transient_impact: NonNegative = 3e-7
+    transient_impact: NonNegative = 6e-7
     """κ: push of the price that decays. [$/share per share]"""
-    resilience: NonNegative = 20.0
+    resilience: NonNegative = 10.0
     """ρ: decay speed of the transient push. [1/day]"""
     decay_noise: NonNegative = 0.3
     """Log standard deviation of the decay speed from slice to slice."""
@@ -249,16 +254,17 @@ class Market:
         return self.temporary_impact / slice_length * reference ** (1.0 - self.impact_exponent)
 
     def stressed(self, now: Any, by: Factors) -> Any:
-        """Slices whose liquidity L, volatility and impact are multiplied; all else follows by its elasticity.
+        """Slices whose liquidity L, volatility and impact are multiplied.
 
-        Half spread by L^{−β}, volume by L, temporary impact by L^{−1}, variance by L^{2c}.
+        Half spread by L^{−β}, volume by L, temporary impact by L^{−1}. Volatility has a factor of its own: it does not
+        follow liquidity here, as it does from slice to slice where ``volatility_elasticity`` is not zero.
 
         Args:
             now: an ``exec_env.market.execution.Slice``, simulated or recorded.
             by: multipliers, of any shape that broadcasts with it.
         """
         liquidity, volatility, impact = by
-        variance = liquidity ** (2 * self.volatility_elasticity) * volatility**2
+        variance = volatility**2
         return now._replace(
             log_liquidity=now.log_liquidity + namespace(liquidity).log(liquidity),
             half_spread=now.half_spread * liquidity**-self.spread_elasticity,

@@ -33,8 +33,9 @@ class Order:
     """Price λ of a unit of variance. [1/$]"""
     max_participation: Fraction | None = 0.30
     """Cap on the share of a slice's volume that we may trade; None lifts it."""
-    terminal_penalty: NonNegative = 5.0
-    """Multiplies the temporary impact of what is left after the last slice and sold at once."""
+    terminal_penalty: Annotated[float, Bounds(low=1.0)] = 5.0
+    """What is left after the last slice is sold at once, on top of the last trade; and pays its own temporary impact
+    this many times, less once: with 1, nothing beyond a larger last trade."""
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -31,9 +31,18 @@ _QUIET: dict[str, Any] = {
     "transient_impact": 0.0,
 }
 
-# A participation costs as much volatility as in the default market: η, γ ∝ σ S0 / V (Almgren et al. 2005).
-_NOTEBOOK_VOLUME = 2e6 * 78
-_NOTEBOOK_SCALE = 5e6 / _NOTEBOOK_VOLUME
+# Almgren, Thum, Hauptmann & Li (2005): temporary 0.142 σ (rate / V)^0.6 and permanent 0.314 σ (X / V) (Θ / V)^¼, parts of
+# the price, for Θ shares outstanding. η is quoted at the market's reference rate, a tenth of V.
+_SHARES_OUTSTANDING = 1e9
+_SCALE = Market.volatility * Market.arrival_price / Market.daily_volume  # [$/share per share/day]
+_ALMGREN_2005 = Market(
+    impact_exponent=0.6,
+    temporary_impact=0.142 * _SCALE * Market.reference_participation ** (0.6 - 1),
+    permanent_impact=0.314 * _SCALE * (_SHARES_OUTSTANDING / Market.daily_volume) ** 0.25,
+    transient_impact=0.0,
+)
+
+_NOTEBOOK_VOLUME, _NOTEBOOK_PUSH = 2e6, 1e-6  # shares a slice; $/share per share, lasting
 
 PRESETS: dict[str, Preset] = {
     "default": Preset("4 % of daily volume in 40 slices of five minutes; liquidity, spread, impact random"),
@@ -55,14 +64,23 @@ PRESETS: dict[str, Preset] = {
         ),
         Order(shares=1e6, n_steps=5, slice_length=1.0, risk_aversion=1e-6, max_participation=None),
     ),
+    "coordinated": Preset(
+        "the default problem, but variance moves with liquidity, as where both come with news: Almgren (2012)",
+        Market(volatility_elasticity=0.5),
+    ),
+    "almgren-2005": Preset(
+        "the default problem with the impact of Almgren et al. (2005): power 0.6, permanent with (Θ/V)^¼, none that decays",
+        _ALMGREN_2005,
+    ),
     "participation-notebook": Preset(
         "100 000 shares against 2e6 ± 5e5 shares of volume a slice, cap 20 %, seven participation levels",
         Market(
             volatility=0.02,
             half_spread=5.0,
-            daily_volume=_NOTEBOOK_VOLUME,
-            temporary_impact=1.4e-7 * _NOTEBOOK_SCALE,
-            permanent_impact=1.25e-7 * _NOTEBOOK_SCALE,
+            daily_volume=_NOTEBOOK_VOLUME * 78,
+            # A trade pays its own lasting push, and 5e-5 of the price times its share of the volume.
+            temporary_impact=(_NOTEBOOK_PUSH + 5e-5 * 100.0 / _NOTEBOOK_VOLUME) / 78,
+            permanent_impact=_NOTEBOOK_PUSH,
             # Log standard deviation of a lognormal volume whose standard deviation is a quarter of its mean.
             **(_QUIET | {"volume_noise": 0.24622067706923975}),
         ),
@@ -84,16 +102,15 @@ PRESETS: dict[str, Preset] = {
 }
 
 
-# The default problem under each stress, and under liquidity shocks that come at random and revert.
+# The default problem under each stress: half-way, but shocks that come at random and revert come from the start.
 PRESETS |= {
-    name: Preset(f"the default problem, but {stress.description} half-way", Market(stress=name))  # type: ignore[arg-type]
+    name: Preset(
+        f"the default problem, but {stress.description}{'' if stress.shock_rate else ' half-way'}",
+        Market(stress=name, stress_onset=0.0 if stress.shock_rate else Market.stress_onset),  # type: ignore[arg-type]
+    )
     for name, stress in STRESSES.items()
     if name != "none"
 }
-PRESETS["liquidity-shocks"] = Preset(
-    "the default problem, but liquidity falls by two thirds twice a day on average, and recovers",
-    Market(shock_rate=2.0, shock_size=1.1),
-)
 PRESETS["regime-switching"] = Preset(
     "the default problem, but twice a day, for a sixth of a day on average, liquidity is × 0.3 and volatility × 2",
     Market(regime_rate=2.0),

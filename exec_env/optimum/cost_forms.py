@@ -69,18 +69,14 @@ def slice_cost(market: Market, order: Order, slope: Any, risk: Any, permanent: A
     return symmetric(entries, 6, slope)
 
 
-def last_cost(market: Market, order: Order, slope: Any, permanent: Any, part: Any) -> Any:
-    """Expected cost of the last slice and of the block x − v that closes it. Shape: (n_grid, 6, 6)."""
-    push = part * (permanent + market.transient_impact)  # of the last trade, on the block
-    block = order.terminal_penalty * slope
-    entries: Entries = {
-        (TRADE, TRADE): slope + block - push,
-        (HELD, HELD): block,
-        (HELD, TRADE): push / 2 - block,
-        (PUSH, HELD): part / 2,
-        (SPREAD, HELD): 0.5,
-    }
-    return symmetric(entries, 6, slope)
+def last_cost(slope: Any, part: Any) -> Any:
+    """Least expected cost of the last slice, in (x, I, α, h, 1): that of selling all. Shape: (n_grid, 5, 5).
+
+    A block b that is left costs (γ + κ) v b + (terminal_penalty − 1) slope b² more, which is never negative. Were v
+    free, there would be no optimum where the penalty is near one.
+    """
+    entries: Entries = {(HELD, HELD): slope, (PUSH, HELD): part / 2, (SPREAD, HELD): 0.5}
+    return symmetric(entries, 5, slope)
 
 
 def symmetric(entries: Entries, n: int, like: Any, rest: float = 0.0) -> Any:

@@ -111,9 +111,9 @@ def certify(market: Market, order: Order, n_paths: int = 2000, seed: int = 0, pr
         for k, first in enumerate(range(0, n_paths, _BLOCK)):
             n = min(_BLOCK, n_paths - first)
             rng = np.random.default_rng(np.random.SeedSequence([seed, k]))
-            program, trades = penalty.program(Simulator(market, order).normals([rng], n))
+            program, trades, split = penalty.program(Simulator(market, order).normals([rng], n))
             _, least, certificate = program.solve()
-            ends.append([least, program.value(trades), certificate])
+            ends.append([least, program.value(trades) + split, certificate])
             bar.update(n)
     lower, upper, certificate = np.concatenate(ends, 1)
     cost = penalty.solution.linear.cost_bps
@@ -146,8 +146,13 @@ class _Penalty:
         knots = np.linspace(-_KNOTS_TO, _KNOTS_TO, _KNOTS) if capped else np.zeros(1)
         self.volume = knots, np.array([_normal_mean(knots, hat, 1.0) for hat in np.eye(len(knots))])
 
-    def program(self, normals: Normals) -> tuple[clairvoyant.Program, np.ndarray]:
-        """Programs of the paths that normals make, and the trades of the rule. Shape: (n_steps, n_paths)."""
+    def program(self, normals: Normals) -> tuple[clairvoyant.Program, np.ndarray, np.ndarray]:
+        """Programs of the paths that normals make.
+
+        Returns:
+            The programs; the trades of the rule, shape (n_steps, n_paths), as parts of the order; and what these cost
+            beyond the program because the last trade pushes the price of the block, shape (n_paths,). [bps]
+        """
         market, order, linear = self.solution.market, self.solution.order, self.solution.linear
         kappa, shares, size = self.kappa, order.shares, normals.liquidity.shape
         paths = shape(market, order, normals).map(lambda column: np.broadcast_to(column, size).T.copy())
@@ -156,6 +161,7 @@ class _Penalty:
         if order.max_participation is not None:
             cap = order.max_participation * paths.volume
         q, a, b, c, trades, held_price, push_price = np.zeros((7, *cap.shape))
+        last, split = order.n_steps - 1, np.zeros(size[0])
         x, push, news = np.full(size[0], shares), np.zeros(size[0]), np.zeros((3, size[0]))
         constant = -self._at_arrival(paths.log_liquidity[0], regime[0])
         for t in range(order.n_steps):
@@ -167,6 +173,9 @@ class _Penalty:
                 q[t, at], a[t, at], b[t, at], c[t, at] = _excess(linear, seen)
                 z = normals.spread[at, t], normals.volume[at, t]
                 trades[t, at], news[:, at] = self._seen_now(seen, cap[t, at], *z)
+                if t == last:
+                    v = trades[t, at]
+                    split[at] = linear.last_push_at(seen.liquidity, int(k)) * v * (x[at] - v)
             constant -= news[0]
             if t > 0:
                 # What x and I of this slice are credited, x' and I + κ v of the slice before are.
@@ -174,7 +183,7 @@ class _Penalty:
                 held_price[t - 1] += news[1]
                 push_price[t - 1] += news[2] * paths.decay[t - 1]
             x, pushed = x - trades[t], push + kappa * trades[t]
-            if t < order.n_steps - 1:
+            if t < last:
                 price, held_price[t], push_price[t] = self._seen_next(t, now, regime, normals, x, pushed)
                 constant -= price - held_price[t] * x - push_price[t] * pushed
             push = now.decay * pushed
@@ -191,7 +200,7 @@ class _Penalty:
             push=kappa * shares,
             most=np.minimum(cap / shares, 1.0),
         )
-        return program, trades / shares
+        return program, trades / shares, split * to_bps
 
     # What is seen, and what C is then beyond what was expected of it before. [$]
 
@@ -225,7 +234,7 @@ class _Penalty:
         seen = seen._replace(half_spread=seen.half_spread * np.exp(market.spread_noise * moved))
         q, a, b, c = _excess(linear, seen)
         wished = np.clip(self.solution.policy(seen), 0.0, x)
-        trade = np.minimum(wished[0], cap)
+        trade = np.minimum(self.solution.policy(seen._replace(most=cap))[0], cap)
         v = np.minimum(wished[1:, None], cap * np.exp(market.volume_noise * (knots[:, None] - z_volume)))
         beyond = v - (a * x + b * seen.transient + c)[1:, None]
         plain = seen.liquidity - np.log(linear.regimes.factors.liquidity[seen.step, seen.regime])
@@ -322,7 +331,9 @@ class _Penalty:
 def _excess(linear: lq.Solution, seen: Seen) -> tuple[Any, Any, Any, Any]:
     """What J has above that of the rule without constraints, slice by slice: q (v − v*)² with v* = a x + b I + c.
 
-    All that depends on what the closing block costs: it is in the curvature and the gains of the last slice.
+    In the last slice v* = x and q is (terminal_penalty − 1) times the slope; what the last trade pushes the price of
+    the block by, (γ + κ) v b ≥ 0, is left out, because it is not convex: the problem of who knows the path only gets
+    easier.
 
     Returns:
         q [$/share²], a [-], b [shares/$] and c [shares].

@@ -12,18 +12,20 @@ over the next liquidity and the decay,
     C_t = E min { q (v − v*)² + C̄(x − v, I + κ v) : 0 ≤ v ≤ min(x, cap) },
 
 the mean being over the spread, in v*, and the volume, in the cap. Both are done in closed form. The braces are convex
-in v, and their slope is w h − k(v), with k falling, h the half spread, and w = 1, but 0 in the last slice, where every
-share pays the same spread. One trades as long as that is negative, so that
+in v, and their slope is h − k(v), with k falling and h the half spread. One trades as long as that is negative, so that
 
-    min = value at 0 − ∫_0^x (k(v) − w h)⁺ 1{v < cap} dv,    mean over h and cap: ∫_0^x put(k(v)) P(cap > v) dv,
+    min = value at 0 − ∫_0^x (k(v) − h)⁺ 1{v < cap} dv,    mean over h and cap: ∫_0^x put(k(v)) P(cap > v) dv,
 
 with the put of Black & Scholes on a lognormal spread and the tail of a lognormal volume: one smooth integral is left.
 
 Where impact is a power law, the yardstick is ``Market.linearised``. What it leaves out is known exactly: the mean g(v)
-of power-law less linear temporary cost comes to the braces, so that k(v) gets − g'(v), and g of the block that closes
-the order is the price after the last slice. The bound of the yardstick is then none of the problem. Fast trading in
-the best liquidity may cost so little that the braces are not convex, because permanent impact is charged on less; with
-the default market this is beyond three standard deviations of ℓ, and too rare and too cheap to show in the value.
+of power-law less linear temporary cost comes to the braces, so that k(v) gets − g'(v). The bound of the yardstick is
+then none of the problem. Fast trading in the best liquidity may cost so little that the braces are not convex, because
+permanent impact is charged on less; with the default market this is beyond three standard deviations of ℓ, and too rare
+and too cheap to show in the value.
+
+In the last slice v* is all that is left, x, and a block b = x − v > 0 costs (p − 1) c(b) + (γ + κ) v b more, where p
+is ``terminal_penalty`` and c temporary impact (Order, ``market.execution``): only volume matters, see ``Close``.
 
 A trade adds to I what it takes off κ x. The load y = x + I/κ, the shares held or still pressing on the price, changes
 only as the push decays: on a grid of x and y trades move along one axis, and decay along the other.
@@ -37,15 +39,16 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from scipy.interpolate import CubicSpline
 from scipy.ndimage import map_coordinates
-from scipy.special import ndtr
 
 from exec_env.base.errors import InputError, NoBound
 from exec_env.base.validation import require_count, require_type
-from exec_env.market.execution import Slice, bps, temporary_cost
+from exec_env.market.execution import Slice, bps
 from exec_env.market.market import Market
 from exec_env.market.order import Order
 from exec_env.market.stress import Factors
 from exec_env.optimum import liquidity_grid, lq, regimes
+from exec_env.optimum.closing import Close, Rest
+from exec_env.optimum.lognormal import Lognormal
 from exec_env.optimum.seen import Seen
 
 _RESOLUTION = 32
@@ -75,20 +78,28 @@ class Solution:
     prices: np.ndarray
     """C_t, before spread and volume of slice t are seen. Shape: (n_steps, regime, liquidity, load, held). [$]"""
     sooner: np.ndarray
-    """What is traded beyond v* as the constraints may bind later, given what is held after the trade.
-    Shape: (n_steps, regime, liquidity, load, held). [shares]"""
+    """What is traded beyond v* as the constraints may bind later, given what is held after the trade; 0 in the last
+    slice. Shape: (n_steps, regime, liquidity, load, held). [shares]"""
     after: np.ndarray
-    """Mean of C_{t+1} given slice t, in load and shares held after its trade; after the last slice what the block
-    costs beyond the yardstick. Shape: (n_steps, regime, liquidity, load, held). [$]"""
+    """Mean of C_{t+1} given slice t, in load and shares held after its trade; 0 after the last.
+    Shape: (n_steps, regime, liquidity, load, held). [$]"""
 
     def policy(self, seen: Seen) -> Any:
         """Optimal trade of a slice, between 0 and ``remaining``; where it exceeds the cap, the cap is. [shares]
 
-        The cost is convex in the trade, so that the volume of the slice does not matter beyond that.
+        The cost is convex in the trade, so that the volume of the slice does not matter beyond that; but in the last
+        slice, where a block may cost so little beside the push of a trade that one trades all or nothing.
 
         Shape:
             Whatever the fields of ``seen`` broadcast to, as arrays.
         """
+        if seen.step == self.order.n_steps - 1:
+            push = self.linear.last_push_at(seen.liquidity, seen.regime)
+            impact = Rest.of(
+                self.market, self.order, seen.liquidity, self.linear.regimes.factors.impact[seen.step, seen.regime]
+            )
+            x = np.maximum(seen.remaining, 0.0) + 0.0 * seen.half_spread
+            return Close(impact, self.order.terminal_penalty, push).trade(x, seen.most)
         step, regime = seen.step, seen.regime
         target, x, transient, liquidity = np.broadcast_arrays(
             self.linear.policy(seen), seen.remaining, seen.transient, seen.liquidity
@@ -96,7 +107,7 @@ class Solution:
         x = np.maximum(x, 0.0)
         load = x + transient / self.market.transient_impact if self.market.transient_impact > 0 else x
         low, high = np.zeros_like(x), x
-        rest = _Rest.of(self.market, self.order, liquidity, self.linear.regimes.factors.impact[step, regime])
+        rest = Rest.of(self.market, self.order, liquidity, self.linear.regimes.factors.impact[step, regime])
         double = 2 * self.linear.curvature_at(step, liquidity, regime)
         for _ in range(_HALVINGS):  # towards the root of v − v* − sooner(x − v) + g'(v) / 2q, which grows with v
             v = (low + high) / 2
@@ -166,81 +177,6 @@ def solve(market: Market, order: Order, resolution: int = _RESOLUTION) -> Soluti
 
 
 @dataclass(frozen=True)
-class _Lognormal:
-    """A spread or a cap h before it is seen."""
-
-    median: Any
-    noise: float
-
-    def __getitem__(self, index: Any) -> "_Lognormal":
-        return _Lognormal(self.median[index], self.noise)
-
-    def quantile(self, z: float) -> Any:
-        """h, where its standard normal is ``z``."""
-        return self.median * np.exp(self.noise * z)
-
-    def tail(self, k: Any) -> Any:
-        """P(h > k)."""
-        return ndtr(-self._z(k))
-
-    def put(self, k: Any) -> Any:
-        """E (k − h)⁺: Black & Scholes (1973)."""
-        z = self._z(k)
-        return np.maximum(k, 0.0) * ndtr(z) - self._moment(1) * ndtr(z - self.noise)
-
-    def square_put(self, k: Any) -> Any:
-        """E ((k − h)⁺)²."""
-        z, positive = self._z(k), np.maximum(k, 0.0)
-        first, second = ndtr(z - self.noise), ndtr(z - 2 * self.noise)
-        return positive**2 * ndtr(z) - 2 * positive * self._moment(1) * first + self._moment(2) * second
-
-    def square(self, k: Any) -> Any:
-        """E (k − h)²."""
-        return k**2 - 2 * k * self._moment(1) + self._moment(2)
-
-    def _z(self, k: Any) -> Any:
-        distance = np.log(np.maximum(k, _TINY)) - np.log(np.maximum(self.median, _TINY))
-        return distance / max(self.noise, 1e-9)
-
-    def _moment(self, n: int) -> Any:
-        return self.median**n * np.exp((n * self.noise) ** 2 / 2)
-
-
-@dataclass(frozen=True)
-class _Rest:
-    """What a slice's temporary impact costs on average beyond that of ``Market.linearised``, g."""
-
-    slope: Any
-    """The concession is slope · v^δ on average. [$/share per share^δ]"""
-    exponent: float
-    """δ."""
-    even: float
-    """Shares at which both concede the same. [shares]"""
-
-    @classmethod
-    def of(cls, market: Market, order: Order, liquidity: Any, impact: Any = 1.0) -> "_Rest":
-        """That of a slice; its log liquidity includes a stress, which also multiplies impact by ``impact``."""
-        # Of the noise, which is not seen before trading, the mean: it is where the normal is half its deviation.
-        slope = impact * market.temporary_at(liquidity, market.impact_noise / 2, order.slice_length)
-        return cls(slope, market.impact_exponent, order.shares / order.n_steps)
-
-    def cost(self, v: Any) -> Any:
-        """g(v). [$]"""
-        linear = self.slope * self.even ** (self.exponent - 1.0)
-        return temporary_cost(self.slope, v, self.exponent) - temporary_cost(linear, v, 1.0)
-
-    def marginal(self, v: Any) -> Any:
-        """g'(v). [$/share]"""
-        if self.exponent == 1.0:
-            return 0.0
-        power = (1.0 + self.exponent) * v**self.exponent
-        return self.slope * (power - 2.0 * self.even ** (self.exponent - 1.0) * v)
-
-    def __getitem__(self, index: Any) -> "_Rest":
-        return _Rest(self.slope[index], self.exponent, self.even)
-
-
-@dataclass(frozen=True)
 class _Slice:
     """What is to be decided in a slice. Shape of arrays: (liquidity, load, held), or what broadcasts to that."""
 
@@ -248,11 +184,11 @@ class _Slice:
     """Curvature of the cost. [$/share²]"""
     wanted: np.ndarray
     """v* if the spread were zero. [shares]"""
-    spread: _Lognormal
+    spread: Lognormal
     """Half spread, as far as it bears on when to trade. [$]"""
-    cap: _Lognormal
+    cap: Lognormal
     """Most that may be traded. [shares]"""
-    rest: _Rest
+    rest: Rest
     """Temporary impact that is not in the curvature."""
 
 
@@ -277,20 +213,22 @@ def _recursion(market: Market, order: Order, n: int) -> tuple[lq.Solution, float
             market.stressed(median, Factors(*(float(f[t, k]) for f in chain.factors))) for k in range(chain.n_regimes)
         ]
         spread, volume, ell = (np.concatenate([getattr(now, name) for now in each]) for name in seen)
-        rest = _Rest.of(market, order, ell, np.repeat(chain.factors.impact[t], len(u))[:, None, None])
-        if t < order.n_steps - 1:
-            price = np.einsum("lm,mjx->ljx", onward(t + 1), np.einsum("xjk,lkx->ljx", decay, price))
-        else:
-            price = price + order.terminal_penalty * rest.cost(x)
+        rest = Rest.of(market, order, ell, np.repeat(chain.factors.impact[t], len(u))[:, None, None])
+        cap = Lognormal(part * profile[t] * volume, market.volume_noise)
+        if t == order.n_steps - 1:
+            push = linear.last_push[:, every].reshape(-1, 1, 1)
+            price = price + rest.cost(x) + Close(rest, order.terminal_penalty, push).price(x, cap, n)
+            tables.append((price, 0.0 * price, 0.0 * price))
+            continue
+        price = np.einsum("lm,mjx->ljx", onward(t + 1), np.einsum("xjk,lkx->ljx", decay, price))
         q = linear.curvature[t][:, every].reshape(-1, 1, 1)
         gain = np.moveaxis(linear.gain[t][:, every].reshape(-1, 5), -1, 0)[..., None, None]
         signal = market.signal * np.exp(-market.signal_reversion * dt * t)
         now = _Slice(
             q,
             gain[0] * x + gain[1] * kappa * (load - x) + gain[2] * signal + gain[4],
-            # In the last slice all shares pay the same spread, so that its gain is zero.
-            _Lognormal(-2 * q * gain[3] * spread, market.spread_noise),
-            _Lognormal(part * profile[t] * volume, market.volume_noise),
+            Lognormal(-2 * q * gain[3] * spread, market.spread_noise),
+            cap,
             rest,
         )
         after = price

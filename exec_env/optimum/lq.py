@@ -86,7 +86,10 @@ class Solution:
     """Trade per unit of (x, I, α, half spread, 1). Shape: (n_steps, n_regimes, n_grid, 5)."""
     curvature: Any
     """Extra cost of a trade per square of its difference from the optimal one. J of any policy is ``cost`` plus the
-    expected sum of these extra costs. Shape: (n_steps, n_regimes, n_grid). [$/share²]"""
+    expected sum of these extra costs, see ``excess``. Shape: (n_steps, n_regimes, n_grid). [$/share²]"""
+    last_push: Any
+    """γ + κ of the last slice, as far as it is charged: each share of its trade costs each share of the block that
+    closes the order so much more. Shape: (n_regimes, n_grid). [$/share per share]"""
     charged: Charged = EVERYTHING
     """Costs that are charged in part only; J above is then the sum of what is charged."""
 
@@ -144,16 +147,24 @@ class Solution:
         return linear + k[SPREAD] * half_spread + k[ONE]
 
     def excess(self, seen: Seen, shares: Any) -> Any:
-        """What trading ``shares`` in a slice adds to the cost. [$]
+        """What trading ``shares`` in a slice, the closing block left out, adds to the cost. [$]
 
         In expectation, the sum of it over an episode is what any policy's J has above ``cost``. It varies much less
-        than J itself.
+        than J itself: it is q (v − v*)², and (γ + κ) v b more where a block b is left after the last slice.
         """
-        return self.curvature_at(seen.step, seen.liquidity, seen.regime) * (shares - self.policy(seen)) ** 2
+        beyond = self.curvature_at(seen.step, seen.liquidity, seen.regime) * (shares - self.policy(seen)) ** 2
+        if seen.step < self.order.n_steps - 1:
+            return beyond
+        return beyond + self.last_push_at(seen.liquidity, seen.regime) * shares * (seen.remaining - shares)
 
     def curvature_at(self, step: int, liquidity: Any, regime: int = 0) -> Any:
         """``curvature`` where the log liquidity of slice ``step``, multipliers included, is ``liquidity``."""
         return self._at(step, liquidity, regime)[-1]
+
+    def last_push_at(self, liquidity: Any, regime: int = 0) -> Any:
+        """``last_push`` where the log liquidity of the last slice, multipliers included, is ``liquidity``."""
+        u = self.coordinate(self.order.n_steps - 1, liquidity, regime)
+        return np.interp(u, self.grid, self.last_push[regime])
 
     def coordinate(self, step: int, liquidity: Any, regime: int = 0) -> Any:
         """Where on ``grid`` the log liquidity of a slice is, multipliers included."""
@@ -247,12 +258,15 @@ def solve(
         spread, slope, risk, permanent = coefficients_of(t)
         part = charged.part(slope, permanent + market.transient_impact)
         if ahead is None:
-            q = last_cost(market, order, slope, permanent, part)
+            gain, after = form({(0, HELD): 1.0}, (1, 5), slope)[:, 0], last_cost(slope, part)
+            curvature = (order.terminal_penalty - 1.0) * slope
+            last_push = part * (permanent + market.transient_impact)
         else:
             expected = (ahead_of(t + 1) @ ahead.reshape(-1, 16)).reshape(-1, 4, 4)
             q = slice_cost(market, order, slope, risk, permanent, part) + step.T @ (expected * moments) @ step
             q = q + form({(ONE, ONE): noise * expected[:, 2, 2]}, (6, 6), slope)
-        if not bool((q[:, TRADE, TRADE] > 0).all()):
+            (gain, after), curvature = minimise(q), q[:, TRADE, TRADE]
+        if ahead is not None and not bool((curvature > 0).all()):
             raise NoOptimum(
                 f"no optimum: Market.permanent_impact = {float(market.permanent_impact):g} or transient_impact is too "
                 f"large beside temporary_impact / slice_length = {float(market.temporary_impact) / dt:g} where "
@@ -263,7 +277,6 @@ def solve(
                 f"Order.risk_aversion = {float(order.risk_aversion):g}: too large beside temporary impact to be solved "
                 "in double precision"
             )
-        gain, after = minimise(q)
         # The spread is seen before trading, so it is averaged after minimising.
         linear = spread_mean * spread[:, None] * after[:, _NEXT, SPREAD]
         to_one = form({(3, 3): 1.0}, (4, 4), slope[:1])[0][3]
@@ -272,11 +285,11 @@ def solve(
         ahead = ahead + (spread_squared * after[:, SPREAD, SPREAD])[:, None, None] * to_one * to_one[:, None]
         values.append(ahead)
         gains.append(gain)
-        curvatures.append(q[:, TRADE, TRADE])
+        curvatures.append(curvature)
     seen = chain if observed else regimes.averaged(chain)
     tables = (namespace(slope).stack(a[::-1], 0) for a in (values, gains, curvatures))
     value, gain, curvature = (a.reshape(a.shape[0], n_regimes, len(u), *a.shape[2:]) for a in tables)
-    return Solution(market, order, u, unit, seen, value, gain, curvature, charged)
+    return Solution(market, order, u, unit, seen, value, gain, curvature, last_push.reshape(n_regimes, len(u)), charged)
 
 
 def solve_linearised(market: Market, order: Order, n_grid: int = _GRID) -> Solution:

@@ -48,9 +48,9 @@ class Chain(NamedTuple):
             relative_volatility: of the slice, over σ. Shape: (n,).
         """
         s, c = market.liquidity_volatility, market.volatility_elasticity
-        shift = np.log(self.factors.liquidity[step])[:, None]
-        z = (log_liquidity - shift) / max(s, _SHARP)
-        known = np.log(np.maximum(relative_volatility, 1e-300)) - c * log_liquidity + c**2 * s**2
+        own = log_liquidity - np.log(self.factors.liquidity[step])[:, None]
+        z = own / max(s, _SHARP)
+        known = np.log(np.maximum(relative_volatility, 1e-300)) - c * own + c**2 * s**2
         apart = (known - np.log(self.factors.volatility[step])[:, None]) / _SHARP
         if not market.volatility > 0:
             apart = 0.0 * z

@@ -1,5 +1,6 @@
 """What a rule of the optimum goes by in a slice."""
 
+import math
 from typing import Any, NamedTuple
 
 
@@ -23,3 +24,5 @@ class Seen(NamedTuple):
     """Log liquidity ℓ of this slice, multipliers of stress and regime included."""
     regime: int = 0
     """Which of ``Solution.regimes`` the slice is in."""
+    most: Any = math.inf
+    """Cap on the trade of this slice. [shares]"""
