@@ -31,8 +31,8 @@ _QUIET: dict[str, Any] = {
     "transient_impact": 0.0,
 }
 
-# Almgren, Thum, Hauptmann & Li (2005): temporary 0.142 σ (rate / V)^0.6 and permanent 0.314 σ (X / V) (Θ / V)^¼, parts of
-# the price, for Θ shares outstanding. η is quoted at the market's reference rate, a tenth of V.
+# Almgren, Thum, Hauptmann & Li (2005): temporary 0.142 σ (rate / V)^0.6 and permanent 0.314 σ (X / V) (Θ / V)^¼ of the
+# price, for Θ shares outstanding. η is quoted at the market's reference rate, a tenth of V.
 _SHARES_OUTSTANDING = 1e9
 _SCALE = Market.volatility * Market.arrival_price / Market.daily_volume  # [$/share per share/day]
 _ALMGREN_2005 = Market(
@@ -69,7 +69,7 @@ PRESETS: dict[str, Preset] = {
         Market(volatility_elasticity=0.5),
     ),
     "almgren-2005": Preset(
-        "the default problem with the impact of Almgren et al. (2005): power 0.6, permanent with (Θ/V)^¼, none that decays",
+        "the default problem with the impact of Almgren et al. (2005): power 0.6, none that decays",
         _ALMGREN_2005,
     ),
     "participation-notebook": Preset(
