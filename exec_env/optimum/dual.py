@@ -34,13 +34,13 @@ from scipy.interpolate import CubicSpline
 from scipy.special import ndtr
 from tqdm import tqdm
 
-from exec_env.base.errors import NoBound
 from exec_env.base.validation import require_count, require_type
 from exec_env.market.execution import Slice, bps
 from exec_env.market.market import Market
 from exec_env.market.order import Order
 from exec_env.market.paths import Normals, Simulator, regime_of, shape
 from exec_env.optimum import clairvoyant, dynamic_programming, liquidity_grid, lq
+from exec_env.optimum.closing import Rest
 from exec_env.optimum.seen import Seen
 
 _BLOCK = 512  # paths at a time: what is worked on stays in the cache
@@ -82,14 +82,14 @@ def certify(market: Market, order: Order, n_paths: int = 2000, seed: int = 0, pr
     A policy may see regimes as they come, as ``dynamic_programming.Solution.value_bps`` has it.
 
     Args:
-        market: as of ``dynamic_programming.solve``, with linear impact.
+        market: as of ``dynamic_programming.solve``.
         order: the order, its cap included.
         n_paths: paths to draw, at least two; a path takes one or two milliseconds.
         seed: of the paths. Block k of 512 is drawn from ``SeedSequence([seed, k])``.
         progress: whether to show a progress bar.
 
     Raises:
-        NoBound: for impact that is not linear, and as ``dynamic_programming.solve``.
+        NoBound: as ``dynamic_programming.solve``.
         InputError: for an ``n_paths`` or ``seed`` that cannot be.
 
     >>> interval = certify(Market(), Order(n_steps=3, max_participation=0.5), n_paths=100)
@@ -100,11 +100,6 @@ def certify(market: Market, order: Order, n_paths: int = 2000, seed: int = 0, pr
     require_type(Order, order=order)
     require_count(2, n_paths=n_paths)
     require_count(0, seed=seed)
-    if market.impact_exponent != 1:
-        raise NoBound(
-            f"Market.impact_exponent = {float(market.impact_exponent):g}: only with linear impact, 1, is the problem "
-            "of who knows a path a quadratic program"
-        )
     penalty = _Penalty(dynamic_programming.solve(market, order))
     ends = []
     with tqdm(total=n_paths, unit=" paths", disable=not progress, desc="certify") as bar:
@@ -199,8 +194,35 @@ class _Penalty:
             decay=paths.decay,
             push=kappa * shares,
             most=np.minimum(cap / shares, 1.0),
+            power=self._power(paths.log_liquidity, regime),
         )
         return program, trades / shares, split * to_bps
+
+    def _power(self, liquidity: np.ndarray, regime: np.ndarray) -> clairvoyant.PowerLaw | None:
+        """What impact costs beyond linear impact, as programs take it. Shape of arguments: (n_steps, n_paths)."""
+        market, order = self.solution.market, self.solution.order
+        if market.impact_exponent == 1:
+            return None
+        impact = np.take_along_axis(self.solution.linear.regimes.factors.impact, regime, 1)
+        rest = Rest.of(market, order, liquidity, impact)
+        scale = order.shares ** (1 + rest.exponent) * bps(order.shares * market.arrival_price)
+        last = self._next_slope(order.n_steps - 2, liquidity[-2], regime[-2])
+        return clairvoyant.PowerLaw(
+            rest.slope * scale, rest.exponent, rest.even / order.shares, order.terminal_penalty - 1.0, last * scale
+        )
+
+    def _next_slope(self, t: int, liquidity: np.ndarray, regime: np.ndarray) -> np.ndarray:
+        """Mean slope of temporary impact in slice t + 1, given what is seen in slice t. Shape: (n_paths,)."""
+        market, chain, dt = self.solution.market, self.solution.linear.regimes, self.solution.order.slice_length
+        plain = liquidity - np.log(chain.factors.liquidity[t][regime])
+        onward = market.next_liquidity(plain, 0.0, 0.0, dt)
+        spread_out = market.next_liquidity(0.0, 1.0, 0.0, dt) ** 2 / 2  # of its log, which raises the mean
+        shocked = 1.0
+        if chain.shocks[t + 1].any():
+            shocked = 1 + market.shock_probability(dt) * np.expm1(market.shocks[1]) * chain.shocks[t + 1]
+        factors = chain.factors.impact[t + 1] / chain.factors.liquidity[t + 1] * shocked
+        slope = market.temporary_at(onward, market.impact_noise / 2, dt) * np.exp(spread_out)
+        return slope * (chain.moves[t + 1][regime] @ factors)
 
     # What is seen, and what C is then beyond what was expected of it before. [$]
 
@@ -242,9 +264,17 @@ class _Penalty:
         ahead = self._interpolate(self.after[seen.step, seen.regime], plain, load, x - v)
         value, of_x, of_i = np.moveaxis(ahead, -1, 0)
         marginal = 2 * q * beyond
+        impact = linear.regimes.factors.impact[seen.step, seen.regime]
+        rest, sold = Rest.of(market, self.solution.order, seen.liquidity, impact), v >= x
         # Where all is sold, another share is sold too.
-        also = np.where(v >= x, np.minimum(marginal - of_x + kappa * of_i, 0.0), 0.0)
-        values = value + q * beyond**2, of_x - marginal * a[0] + also, of_i - marginal * b[0]
+        also = np.where(sold, np.minimum(marginal + rest.marginal(v) - of_x + kappa * of_i, 0.0), 0.0)
+        if seen.step < self.solution.order.n_steps - 1:
+            more = rest.cost(v)
+        else:
+            penalty = self.solution.order.terminal_penalty - 1.0
+            more = rest.cost(x) + penalty * rest.cost(x - v)
+            of_x, also = of_x + rest.marginal(x) + penalty * rest.marginal(x - v), 0.0
+        values = value + q * beyond**2 + more, of_x - marginal * a[0] + also, of_i - marginal * b[0]
         hats = np.array([np.interp(z_volume, knots, hat) for hat in np.eye(len(knots))])
         weights = lagrange(z, z_spread)[:, None] * hats - (w[:, None] * means)[..., None]
         return trade, np.array([(weights * f).sum((0, 1)) for f in values])
