@@ -273,7 +273,7 @@ class _Penalty:
         else:
             penalty = self.solution.order.terminal_penalty - 1.0
             more = rest.cost(x) + penalty * rest.cost(x - v)
-            of_x, also = of_x + rest.marginal(x) + penalty * rest.marginal(x - v), 0.0
+            of_x, also = of_x + rest.marginal(x) + penalty * rest.marginal(x - v), 0.0 * also
         values = value + q * beyond**2 + more, of_x - marginal * a[0] + also, of_i - marginal * b[0]
         hats = np.array([np.interp(z_volume, knots, hat) for hat in np.eye(len(knots))])
         weights = lagrange(z, z_spread)[:, None] * hats - (w[:, None] * means)[..., None]
