@@ -107,7 +107,7 @@ class Paths:
 
         >>> paths = Paths.simulate(Market(), Order(n_steps=3), n_paths=2, seed=0)
         >>> paths.slices.volume.round().astype(int).tolist()
-        [[81624, 70395, 50360], [85927, 85925, 61731]]
+        [[93686, 78498, 46356], [92083, 81553, 54600]]
         """
         return Simulator(market, order).sample([np.random.default_rng(seed)], n_paths)
 
