@@ -39,6 +39,7 @@ class Adaptive:
         """Shares, never negative. Shape: (n, 10) -> (n, 1)."""
         seen, per = Observation(*observations.T.astype(float)), self._units
         steps = self._order.n_steps - np.rint(seen.time_left * self._order.n_steps).astype(int)
+        part = np.inf if self._order.max_participation is None else self._order.max_participation
         out = np.empty(len(observations))
         for step in np.unique(steps):
             now = steps == step
@@ -51,6 +52,7 @@ class Adaptive:
                 seen.signal[now] * per.drift / (self._market.arrival_price * self._order.slice_length),
                 seen.relative_spread[now] * per.half_spread,
                 liquidity,
+                most=part * seen.relative_volume[now] * per.volume,
             )
             chain = self.solution.regimes
             if chain.n_regimes == 1:

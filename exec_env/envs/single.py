@@ -53,7 +53,8 @@ class ExecutionEnv(SpecInPlainNumbers, gym.Env[np.ndarray, Any]):
     ## Description
     In each slice the agent sees the market, trades a part of what is left, and pays spread, temporary and transient
     impact; its permanent impact and the market's moves change the price for the rest. After the last slice what is
-    left is sold at once, at a penalty, so the episode always ends flat. Equations: ``exec_env.market.execution.trade``.
+    left is sold at once on top of the last trade, so the episode always ends flat. Equations:
+    ``exec_env.market.execution.trade``.
 
     ## Action Space
     One of four meanings, chosen by ``action``: ``pace`` (Discrete: multiples of selling evenly what is left, level 1

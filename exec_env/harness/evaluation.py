@@ -301,7 +301,7 @@ def bound(env_id: str = "AlmgrenChriss-v0", **options: Any) -> Bound:
         InputError: as ``evaluate``.
 
     >>> round(bound("AlmgrenChrissClassic-v0").value_bps, 3)
-    18.289
+    19.1
     """
     return problem_of(env_id, **for_evaluation(env_id, options)).bound()
 

@@ -218,7 +218,7 @@ class Market:
         reference, a participation, stay.
 
         >>> f"{Market().rescaled(arrival_price=50.0, volatility=0.04, daily_volume=1e6).temporary_impact:.2e}"
-        '7.00e-07'
+        '8.00e-07'
         """
         theirs = volatility * arrival_price / daily_volume
         scale = theirs / (self.volatility * self.arrival_price / self.daily_volume)
@@ -239,7 +239,7 @@ class Market:
         η, with v̄ = X / N. It is neither above nor below the market: it concedes less at slower rates and more at
         faster ones where δ < 1.
 
-        >>> round(Market(impact_exponent=0.6).linearised(Order()).temporary_impact / 1.4e-7, 3)
+        >>> round(Market(impact_exponent=0.6).linearised(Order()).temporary_impact / 1.6e-7, 3)
         1.104
         """
         if isinstance(self.impact_exponent, float) and self.impact_exponent == 1.0:

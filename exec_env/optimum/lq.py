@@ -224,7 +224,7 @@ def solve(
         InputError: for ``n_grid`` or ``n_nodes`` that are no counts.
 
     >>> round(solve(Market(), Order()).bound_bps, 2)
-    17.98
+    20.15
     """
     require_type(Market, market=market)
     require_type(Order, order=order)

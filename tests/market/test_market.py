@@ -27,6 +27,8 @@ from exec_env.one_asset.presets import PRESETS
         ("max_participation", 1.5, "in (0, 1]"),
         ("max_participation", 0.0, "or None"),
         ("risk_aversion", -1e-6, ">= 0"),
+        ("terminal_penalty", 0.5, ">= 1"),
+        ("terminal_penalty", 0, ">= 1"),
     ],
 )
 def test_an_impossible_order_names_field_value_and_what_is_allowed(field: str, value: object, allowed: str) -> None:
@@ -69,7 +71,7 @@ def test_every_random_factor_has_mean_one(exponent: float, std: float, noise: fl
 
 
 def test_factors_load_on_liquidity_with_their_elasticities() -> None:
-    market, low, high = Market(), -0.5, 0.5
+    market, low, high = Market(volatility_elasticity=-0.25), -0.5, 0.5
     steps = high - low
 
     def slope(f: object) -> float:
@@ -79,16 +81,17 @@ def test_factors_load_on_liquidity_with_their_elasticities() -> None:
     assert slope(lambda l: market.volume_at(l, 0.0, 0.01)) == pytest.approx(1.0)
     assert slope(lambda l: market.temporary_at(l, 0.0, 0.01)) == pytest.approx(-1.0)
     assert slope(lambda l: market.variance_at(l, 0.01)) == pytest.approx(-0.5)
+    assert slope(lambda l: Market().variance_at(l, 0.01)) == 0.0  # volatility does not fall when volume rises
 
 
 def test_without_randomness_factors_are_the_parameters() -> None:
     market = PRESETS["classic"].market
     dt = 1 / 78
-    assert market.half_spread_at(0.0, 1.7) == pytest.approx(2.5 * BPS * 100.0)
+    assert market.half_spread_at(0.0, 1.7) == pytest.approx(1.0 * BPS * 100.0)
     assert market.volume_at(0.0, 1.7, dt) == pytest.approx(5e6 / 78)
-    assert market.temporary_at(0.0, 1.7, dt) == pytest.approx(1.4e-7 * 78)
+    assert market.temporary_at(0.0, 1.7, dt) == pytest.approx(1.6e-7 * 78)
     assert market.variance_at(0.0, dt) == pytest.approx(4.0 / 78)
-    assert market.decay_at(1.7, dt) == pytest.approx(np.exp(-20 / 78))
+    assert market.decay_at(1.7, dt) == pytest.approx(np.exp(-10 / 78))
 
 
 def test_the_u_shaped_profile_is_high_at_both_ends_and_has_mean_one() -> None:
