@@ -24,6 +24,7 @@ from exec_env.base.bootstrap import Errors, Independent
 from exec_env.base.errors import InputError, NoBound
 from exec_env.envs.reward import Reward
 from exec_env.envs.scenario import NORMAL, Scenario, chosen
+from exec_env.envs.variates import Variates
 from exec_env.market.paths import Paths, Source
 
 FAR = 1e6
@@ -116,6 +117,8 @@ class Problem(ABC):
     """Entries of the observation."""
     components: tuple[str, ...]
     """Fields of a fill that add up, over an episode, to the implementation shortfall."""
+    price_of_variance: float | None = None
+    """λ Var of the total cost, over its variance in bps²; None where no risk aversion is told. [1/bps]"""
     reward: Reward = Reward()
     """What a slice pays."""
     features: Mapping[str, Callable[[Any], Any]] = MappingProxyType({})
@@ -332,6 +335,10 @@ class Problem(ABC):
             NoBound: where it cannot be computed, with the reason.
         """
         raise NoBound("this problem has none that is known")
+
+    def variates(self, n_paths: int) -> Variates:
+        """Control variates of J for an evaluation on ``n_paths`` paths; a NoBound, as above, where there are none."""
+        raise NoBound("this problem has none")
 
     def certify(self, n_paths: int, seed: int = 0, progress: bool = False) -> Any:
         """A statistical interval for the best achievable value: an object with ``describe()``.

@@ -5,9 +5,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from functools import cached_property
-from html import escape
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,158 +12,22 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from exec_env.base.bootstrap import FEW_BLOCKS, Blocks, Errors
 from exec_env.base.errors import InputError, NoBound
-from exec_env.base.files import new_folder, write_yaml
 from exec_env.base.validation import require_count
 from exec_env.envs.factory import kept_options
 from exec_env.envs.problem import Bound, Problem
 from exec_env.envs.registry import get_spec, problem_of
 from exec_env.envs.rollout import Step, acting, totals
+from exec_env.envs.variates import Drawn, Followed, Variates
 from exec_env.harness.agents import Agent, resolve_all
-from exec_env.harness.metrics import summarise
+from exec_env.harness.estimates import PREFIX, pays
 from exec_env.harness.provenance import about_training
+from exec_env.harness.table import Evaluation, says_little
 from exec_env.market.paths import Paths
 
-_CHUNK = 4096  # paths in memory at once
-
-
-@dataclass(frozen=True, repr=False)
-class Evaluation:
-    """What every agent did on the same paths."""
-
-    per_path: pd.DataFrame
-    """One row per agent and path: agent, path; shortfall, its components, risk and objective [bps]; shares_left for
-    the closing block [shares]; participation, traded over market volume until done. On a tape also row, at which
-    the path begins, counted from 0; where fills walk its book also trades and beyond_book, slices with a trade and
-    those of them that went beyond the last level."""
-    examples: pd.DataFrame
-    """The first few paths slice by slice: agent, path, step; inventory before, shares, participation, mid, fill_price,
-    half_spread, log_liquidity."""
-    problem: Problem
-    bound_bps: float | None
-    """Lower bound on J of any policy [bps]; None where there is none."""
-    on_bound: str = ""
-    """Why there is none, or what it leaves out of the costs."""
-    notes: tuple[str, ...] = ()
-    """What a reader of the table should know: agents that were trained on something else."""
-    optimum: Any = None
-    """The best achievable value, with ``value_bps`` and ``error_bps``, where it was asked for and can be computed."""
-    interval: Any = None
-    """The statistical interval for it, where one was asked for and there is one; see ``exec_env.optimum.dual``."""
-    settings: dict[str, Any] = field(default_factory=dict)
-    """What was evaluated: environment, episodes, seed, options."""
-
-    @cached_property
-    def errors(self) -> Errors:
-        """Where standard errors come from: of a tape, whose episodes overlap, from blocks of time."""
-        rows = None
-        if "row" in self.per_path:
-            rows = self.per_path.loc[self.per_path["agent"] == self.per_path["agent"].iloc[0], "row"].to_numpy()
-        return self.problem.errors(rows)
-
-    @cached_property
-    def per_agent(self) -> pd.DataFrame:
-        """One row per agent; see ``exec_env.harness.metrics.summarise`` for the columns."""
-        return summarise(self.per_path, self.bound_bps, self.errors, self.problem.reference)
-
-    @property
-    def remarks(self) -> list[str]:
-        """Sentences that belong to the table, ``notes`` among them."""
-        lines, reference = [*self.on_errors, *self.problem.remarks_on(self.per_path)], self.problem.reference
-        if self.bound_bps is not None and self.on_bound:
-            lines.append(self.on_bound)
-        if reference not in self.settings["agents"]:
-            lines.append(f"{reference} was not among the agents, so nothing is compared with it")
-        return [*lines, *self.notes]
-
-    @property
-    def on_errors(self) -> list[str]:
-        """Where errors and intervals are from, if not from independent paths, and whether there is enough of it."""
-        blocks = self.errors
-        if not isinstance(blocks, Blocks):
-            return []
-        lines = [
-            "episodes of a tape overlap, so that errors and intervals are from a bootstrap of blocks of "
-            f"{blocks.length} starts in a row, of which there are {blocks.n_blocks}"
-        ]
-        if blocks.n_blocks < 2:
-            lines.append("with so few there are none: take a longer tape or fewer slices")
-        elif blocks.n_blocks < FEW_BLOCKS:
-            lines.append(f"with only {blocks.n_blocks} blocks intervals are too narrow to trust")
-        return lines
-
-    def __repr__(self) -> str:
-        """One line; ``table()`` says more."""
-        said = f"{len(self.per_agent)} agents on {self.settings['episodes']:,} paths of {self.settings['env']}"
-        best = self.per_agent.iloc[0]
-        return f"<Evaluation of {said}; best: {best.name}, J = {best['objective_mean']:.3f} bps>"
-
-    def _repr_html_(self) -> str:
-        """The table, as notebooks show it."""
-        lines = "".join(f"<li>{escape(line)}</li>" for line in self._lines())
-        return f"{self._shown().to_html()}<ul>{lines}</ul>"
-
-    def table(self) -> str:
-        """The main columns as text, for a terminal."""
-        return "\n".join([self._shown().to_string(), *self._lines()])
-
-    def _shown(self) -> pd.DataFrame:
-        """The main columns as text."""
-        t, other = self.per_agent, self.problem.reference.upper()
-        shown = pd.DataFrame(
-            {
-                "J": t["objective_mean"].map("{:.3f}".format) + t["objective_se"].map(" ± {:.3f}".format),
-                "gap %": t["gap_percent"].map("{:+.2f}".format),
-                f"of {other}'s gap closed %": t["gap_closed_percent"].map("{:.1f}".format),
-                f"J - {other} [95 %]": [
-                    f"{d:+.3f} [{a:+.3f}, {b:+.3f}]" for d, a, b in zip(t["diff"], t.diff_low, t.diff_high, strict=True)
-                ],
-                "shortfall": t["shortfall_mean"].map("{:.2f}".format) + t["shortfall_se"].map(" ± {:.2f}".format),
-                "std": t["shortfall_std"].map("{:.1f}".format),
-                "CVaR 95": t["cvar95"].map("{:.1f}".format),
-                "wins %": (100 * t["win_rate"]).map("{:.1f}".format),
-                "left": t["shares_left"].map("{:,.6g}".format),
-            },
-            index=t.index,
-        )
-        return shown.map(lambda cell: "-" if "nan" in cell and "±" not in cell else cell.replace("± nan", ""))
-
-    def _lines(self) -> list[str]:
-        """What has to be said of the table."""
-        bound = f"no bound: {self.on_bound}" if self.bound_bps is None else f"lower bound {self.bound_bps:.3f}"
-        lines = [
-            self.problem.describe(),
-            f"bps of the arrival notional; ± is one standard error; {bound}",
-            "J: expected shortfall, without price moves of mean zero, + charge for risk; gap: J above the lower bound",
-            f"shortfall, std, CVaR 95: realised; wins: paths with less of it than {self.problem.reference.upper()}'s; "
-            "left: shares for the closing block, mean",
-        ]
-        if best := self.optimum:
-            lines.append(f"best achievable {best.value_bps:.3f}, numerical error {best.error_bps:.1g} ({best.method})")
-            if self.bound_bps and self.bound_bps > 0:
-                lines[-1] += f", {100 * (best.value_bps / self.bound_bps - 1):+.2f} % above the bound"
-        lines += [self.interval.describe()] if self.interval else []
-        return lines + self.remarks
-
-    def save(self, folder: str | Path, plots: bool = True) -> Path:
-        """Write tables, settings and pictures to a new folder.
-
-        Raises:
-            InputError: when the folder exists.
-        """
-        folder = new_folder(folder)
-        best = {"best_bps": self.optimum.value_bps, "best_error_bps": self.optimum.error_bps} if self.optimum else {}
-        best |= {"interval": asdict(self.interval)} if self.interval is not None else {}
-        write_yaml(folder / "evaluation.yaml", self.settings | {"bound_bps": self.bound_bps} | best)
-        self.per_agent.to_csv(folder / "per_agent.csv")
-        self.per_path.to_csv(folder / "per_path.csv", index=False, float_format="%.8g")
-        self.examples.to_csv(folder / "examples.csv", index=False, float_format="%.8g")
-        if plots:
-            from exec_env.harness.reports.plots import save_evaluation
-
-            save_evaluation(self, folder)
-        return folder
+BLOCK = 4096
+"""Paths that are drawn together and are in memory at once: block k is from ``SeedSequence([seed, k])``, whichever other
+blocks are drawn."""
 
 
 def evaluate(
@@ -183,8 +44,11 @@ def evaluate(
 ) -> Evaluation:
     """Run every agent on the same ``episodes`` paths.
 
-    Agents act in their own action mode. Path e is the one that the environment seeded with ``seed`` plays in its
-    episode e. Agents run side by side in threads, so one that draws random numbers needs a generator of its own.
+    Agents act in their own action mode. Paths are drawn in blocks of ``BLOCK``, each from a seed of its own, so that any
+    block can be drawn anywhere; they are not those of an environment seeded with ``seed``. Agents run side by side in
+    threads, so one that draws random numbers needs a generator of its own.
+
+    J is estimated with the control variates that the problem has (``exec_env.harness.estimates``), agent by agent.
 
     Args:
         agents: names, run folders, "module:Class" or objects; see ``exec_env.harness.agents.resolve``.
@@ -195,7 +59,8 @@ def evaluate(
             there are more of these than episodes.
         n_examples: paths kept slice by slice.
         progress: whether to show a progress bar.
-        optimum: whether to compute the best achievable value too; it takes seconds.
+        optimum: whether to compute the best achievable value too, which takes seconds; it is also computed where the
+            bound is seen to say little.
         certify: paths of a statistical interval for it; 0: none. A thousand take seconds.
         **options: of the problem: fields of Market and Order, ``preset``, ``tape``. Of a tape with ``tape_split`` the
             evaluation part, unless another ``tape_part`` is named.
@@ -205,7 +70,7 @@ def evaluate(
         UnknownOption: for an option that the problem does not take.
 
     >>> evaluate(["twap"], episodes=4).per_agent.shape
-    (1, 15)
+    (1, 25)
     """
     require_count(episodes=episodes, certify=certify or 1)
     require_count(0, seed=seed)
@@ -216,8 +81,8 @@ def evaluate(
             raise InputError(
                 f"{name} = {options[name]!r}: has no effect here: each agent acts in its own action mode, for J"
             )
-    optimum = optimum or certify > 0
-    return evaluate_on(problem, agents, env_id, episodes, seed, starts, n_examples, progress, optimum, options, certify)
+    wanted = True if optimum or certify > 0 else None
+    return evaluate_on(problem, agents, env_id, episodes, seed, starts, n_examples, progress, wanted, options, certify)
 
 
 def evaluate_on(
@@ -229,45 +94,58 @@ def evaluate_on(
     starts: Literal["random", "rolling"],
     n_examples: int,
     progress: bool,
-    optimum: bool,
+    optimum: bool | None,
     options: dict[str, Any],
     certify: int = 0,
 ) -> Evaluation:
-    """``evaluate`` on a problem that is made already, of which ``env_id`` and ``options`` are only written down."""
+    """``evaluate`` on a problem that is made already, of which ``env_id`` and ``options`` are only written down.
+
+    Where ``optimum`` is None, the best achievable value is computed only where the bound says little.
+    """
     if not isinstance(agents, Iterable):
         raise InputError(f"agents = {agents!r}: must be names, run folders or agents")
     agents = [agents] if isinstance(agents, str | Path) else list(agents)
     resolved = resolve_all(agents, problem)
     bound, why = find_bound(problem)
-    best, why_not = find_optimum(problem) if optimum else (None, ())
-    interval = None
-    if certify and best:
-        interval, why_not = _find("interval for the best achievable value", problem.certify, certify, seed, progress)
     rows = _rows(problem, episodes, starts)
     if rows is not None:
         episodes = rows.size
+    variates = _variates(problem, episodes)
+    loose = bound is not None and says_little(bound, variates.best_bps if variates else None)
+    best, why_not = find_optimum(problem) if optimum or (optimum is None and loose) else (None, ())
+    interval = None
+    if certify and best:
+        interval, why_not = _find("interval for the best achievable value", problem.certify, certify, seed, progress)
     # An agent that takes part twice, as one object, is not in two threads at once.
     groups = [[label for label, agent in resolved.items() if agent is one] for one in _different(resolved.values())]
     frames, examples = [], []
+    names = dict.fromkeys(resolved, variates.names if variates else ())
     with (
         tqdm(total=len(resolved) * episodes, unit=" paths", disable=not progress, desc="evaluate") as bar,
         one_thread_each(),
         ThreadPoolExecutor(min(len(groups), os.cpu_count() or 1)) as threads,
     ):
         first = 0
-        for paths in _chunks(problem, episodes, seed, rows):
+        for rng, paths in _blocks(problem, episodes, seed, rows):
+            wanted = max(names.values(), key=len)
+            drawn = variates.on(rng, paths, wanted) if variates else None
 
             def run(
-                labels: list[str], paths: Paths = paths, first: int = first
+                labels: list[str], paths: Paths = paths, first: int = first, drawn: Drawn | None = drawn
             ) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
                 shown = max(0, n_examples - first)
-                return [_run(label, resolved[label], paths, problem, first, shown) for label in labels]
+                return [
+                    _run(label, resolved[label], paths, problem, first, shown, drawn and drawn.follow(names[label]))
+                    for label in labels
+                ]
 
-            for done in threads.map(run, groups):
-                for table, example in done:
+            for labels, done in zip(groups, threads.map(run, groups), strict=True):
+                for label, (table, example) in zip(labels, done, strict=True):
                     frames.append(table)
                     examples.append(example)
                     bar.update(paths.n_paths)
+                    if first == 0:
+                        names[label] = pays(table, names[label])
             first += paths.n_paths
     per_path = pd.concat(frames, ignore_index=True)
     per_path["agent"] = pd.Categorical(per_path["agent"], categories=list(resolved))
@@ -275,7 +153,7 @@ def evaluate_on(
     settings: dict[str, Any] = {"env": env_id, "episodes": first, "seed": int(seed), "agents": list(resolved)}
     settings |= {"options": kept_options(options, strict=False)}
     trained = [note for agent in agents for note in about_training(agent, problem, env_id, settings["options"])]
-    notes = (*problem.remarks(), *trained)
+    notes = (*problem.remarks(), *trained, *([variates.note] if variates and variates.note else []))
     examples_frame = pd.concat(examples, ignore_index=True)
     return Evaluation(per_path, examples_frame, problem, bound, why, (*notes, *why_not), best, interval, settings)
 
@@ -358,25 +236,45 @@ def _rows(problem: Problem, episodes: int, starts: str) -> np.ndarray | None:
     return possible[np.linspace(0, possible.size - 1, min(episodes, possible.size)).round().astype(int)]
 
 
-def _chunks(problem: Problem, episodes: int, seed: int, rows: np.ndarray | None) -> Iterator[Paths]:
-    """The paths, some at a time; how many at a time changes nothing in them."""
-    rng = np.random.default_rng(seed)
-    for i in range(0, episodes, _CHUNK):
+def _blocks(
+    problem: Problem, episodes: int, seed: int, rows: np.ndarray | None
+) -> Iterator[tuple[np.random.Generator, Paths]]:
+    """The paths, block by block, and the generator of each as it was before they were drawn."""
+    for k, first in enumerate(range(0, episodes, BLOCK)):
+        rng, again = (np.random.default_rng(np.random.SeedSequence([seed, k])) for _ in range(2))
         if rows is not None:
-            paths = problem.at(rows[i : i + _CHUNK], rng)
+            paths = problem.at(rows[first : first + BLOCK], rng)
         else:
-            paths = problem.sample([rng], min(_CHUNK, episodes - i))
-        yield paths.by_slice()
+            paths = problem.sample([rng], min(BLOCK, episodes - first))
+        yield again, paths.by_slice()
+
+
+def _variates(problem: Problem, episodes: int) -> Variates | None:
+    """Control variates of the problem, if it has any."""
+    try:
+        return problem.variates(episodes)
+    except NoBound:
+        return None
 
 
 def _run(
-    label: str, agent: Agent, paths: Paths, problem: Problem, first: int, n_examples: int
+    label: str,
+    agent: Agent,
+    paths: Paths,
+    problem: Problem,
+    first: int,
+    n_examples: int,
+    followed: Followed | None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """One agent on one chunk: sums over the episode, and the first few paths slice by slice."""
+    """One agent on one block: sums over the episode, and the first few paths slice by slice."""
     numbers = np.arange(first, first + paths.n_paths)
     kept: list[pd.DataFrame] = []
 
     def watch(t: int, step: Step) -> None:
+        if followed is not None:
+            followed.watch(t, step.before, step.now, step.fill)
+        if n_examples <= 0:
+            return
         columns = problem.record(step.before, step.now, step.fill, step.after, paths.arrival_price)
         frame = pd.DataFrame({name: np.asarray(column)[:n_examples] for name, column in columns.items()})
         for name, value in (("step", t), ("path", numbers[:n_examples]), ("agent", label)):
@@ -385,7 +283,7 @@ def _run(
 
     costs = ("shortfall", *problem.components, "risk", "objective")
     act, actions = acting(agent, paths.n_paths, problem), problem.actions(agent.action_mode)
-    sums = totals(act, paths, problem, actions, costs, watch if n_examples > 0 else None, tally=True)
+    sums = totals(act, paths, problem, actions, costs, watch if n_examples > 0 or followed else None, tally=True)
     columns = {"agent": label, "path": numbers} | {name: sums.pop(name) for name in costs}
     # The columns of every table first, then those of a tape.
     for name in ("shares_left", "participation"):
@@ -393,4 +291,6 @@ def _run(
             columns[name] = sums.pop(name)
     if paths.rows is not None:
         columns["row"] = paths.rows
+    if followed is not None:
+        sums |= {PREFIX + name: column for name, column in followed.sums().items()}
     return pd.DataFrame(columns | sums), pd.concat(kept, ignore_index=True) if kept else pd.DataFrame()

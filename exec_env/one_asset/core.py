@@ -12,7 +12,7 @@ from exec_env.data.market_file import MarketFile
 from exec_env.data.tape import Tape
 from exec_env.envs.problem import Problem
 from exec_env.envs.reward import Reward
-from exec_env.market.execution import COMPONENTS, Fill, Slice, State, Terms, opening, terms, trade
+from exec_env.market.execution import COMPONENTS, Fill, Slice, State, Terms, bps, opening, terms, trade
 from exec_env.market.market import Market
 from exec_env.market.order import Order
 from exec_env.market.paths import Paths, Simulator, Source
@@ -58,6 +58,7 @@ class OrderInMarket(Problem):
         for name, value in (
             *(("_observer", observer), ("_terms", terms(self.market, self.order)), ("_sign", self.order.sign)),
             *(("n_steps", self.order.n_steps), ("size", self.order.shares)),
+            ("price_of_variance", self.order.risk_aversion / bps(self.order.shares * self.market.arrival_price)),
             # What does the work, without a method of ours in between.
             *(("seen", observer.market), ("observe", observer), ("renewed", observer.renewed)),
         ):

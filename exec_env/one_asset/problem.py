@@ -14,10 +14,11 @@ from exec_env.data.market_file import MarketFile
 from exec_env.envs.problem import Bound, Panel, Problem
 from exec_env.envs.scenario import Scenario
 from exec_env.market.execution import Fill, Slice, State, price_per_share
-from exec_env.market.paths import Normals
+from exec_env.market.paths import Normals, Simulator
 from exec_env.one_asset import picture, provenance, scenarios
 from exec_env.one_asset.core import OrderInMarket
 from exec_env.optimum import dual, dynamic_programming, relaxation
+from exec_env.optimum.variates import Variates
 
 _MARKET = "market.yaml"  # copy of the market file in a run folder
 
@@ -182,6 +183,13 @@ class OneAsset(OrderInMarket):
         """The best achievable value within the cap, by dynamic programming."""
         self._refuse_bound()
         return dynamic_programming.solve(self.market, self.order)
+
+    def variates(self, n_paths: int) -> Variates:
+        """The LQ excess, and the martingale of the constrained optimum."""
+        self._refuse_bound()
+        if not isinstance(self.source, Simulator):
+            raise NoBound("the paths are not drawn from the market alone")
+        return Variates(self.market, self.order, n_paths)
 
     def certify(self, n_paths: int, seed: int = 0, progress: bool = False) -> dual.Interval:
         """A statistical interval for it, by information relaxation."""

@@ -160,6 +160,24 @@ def solve(market: Market, order: Order, resolution: int = _RESOLUTION) -> Soluti
     """
     require_type(Market, market=market)
     require_type(Order, order=order)
+    _refuse(market, order)
+    require_count(16, resolution=resolution)
+    if resolution % 16:
+        raise InputError(f"resolution = {resolution!r}: must be a multiple of 16")
+    linear, value, *tables = _recursion(market, order, resolution)
+    coarser = (_recursion(market, order, n)[1] for n in (resolution // 2, 3 * resolution // 4))
+    return Solution(market, order, linear, value, max(abs(value - other) for other in coarser), *tables)
+
+
+def coarse(market: Market, order: Order, resolution: int) -> Solution:
+    """``solve`` without an estimate of its error, which takes several times as long; the error is NaN."""
+    _refuse(market, order)
+    linear, value, *tables = _recursion(market, order, resolution)
+    return Solution(market, order, linear, value, float("nan"), *tables)
+
+
+def _refuse(market: Market, order: Order) -> None:
+    """Refuse what is not solved here."""
     tensors = [name for part in (market, order) for name, value in vars(part).items() if hasattr(value, "detach")]
     if tensors:
         raise NoBound(f"{tensors[0]} is a tensor: the constrained optimum takes numbers, and has no gradients")
@@ -168,12 +186,6 @@ def solve(market: Market, order: Order, resolution: int = _RESOLUTION) -> Soluti
             f"Market.signal_volatility = {market.signal_volatility!r}: must be 0 for the constrained optimum, whose "
             "grid has no axis for a random signal"
         )
-    require_count(16, resolution=resolution)
-    if resolution % 16:
-        raise InputError(f"resolution = {resolution!r}: must be a multiple of 16")
-    linear, value, *tables = _recursion(market, order, resolution)
-    coarser = (_recursion(market, order, n)[1] for n in (resolution // 2, 3 * resolution // 4))
-    return Solution(market, order, linear, value, max(abs(value - other) for other in coarser), *tables)
 
 
 @dataclass(frozen=True)

@@ -136,9 +136,15 @@ class Solution:
         scaled = dollars * bps(self.order.shares * self.market.arrival_price)
         return float(scaled) if isinstance(scaled, np.generic) else scaled
 
-    def policy(self, seen: Seen) -> Any:
-        """Optimal trade of a slice, unconstrained. Shape: whatever the fields of ``seen`` broadcast to. [shares]"""
-        k, half_spread = self._at(seen.step, seen.liquidity, seen.regime), seen.half_spread
+    def policy(self, seen: Seen, gains: Any = None) -> Any:
+        """Optimal trade of a slice, unconstrained. Shape: whatever the fields of ``seen`` broadcast to. [shares]
+
+        Args:
+            seen: what the rule goes by.
+            gains: those of ``gains_at``, where they are known already.
+        """
+        k = self.gains_at(seen.step, seen.liquidity, seen.regime) if gains is None else gains
+        half_spread = seen.half_spread
         if self.charged.spread < math.inf:
             # The mean spread at this liquidity is the spread where its noise is one.
             mean = self.market.half_spread_at(seen.liquidity, self.market.spread_noise / 2)
@@ -146,20 +152,28 @@ class Solution:
         linear = k[HELD] * seen.remaining + k[PUSH] * seen.transient + k[SIGNAL] * seen.signal
         return linear + k[SPREAD] * half_spread + k[ONE]
 
-    def excess(self, seen: Seen, shares: Any) -> Any:
+    def excess(self, seen: Seen, shares: Any, gains: Any = None, last_push: Any = None) -> Any:
         """What trading ``shares`` in a slice, the closing block left out, adds to the cost. [$]
 
         In expectation, the sum of it over an episode is what any policy's J has above ``cost``. It varies much less
         than J itself: it is q (v − v*)², and (γ + κ) v b more where a block b is left after the last slice.
+
+        Args:
+            seen: what the rule goes by.
+            shares: v.
+            gains: those of ``gains_at``, where they are known already.
+            last_push: that of ``last_push_at``, likewise.
         """
-        beyond = self.curvature_at(seen.step, seen.liquidity, seen.regime) * (shares - self.policy(seen)) ** 2
+        gains = self.gains_at(seen.step, seen.liquidity, seen.regime) if gains is None else gains
+        beyond = gains[-1] * (shares - self.policy(seen, gains)) ** 2
         if seen.step < self.order.n_steps - 1:
             return beyond
-        return beyond + self.last_push_at(seen.liquidity, seen.regime) * shares * (seen.remaining - shares)
+        push = self.last_push_at(seen.liquidity, seen.regime) if last_push is None else last_push
+        return beyond + push * shares * (seen.remaining - shares)
 
     def curvature_at(self, step: int, liquidity: Any, regime: int = 0) -> Any:
         """``curvature`` where the log liquidity of slice ``step``, multipliers included, is ``liquidity``."""
-        return self._at(step, liquidity, regime)[-1]
+        return self.gains_at(step, liquidity, regime)[-1]
 
     def last_push_at(self, liquidity: Any, regime: int = 0) -> Any:
         """``last_push`` where the log liquidity of the last slice, multipliers included, is ``liquidity``."""
@@ -177,7 +191,7 @@ class Solution:
         parts = [np.asarray(a.detach() if hasattr(a, "detach") else a) for a in (self.gain, self.curvature[..., None])]
         return [[CubicSpline(self.grid, values) for values in each] for each in np.concatenate(parts, -1)]
 
-    def _at(self, step: int, liquidity: Any, regime: int = 0) -> Any:
+    def gains_at(self, step: int, liquidity: Any, regime: int = 0) -> Any:
         """Gains and curvature of a slice where its log liquidity, multipliers included, is ``liquidity``."""
         if len(self.grid) == 1:
             return *self.gain[step, regime, 0], self.curvature[step, regime, 0]

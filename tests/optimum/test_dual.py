@@ -14,7 +14,8 @@ from exec_env.market.order import Order
 from exec_env.market.paths import Simulator
 from exec_env.optimum import dynamic_programming, liquidity_grid
 from exec_env.optimum.clairvoyant import Program
-from exec_env.optimum.dual import Interval, _normal_mean, _Penalty, certify, lagrange
+from exec_env.optimum.dual import Interval, _Penalty, certify
+from exec_env.optimum.news import lagrange, normal_mean
 from tests.optimum.test_dynamic_programming import SHORT, brute_force
 
 SHOCKED = Market(shock_rate=5.0, shock_size=1.0, liquidity_volatility=0.3)
@@ -26,7 +27,7 @@ ALL = [Market(), COLLAPSE, *(pytest.param(m, marks=pytest.mark.slow) for m in (S
 
 def programs(market: Market, order: Order, n: int, seed: int = 0) -> tuple[Program, np.ndarray]:
     penalty = _Penalty(dynamic_programming.solve(market, order))
-    return penalty.program(Simulator(market, order).normals([np.random.default_rng(seed)], n))
+    return penalty.program(Simulator(market, order).normals([np.random.default_rng(seed)], n))[:2]
 
 
 def adaptive(program: Program) -> np.ndarray:
@@ -113,8 +114,8 @@ def test_the_mean_of_a_piecewise_linear_function_is_exact() -> None:
     z = np.linspace(-9.0, 9.0, 400_001)
     density = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
     wanted = (np.interp(0.7 * z, grid, values) * density).sum() * (z[1] - z[0])
-    assert _normal_mean(grid, values, 0.7) == pytest.approx(wanted, rel=1e-7)
-    assert _normal_mean(grid, values, 0.0) == np.interp(0.0, grid, values)
+    assert normal_mean(grid, values, 0.7) == pytest.approx(wanted, rel=1e-7)
+    assert normal_mean(grid, values, 0.0) == np.interp(0.0, grid, values)
 
 
 @pytest.mark.parametrize("market", ALL)
