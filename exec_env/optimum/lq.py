@@ -281,10 +281,11 @@ def solve(
             q = q + form({(ONE, ONE): noise * expected[:, 2, 2]}, (6, 6), slope)
             (gain, after), curvature = minimise(q), q[:, TRADE, TRADE]
         if ahead is not None and not bool((curvature > 0).all()):
+            aversion, slope_text = float(order.risk_aversion), f"{float(market.temporary_impact) / dt:g}"
+            below = f", or Order.risk_aversion = {aversion:g} too far below zero," if aversion < 0 else ""
             raise NoOptimum(
                 f"no optimum: Market.permanent_impact = {float(market.permanent_impact):g} or transient_impact is too "
-                f"large beside temporary_impact / slice_length = {float(market.temporary_impact) / dt:g} where "
-                f"{_movers(market)} takes it"
+                f"large{below} beside temporary_impact / slice_length = {slope_text} where {_movers(market)} takes it"
             )
         if bool((risk > _PRECISION * slope).any()):
             raise NoBound(
