@@ -45,12 +45,12 @@ class Normals(NamedTuple):
 
 def columns_of(slices: Any) -> tuple[Any, ...]:
     """The columns of slices, a NamedTuple of them; where the slices hold books, with those of the levels."""
-    return slices.columns if hasattr(slices, "columns") else tuple(slices)
+    return slices.columns if hasattr(type(slices), "columns") else tuple(slices)
 
 
 def with_columns(slices: Any, columns: Iterable[Any]) -> Any:
     """Slices of the same kind with other columns."""
-    return slices.of(columns) if hasattr(slices, "columns") else type(slices)._make(columns)
+    return slices.of(columns) if hasattr(type(slices), "columns") else type(slices)._make(columns)
 
 
 def mapped(slices: Any, change: Callable[[Any], Any]) -> Any:

@@ -13,11 +13,10 @@ from exec_env.base.errors import InputError, NoBound
 from exec_env.data.market_file import MarketFile
 from exec_env.envs.problem import Bound, Panel, Problem
 from exec_env.envs.scenario import Scenario
-from exec_env.market.execution import Fill, Slice, State
+from exec_env.market.execution import Fill, Slice, State, price_per_share
 from exec_env.market.paths import Normals
 from exec_env.one_asset import picture, provenance, scenarios
 from exec_env.one_asset.core import OrderInMarket
-from exec_env.one_asset.info import step_info
 from exec_env.optimum import dual, dynamic_programming, relaxation
 
 _MARKET = "market.yaml"  # copy of the market file in a run folder
@@ -33,8 +32,32 @@ class OneAsset(OrderInMarket):
     # --- what is told
 
     def info(self, before: State, fill: Fill, arrival_price: Any, to_bps: Any) -> dict[str, Any]:
-        """See ``exec_env.one_asset.info.step_info``."""
-        return step_info(before, fill, arrival_price, self.order.sign, to_bps)
+        """Cost components in basis points of the arrival notional, and the trade in market prices.
+
+        Keys: spread, temporary, transient, permanent, price, slippage, risk [bps]; shares and, of these, block, sold
+        at once after the last slice [shares]; fill_price, the average price of the slice's shares (where none were
+        traded, the price of a first one) and mid, at the start of the slice [$]; clipped.
+        """
+        # Unpacked at once: to find thirteen fields by name takes longer than the rest.
+        (
+            shares, block, _, clipped, touch, shortfall,
+            spread, temporary, transient, permanent, price, slippage, risk, _, _,
+        ) = fill  # fmt: skip
+        sign = self._sign
+        return {
+            "spread": to_bps * spread,
+            "temporary": to_bps * temporary,
+            "transient": to_bps * transient,
+            "permanent": to_bps * permanent,
+            "price": to_bps * price,
+            "slippage": to_bps * slippage,
+            "risk": to_bps * risk,
+            "shares": shares,
+            "block": block,
+            "fill_price": arrival_price + sign * price_per_share(shares, touch, shortfall),
+            "mid": arrival_price + sign * before.price_move,
+            "clipped": clipped,
+        }
 
     def tally(self, before: State, now: Slice, fill: Fill) -> dict[str, Any]:
         """Shares for the closing block, shares traded before, volume until done; trades beyond a recorded book."""
@@ -53,13 +76,13 @@ class OneAsset(OrderInMarket):
 
     def record(self, before: State, now: Slice, fill: Fill, after: State, arrival_price: Any) -> dict[str, Any]:
         """Inventory before, shares, participation, mid, fill price, half spread and log liquidity of each slice."""
-        sign = self.order.sign
+        sign, average = self._sign, price_per_share(fill.shares, fill.touch, fill.shortfall)
         return {
             "inventory": before.remaining,
             "shares": fill.shares,
             "participation": after.participation,
             "mid": arrival_price + sign * before.price_move,
-            "fill_price": np.where(fill.shares > 0, arrival_price + sign * fill.price_per_share, np.nan),
+            "fill_price": np.where(fill.shares > 0, arrival_price + sign * average, np.nan),
             "half_spread": now.half_spread,
             "log_liquidity": now.log_liquidity,
         }
