@@ -1,6 +1,6 @@
 """What an agent sees: one named layout, the same for every environment and every agent."""
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -98,7 +98,8 @@ class Observer:
     def __init__(self, market: Market, order: Order) -> None:
         self.units = units(market, order)
         # Multiplying is cheaper than dividing, and a zero unit needs no branch later.
-        self._inverse = Units(*(1.0 / u if u > 0 else 0.0 for u in astuple(self.units)))
+        each = (getattr(self.units, unit.name) for unit in fields(Units))
+        self._inverse = Units(*(1.0 / u if u > 0 else 0.0 for u in each))
 
     def market(self, now: Slice) -> MarketEntries:
         """Entries that do not depend on us: of one slice, or of whole paths at once."""
