@@ -19,7 +19,9 @@ from exec_env.market.market import Market
 DT = 1 / 78
 SECOND = 10**9
 DAYS = pd.date_range("2024-01-02", periods=6)
-STRONG = Market(permanent_impact=3e-6, transient_impact=6e-6, temporary_impact=1e-6)
+STRONG = Market(
+    permanent_impact=3e-6, transient_impact=6e-6, temporary_impact=1e-6, resilience=20.0, volatility_elasticity=-0.25
+)
 
 
 def ticks(rows: list[tuple[float, ...]], names: str) -> pd.DataFrame:
@@ -287,7 +289,7 @@ def test_weak_evidence_gives_way_to_the_prior_and_is_kept_beside_it() -> None:
     assert gamma.source == "prior"
     assert gamma.seen is not None
     assert gamma.standard_error is not None
-    assert gamma.value == pytest.approx(1.25e-7, rel=0.3)
+    assert gamma.value == pytest.approx(2.5e-7, rel=0.3)
     assert "too weak" in gamma.how
 
 

@@ -30,7 +30,7 @@ def terms(penalty: float, max_participation: float | None = None) -> Terms:
 
 def alone(now: Slice, shares: float) -> float:
     """Temporary cost of shares that are traded by themselves. [$]"""
-    return float(walking_cost(now.levels, shares) if now.levels else temporary_cost(now.temporary, shares, now.exponent))
+    return walking_cost(now.levels, shares) if now.levels else temporary_cost(now.temporary, shares, now.exponent)
 
 
 @given(now=SLICES, part=st.floats(0, 1), penalty=st.floats(1, 100))

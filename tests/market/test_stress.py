@@ -369,7 +369,7 @@ def test_no_baseline_is_below_the_bound(features: dict[str, Any]) -> None:
     result = evaluate(["twap", "static", "adaptive", "almgren-chriss", "garleanu-pedersen"], episodes=4000, **features)
     table = result.per_agent
     assert (table["objective_mean"] > result.bound_bps - 3 * table["objective_se"]).all()
-    # Under the cap, what is put off may be left to the closing block; without one, who looks is better than who does not.
+    # Under the cap, what is put off may be left to the closing block; without one, to look pays.
     free = evaluate(["static", "adaptive"], episodes=4000, n_examples=0, max_participation=None, **features).per_agent
     assert free["objective_mean"]["adaptive"] < free["objective_mean"]["static"]
 

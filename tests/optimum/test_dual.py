@@ -156,11 +156,22 @@ def test_its_lower_end_is_not_above_what_the_clipped_rule_costs(market: Market) 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("penalty", [1.0, 1.05, 5.0])
 @pytest.mark.parametrize("features", [{"liquidity_volatility": 0.1}, {"liquidity_volatility": 0.3}])
-def test_with_two_slices_it_holds_the_value_of_brute_force(features: dict[str, float]) -> None:
+def test_with_two_slices_it_holds_the_value_of_brute_force(features: dict[str, float], penalty: float) -> None:
     market, order = Market(**features), Order(n_steps=2, slice_length=0.05, max_participation=0.1)
+    order = replace(order, terminal_penalty=penalty)
     interval = certify(market, order, 20_000)
     assert consistent(interval, brute_force(market, order), 0.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("penalty", [1.0, 5.0])
+def test_under_a_tight_cap_it_holds_the_value_whatever_a_block_costs(penalty: float) -> None:
+    order = replace(SHORT, max_participation=0.1, terminal_penalty=penalty)
+    solution, interval = dynamic_programming.solve(Market(), order), certify(Market(), order, 4000)
+    assert consistent(interval, solution.value_bps, 2 * solution.error_bps)
+    assert interval.lower_bps > solution.linear.bound_bps
 
 
 def test_where_no_constraint_binds_both_ends_are_the_bound() -> None:
