@@ -1,19 +1,21 @@
 """Estimates of J and of differences in J from control variates, and whether their intervals are to be trusted.
 
 A control variate is a sum along an agent's path whose mean is known to be zero (``exec_env.envs.variates``). Taking it
-off changes no mean, but it may take most of the variance with it. Which ones are taken off is chosen agent by agent, by
-the estimated standard error, with three cautions that keep intervals honest (measured by how often they hold the truth):
+off changes no mean, but it may take most of the variance with it. Whether they are taken off is chosen agent by agent,
+by the estimated standard error, with three cautions that keep intervals honest, as measured by how often they hold the
+truth:
 
 - Coefficients are one, the value by theory for a policy that is nearly optimal, unless regression on the same paths
   makes the error less than half as large, and leaves light tails. Where few paths carry most of the variance,
   coefficients fit these paths.
 - A variate that says nothing of rare events is not taken alone unless what is left has tails that are lighter still: in
   most samples the event is missing, and the error looks far smaller than it is.
-- An interval from heavy tails and few paths is said to be not to be trusted.
+- An interval is said to be not to be trusted where tails are heavy for so few paths, or where the error is smaller than
+  so few paths can show: then what is left to vary may be missing from all of them.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -28,7 +30,8 @@ _PAYS = 0.5  # part of the error with coefficients one that regression has to le
 _HEAVY = 10  # an interval needs this many paths for each unit of kurtosis
 _LIGHT = 100  # regression needs so many
 _ALONE = 300  # and a variate so many beside which rare events may be missing from the sample
-_NOTHING = 1e-9  # a variate of which only rounding is left, beside what it is to explain
+_SMALLER = 20  # to trust an error that variates have made a times smaller, a times so many
+_NOTHING = 1e-9  # what varies by no more than this part is rounding
 
 
 @dataclass(frozen=True)
@@ -45,12 +48,16 @@ class Estimate:
     variate: str
     """What was taken off: ``NONE``, or names of variates."""
     kurtosis: float
-    """Of the values; 3 for a normal distribution. NaN where they do not vary."""
+    """Of the values; 3 for a normal distribution. NaN where they vary by rounding alone."""
+    smaller: float = 1.0
+    """How many times smaller the error is than without variates."""
 
     @property
     def trusted(self) -> bool:
-        """Whether there are enough paths for such tails."""
-        return self.enough(_HEAVY)
+        """Whether there are enough paths for such tails, and for so small an error."""
+        if np.isnan(self.kurtosis):
+            return True
+        return self.enough(_HEAVY) and self.smaller * _SMALLER <= len(self.values)
 
     def enough(self, each: float) -> bool:
         """Whether there are ``each`` paths for each unit of kurtosis, or nothing varies."""
@@ -65,7 +72,7 @@ def kurtosis(values: np.ndarray) -> float:
     """
     square = (values - values.mean()) ** 2
     variance = square.mean()
-    return float((square**2).mean() / variance**2) if variance > (1e-12 * abs(values.mean())) ** 2 else np.nan
+    return float((square**2).mean() / variance**2) if variance > (_NOTHING * abs(values.mean())) ** 2 else np.nan
 
 
 def plain(values: np.ndarray, errors: Errors, variate: str = NONE, n_fitted: int = 0) -> Estimate:
@@ -82,17 +89,20 @@ def controlled(values: np.ndarray, variates: Mapping[str, np.ndarray], errors: E
 
     Args:
         values: a column. Shape: (n_paths,).
-        variates: by name, in the order in which they are added to each other; their means are zero. The last one alone
-            is taken to know of rare events.
+        variates: by name; their means are zero. One alone is taken to say nothing of rare events.
         errors: what standard errors come from.
     """
-    best = plain(values, errors)
-    names = list(variates)
-    for n in range(1, len(names) + 1):
-        with_these = _with({name: variates[name] for name in names[:n]}, values, errors)
-        if with_these.se < best.se and (n > 1 or with_these.enough(_ALONE)):
-            best = with_these
-    return best
+    raw = best = plain(values, errors)
+    if variates:
+        found = _with(variates, values, errors)
+        if found.se < raw.se and (len(variates) > 1 or found.enough(_ALONE)):
+            best = found
+    return _beside(raw, best)
+
+
+def _beside(raw: Estimate, best: Estimate) -> Estimate:
+    """An estimate that knows how much smaller its error is than that of the column as it is."""
+    return replace(best, smaller=raw.se / best.se if best.se > 0 else np.inf)
 
 
 def _with(variates: Mapping[str, np.ndarray], values: np.ndarray, errors: Errors) -> Estimate:
@@ -115,7 +125,7 @@ def estimates(per_path: pd.DataFrame, errors: Errors) -> dict[str, Estimate]:
 
 
 def pays(paths: pd.DataFrame, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Which variates are worth their time on more paths, from those of the first block: all, or all but the last.
+    """Which variates are worth their time on more paths, from those of the first block: all, or all but the dear last.
 
     Args:
         paths: of one agent.
@@ -138,8 +148,8 @@ def _columns(paths: pd.DataFrame) -> dict[str, np.ndarray]:
 
 def difference(one: Estimate, other: Estimate, raw: np.ndarray, errors: Errors) -> Estimate:
     """The difference of two means on the same paths: of the estimates, or of the columns ``raw`` as they are."""
-    best = plain(raw, errors)
+    as_it_is = best = plain(raw, errors)
     if {one.variate, other.variate} != {NONE}:
         of_both = plain(one.values - other.values, errors, f"{one.variate}; {other.variate}")
         best = of_both if of_both.se < best.se else best
-    return best
+    return _beside(as_it_is, best)

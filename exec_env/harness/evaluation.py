@@ -45,9 +45,9 @@ def evaluate(
 ) -> Evaluation:
     """Run every agent on the same ``episodes`` paths.
 
-    Agents act in their own action mode. Paths are drawn in blocks of ``BLOCK``, each from a seed of its own, so that any
-    block can be drawn anywhere; they are not those of an environment seeded with ``seed``. Agents run side by side in
-    threads, so one that draws random numbers needs a generator of its own.
+    Agents act in their own action mode. Paths are drawn in blocks of ``BLOCK``, each from a seed of its own, so that
+    any block can be drawn anywhere; they are not those of an environment seeded with ``seed``. Agents run side by side
+    in threads, so one that draws random numbers needs a generator of its own.
 
     J is estimated with the control variates that the problem has (``exec_env.harness.estimates``), agent by agent.
 

@@ -15,6 +15,7 @@ from exec_env import Market, Order
 from exec_env.agents.dqn import DQNConfig
 from exec_env.baselines.pov import POV
 from exec_env.baselines.twap import TWAP
+from exec_env.envs.rollout import totals
 from exec_env.harness import Agent, Evaluation, TrainConfig, evaluate, train
 from exec_env.market.execution import COMPONENTS
 from tests.conftest import play
@@ -42,6 +43,13 @@ def same(one: Evaluation, other: Evaluation) -> None:
     pd.testing.assert_frame_equal(*examples, rtol=1e-12)
 
 
+def drawing_from(seeds: list[int], **kwargs: Any) -> gym.Env:
+    """An environment whose paths are drawn from a sequence of seeds."""
+    env = gym.make("AlmgrenChriss-v0", **kwargs)
+    env.unwrapped.np_random = np.random.default_rng(np.random.SeedSequence(seeds))
+    return env
+
+
 # Common paths
 
 
@@ -61,12 +69,14 @@ def test_an_agent_does_the_same_whoever_it_is_compared_with(small: dict) -> None
     np.testing.assert_array_equal(alone["shortfall"], among["shortfall"])
 
 
-def test_path_e_is_what_the_environment_of_that_seed_plays_in_its_episode_e(rich: dict) -> None:
+def test_path_e_of_the_first_block_is_what_an_environment_plays_that_draws_from_the_seed_of_that_block(
+    rich: dict,
+) -> None:
     kwargs = {"n_steps": 5, "shares": 25_000.0, "side": "buy", **rich}
     paths = evaluate([Fixed()], episodes=70, seed=6, **kwargs).per_path
-    env = gym.make("AlmgrenChriss-v0", **kwargs)
+    env = drawing_from([6, 0], **kwargs)
     for e in range(70):
-        steps = play(env, lambda _: 4, seed=6 if e == 0 else None)
+        steps = play(env, lambda _: 4)
         assert paths["shortfall"][e] == pytest.approx(steps[-1]["shortfall_bps"], rel=1e-9, abs=1e-9)
         assert paths["objective"][e] == pytest.approx(steps[-1]["objective_bps"], rel=1e-9, abs=1e-9)
         assert paths["temporary"][e] == pytest.approx(sum(s["temporary"] for s in steps), rel=1e-9)
@@ -97,15 +107,36 @@ def test_one_agent_under_two_labels_is_never_in_two_threads_at_once() -> None:
     np.testing.assert_array_equal(costs(), costs())
 
 
-@pytest.mark.parametrize("source", ["simulated", "random starts", "rolling starts"])
-def test_how_many_paths_are_in_memory_at_once_changes_nothing(
+@pytest.mark.parametrize("source", ["simulated", "random starts"])
+def test_a_block_of_paths_is_the_same_whichever_others_are_drawn(
     source: str, small: dict, tape_csv: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kwargs: dict[str, Any] = {"episodes": 50, "seed": 1, "n_examples": 9, **small}
-    if source != "simulated":
-        kwargs |= {"tape": tape_csv, "starts": source.split()[0]}
+    monkeypatch.setattr(importlib.import_module("exec_env.harness.evaluation"), "BLOCK", 7)
+    kwargs: dict[str, Any] = small if source == "simulated" else {"tape": tape_csv, **small}
+    found = evaluate([Fixed()], episodes=24, seed=1, **kwargs)
+    for k in (3, 1):
+        rng = np.random.default_rng(np.random.SeedSequence([1, k]))
+        drawn = found.problem.sample([rng], 7)
+        agent = Fixed()
+        sums = totals(agent.act, drawn, found.problem, found.problem.actions("pace"))
+        ours = found.per_path["objective"].to_numpy()[7 * k : 7 * k + 7]
+        np.testing.assert_allclose(ours, sums["objective"][: len(ours)], rtol=1e-12)
+    assert source != "simulated" or found.per_path["objective"].is_unique
+
+
+def test_how_many_rolling_episodes_are_in_memory_at_once_changes_nothing(
+    small: dict, tape_csv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kwargs: dict[str, Any] = {
+        "episodes": 50,
+        "seed": 1,
+        "n_examples": 9,
+        "tape": tape_csv,
+        "starts": "rolling",
+        **small,
+    }
     whole = evaluate(["twap", "pov"], **kwargs)
-    monkeypatch.setattr(importlib.import_module("exec_env.harness.evaluation"), "_CHUNK", 7)
+    monkeypatch.setattr(importlib.import_module("exec_env.harness.evaluation"), "BLOCK", 7)
     same(whole, evaluate(["twap", "pov"], **kwargs))
 
 
@@ -317,12 +348,12 @@ def test_rolling_starts_are_every_row_that_fits_or_evenly_spread_ones(tape_csv: 
     assert first_mids(2) == mids[[0, 70]].tolist()
 
 
-def test_random_starts_are_those_of_the_environment_with_that_seed(tape_csv: Path) -> None:
+def test_random_starts_are_those_of_an_environment_that_draws_from_the_seed_of_the_block(tape_csv: Path) -> None:
     kwargs: dict[str, Any] = {"tape": tape_csv, "n_steps": 5, "shares": 25_000.0}
     paths = evaluate([Fixed()], episodes=150, seed=4, **kwargs).per_path
-    env = gym.make("AlmgrenChriss-v0", **kwargs)
+    env = drawing_from([4, 0], **kwargs)
     for e in range(150):
-        steps = play(env, lambda _: 4, seed=4 if e == 0 else None)
+        steps = play(env, lambda _: 4)
         assert paths["shortfall"][e] == pytest.approx(steps[-1]["shortfall_bps"], rel=1e-9, abs=1e-9)
 
 

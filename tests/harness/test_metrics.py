@@ -28,6 +28,8 @@ def frame(**shortfalls: list[float]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
+NOT_TOLD = ("gap_best_percent", "mean_variance")
+"""Columns that need what ``summarise`` is not told here: the best achievable value, and what variance costs."""
 TWO = {"twap": [1.0, 2.0, 3.0, 6.0], "mine": [2.0, 1.0, 1.0, 2.0]}
 
 
@@ -68,6 +70,28 @@ def test_gap_and_comparison_with_twap_by_hand() -> None:
     assert twap["win_rate"] == 0.5
 
 
+def test_the_gap_to_the_best_achievable_and_the_price_of_variance_by_hand() -> None:
+    table = summarise(frame(**TWO), bound_bps=2.0, best_bps=2.2, price_of_variance=0.5)
+    assert table["gap_best_percent"].to_list() == pytest.approx([100 * (2.5 / 2.2 - 1), 100 * (4.0 / 2.2 - 1)])
+    assert table["mean_variance"].to_list() == pytest.approx([1.5 + 0.5 / 3, 3.0 + 0.5 * 14 / 3])
+
+
+def test_how_far_each_is_behind_the_best_of_the_table_by_hand() -> None:
+    table = summarise(frame(**TWO), bound_bps=2.0)
+    half = Z95 * np.array([1.0, -1.0, -2.0, -4.0]).std(ddof=1) / 2
+    assert table.loc["twap", ["behind", "behind_low", "behind_high"]].to_list() == pytest.approx(
+        [1.5, 1.5 - half, 1.5 + half]
+    )
+    assert table.loc["mine", ["behind", "behind_low", "behind_high"]].to_list() == [0.0, 0.0, 0.0]
+
+
+def test_without_variates_the_estimate_is_the_raw_mean() -> None:
+    table = summarise(frame(**TWO), bound_bps=2.0)
+    assert (table["variate"] == "none").all()
+    assert (table["objective_mean"] == table["objective_raw_mean"]).all()
+    assert (table["objective_se"] == table["objective_raw_se"]).all()
+
+
 def test_the_best_objective_comes_first() -> None:
     assert list(summarise(frame(**TWO), 2.0).index) == ["mine", "twap"]
 
@@ -79,19 +103,20 @@ def test_an_agent_worse_than_twap_closes_less_than_nothing_of_its_gap() -> None:
 
 def test_without_a_bound_gaps_are_undefined_and_all_else_is_not() -> None:
     table = summarise(frame(**TWO), bound_bps=None)
-    undefined = {"gap_percent", "gap_closed_percent"}
+    undefined = {"gap_percent", "gap_closed_percent", *NOT_TOLD}
     assert set(table.columns[table.isna().any()]) == undefined
 
 
 def test_without_twap_comparisons_are_undefined() -> None:
     table = summarise(frame(mine=[1.0, 2.0]), bound_bps=1.0)
-    undefined = {"gap_closed_percent", "diff", "diff_low", "diff_high", "win_rate"}
+    undefined = {"gap_closed_percent", "diff", "diff_low", "diff_high", "diff_trusted", "win_rate", *NOT_TOLD}
     assert set(table.columns[table.isna().any()]) == undefined
 
 
 def test_a_single_path_has_no_spread_and_so_no_error_and_no_interval() -> None:
     table = summarise(frame(twap=[1.0], mine=[2.0]), bound_bps=1.0)
-    undefined = {"objective_se", "shortfall_se", "shortfall_std", "sharpe", "diff_low", "diff_high"}
+    undefined = {"objective_se", "objective_raw_se", "shortfall_se", "shortfall_std", "sharpe", *NOT_TOLD}
+    undefined |= {"diff_low", "diff_high", "behind_low", "behind_high"}
     assert set(table.columns[table.isna().any()]) == undefined
     assert table.loc["mine", "diff"] == 1.0
 
