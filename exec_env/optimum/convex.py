@@ -16,7 +16,6 @@ _MOST = 100  # iterations; some twenty are enough
 _GAP = 1e-14  # duality gap over the size of the objective
 _CENTRING = 0.1  # part of the gap that each iteration aims for
 _TO_EDGE = 0.995  # part of the way to the edge that a step may go
-_DECREASE = 0.01
 _SMALL = 1e-12
 _ROUNDING = 1e-15
 _NOT_CONVEX = "no optimum: the cost of fixed schedules is not convex, so that trading ever more unevenly pays"
@@ -89,7 +88,7 @@ def minimise(program: Program) -> np.ndarray:
     """The least point. Shape: (n,).
 
     Raises:
-        NotConvex: where that is found out on the way, as with a power law; see ``check``.
+        NotConvex: where that is found out on the way, as with other powers than two; see ``check``.
     """
     n, free = len(program.linear), np.isinf(program.upper)
     y = np.minimum(1 / n, program.upper / 2)
@@ -113,26 +112,27 @@ def minimise(program: Program) -> np.ndarray:
         d_low = target / y - low - low / y * dy
         d_high = np.where(free, 0.0, target / room - high + high / room * dy)
         step = _longest([(y, dy), (low, d_low), (high[~free], d_high[~free]), (room[~free], -dy[~free])])
-        here = _left(program, y, k, low, high)
-        while _left(program, y + step * dy, k, low + step * d_low, high + step * d_high) > max(
-            (1 - _DECREASE * step) * here, _SMALL
-        ):
-            step /= 2
-            if step < _SMALL:
-                return y
         y, low, high = y + step * dy, low + step * d_low, high + step * d_high
-    return y / y.sum()
+    else:
+        raise NotConvex(_NOT_CONVEX)
+    y = y / y.sum()
+    if free.all() and program.power != 2.0:
+        _check_least(program, y)
+    return y
+
+
+def _check_least(program: Program, y: np.ndarray) -> None:
+    """Refuse a point beside which fewer shares, all the same, are lower: it is one of many that are low."""
+    n = len(y)
+    for k in [*2 ** np.arange(int(np.log2(n)) + 1), n]:
+        if program.value((np.arange(n) < k) / k) < program.value(y) - _SMALL:
+            raise NotConvex(_NOT_CONVEX)
 
 
 def _towards(program: Program, y: np.ndarray, k: int, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """Descent that is left at these prices of the limits, where share ``k`` gives what the others take."""
     slope = program.gradient(y) - low + high
     return slope[k] - np.delete(slope, k)
-
-
-def _left(program: Program, y: np.ndarray, k: int, low: np.ndarray, high: np.ndarray) -> float:
-    """How much descent is left."""
-    return float(np.linalg.norm(_towards(program, y, k, low, high)))
 
 
 def _across(matrix: np.ndarray, k: int) -> np.ndarray:

@@ -69,10 +69,12 @@ class FixedCost:
         sold[-1] = 0.0  # nothing is held after the last
         apart = np.arange(n)[:, None] - np.arange(n)
         pushes = self.transient * np.where(apart == 0, 0.0, self.decay ** np.abs(apart))
+        risk = np.r_[self.risk[:-1], 0.0]
+        borne = np.cumsum(risk[::-1])[::-1]  # after a trade; of two trades, after the later one
         permanent = self.permanent[:, None] * sold
         permanent[-1] = self.permanent[-1]  # its push is on none: γ v (X − all)
-        quadratic = pushes - permanent - permanent.T + 2 * sold.T @ (self.risk[:, None] * sold)
-        linear = self.half_spread + shares * self.permanent + sold.T @ (self.drift - 2 * shares * self.risk)
+        quadratic = pushes - permanent - permanent.T + 2 * borne[np.maximum.outer(np.arange(n), np.arange(n))]
+        linear = self.half_spread + shares * self.permanent + sold.T @ self.drift - 2 * shares * borne
         return convex.Program(
             linear=shares * linear,
             quadratic=shares**2 * quadratic,
@@ -142,8 +144,8 @@ def best_schedule(market: Market, order: Order) -> np.ndarray:
     Raises:
         NotConvex: where there is none.
 
-    >>> best_schedule(Market(), Order(n_steps=4, max_participation=None)).round(-3).tolist()
-    [71000.0, 48000.0, 39000.0, 42000.0]
+    >>> best_schedule(Market(), Order(n_steps=4, slice_length=10 / 78, max_participation=None)).round(-3).tolist()
+    [100000.0, 49000.0, 28000.0, 22000.0]
     """
     require_type(Market, market=market)
     require_type(Order, order=order)
