@@ -36,8 +36,9 @@ class Evaluation:
     """What every agent did on the same paths."""
 
     per_path: pd.DataFrame
-    """One row per agent and path: agent, path; shortfall, its components, risk and objective [bps]; shares_left for
-    the closing block [shares]; participation, traded over market volume until done. On a tape also row, at which
+    """One row per agent and path: agent, path; shortfall, its components, risk and objective [bps]; shares_left for the
+    closing block [shares]; participation, traded over market volume until done; block_cost, what the closing block
+    costs where the cap left shares for it [$]. On a tape also row, at which
     the path begins, counted from 0; where fills walk its book also trades and beyond_book, slices with a trade and
     those of them that went beyond the last level."""
     examples: pd.DataFrame
