@@ -153,7 +153,7 @@ class ProblemOptions:
     """Named problem to start from; by default the environment's."""
     randomise: Several[str] = ()
     """Every path plays a market of its own: "stress" (every regime, onset and severity random), "parameters" (half to
-    twice), or NAME=LOW:HIGH for a field of Market, such as volatility=0.01:0.04."""
+    twice), or NAME=LOW:HIGH for a field of Market, such as volatility=0.01:0.04; a field that is drawn moves alone."""
     market_file: Annotated[Maybe[Path], tyro.conf.arg(name="market")] = None
     """A calibrated market to start from, as exec-env calibrate writes it (YAML)."""
     set: Several[str] = ()

@@ -126,6 +126,7 @@ class OneAsset(OrderInMarket):
     def remarks(self) -> list[str]:
         """Whether the market file has seen the rows that are for evaluation, impact was scaled, fills are negative."""
         notes = [*provenance.looked_ahead(self.tape, self.file), *remarks.impact_followed(self.followed)]
+        notes += remarks.drawn_alone(self.ranges)
         walked = self.tape is not None and self.tape.fills == "book"
         return notes if walked else notes + remarks.below_zero(self.market, self.order)
 

@@ -11,6 +11,7 @@ from exec_env.market.execution import opening, terms, trade
 from exec_env.market.market import Market
 from exec_env.market.order import Order
 from exec_env.market.paths import Normals, Paths
+from exec_env.one_asset.randomise import Ranges
 from exec_env.one_asset.scenarios import CALM
 
 WORTH_SAYING = 0.01
@@ -29,6 +30,12 @@ def impact_followed(followed: Mapping[str, float]) -> list[str]:
         return []
     values = ", ".join(f"{name} = {value:.3g}" for name, value in followed.items())
     return [f"impact that is not given follows σ S0 / V: {values}; an option of that name holds it"]
+
+
+def drawn_alone(ranges: Ranges | None) -> list[str]:
+    """A note where volatility or volume are drawn for each path, which impact does not follow."""
+    drawn = [name for name, *_ in ranges.fields if name in ("volatility", "daily_volume")] if ranges else []
+    return [f"impact does not follow the {' and '.join(drawn)} that each path draws"] if drawn else []
 
 
 def lowest_fill(market: Market, order: Order, trades: np.ndarray | None = None) -> float:
