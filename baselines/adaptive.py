@@ -14,6 +14,10 @@ from exec_env.optimum.seen import Seen
 class Adaptive:
     """Trade what is optimal given inventory, own transient push, signal, spread and liquidity.
 
+    Liquidity, spread and volume are those of the slice that is traded in, seen before it: so they are for every agent
+    here, and for the bound. A good part of what is gained over fixed schedules comes from that; whoever only knows the
+    slices before has less to gain.
+
     The rule is optimal where the cap never binds and no trade would be negative; the clipped rule is close to that.
     Power-law impact is linearised at the order's average rate (``Market.linearised``), so that it is a rule of thumb.
     Where the market has regimes that only show in what is observed, the trade is the mean over the optimal trades of

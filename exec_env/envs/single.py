@@ -85,7 +85,7 @@ class ExecutionEnv(SpecInPlainNumbers, gym.Env[np.ndarray, Any]):
     ("expected" or "shortfall"), ``violation_penalty``, ``smoothness_penalty``, ``render_mode``, every
     field of ``Market`` and ``Order`` (such as ``impact_exponent``: 1 is linear temporary impact, 0.5 and 0.6 are what
     markets show), ``market`` (a calibrated market's file) and ``tape`` with its options, as in
-    ``exec_env.one_asset.options.make_problem``.
+    ``exec_env.one_asset.options.make_problem``. Impact that is not given follows price, volatility and volume.
 
     ``reset(options={"start": row})`` begins an episode on a tape at that row.
 

@@ -221,3 +221,14 @@ def trade(state: State, now: Slice, asked: Any, terms: Terms, last: Any) -> tupl
         v / (volume + 1e-30),
     ))  # fmt: skip
     return after, fill
+
+
+def block_cost(state: State, now: Slice, fill: Fill, terms: Terms) -> Any:
+    """What the closing block costs: the last slice, less the same trade by who has nothing left after it. [$]
+
+    Without the price's move since arrival, which is luck. Arguments are those of ``trade``, and its fill.
+    """
+    v = fill.shares - fill.block
+    alone = walking_cost(now.levels, v) if now.levels else temporary_cost(now.temporary, v, now.exponent)
+    push = state.transient + (terms.transient_impact + now.permanent) * v
+    return fill.temporary - alone + fill.block * (now.half_spread + push + now.slippage)

@@ -28,6 +28,9 @@ class Observation(NamedTuple):
     | 8 | v/V | ``last_participation`` | our share of the last slice's volume | X/(V T) | [0, 1000] |
     | 9 | α | ``signal`` | expected drift, in the order's favour | σ/√T | [−100, 100] |
 
+    Entries 2 to 5 are of the slice that is about to be traded in, seen before it. In a market one knows what has been,
+    and has to forecast the rest; how much better agents are than fixed schedules is to be read with that in mind.
+
     Where a unit is zero (no spread, no volatility, no transient impact), the entry is zero.
     """
 

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,9 @@ from exec_env.base.errors import InputError, NoBound
 from exec_env.data.market_file import MarketFile
 from exec_env.envs.problem import Bound, Panel, Problem
 from exec_env.envs.scenario import Scenario
-from exec_env.market.execution import Fill, Slice, State, price_per_share
+from exec_env.market.execution import Fill, Slice, State, block_cost, price_per_share
 from exec_env.market.paths import Normals, Simulator
-from exec_env.one_asset import picture, provenance, scenarios
+from exec_env.one_asset import picture, provenance, remarks, scenarios
 from exec_env.one_asset.core import OrderInMarket
 from exec_env.optimum import dual, dynamic_programming, relaxation
 from exec_env.optimum.variates import Variates
@@ -29,6 +29,9 @@ class OneAsset(OrderInMarket):
 
     varied = scenarios.VARIED
     stressing = tuple(scenarios.CALM)
+
+    followed: Mapping[str, float] = field(default_factory=dict)
+    """Impact that was not given, and followed price, volatility or volume."""
 
     # --- what is told
 
@@ -61,9 +64,14 @@ class OneAsset(OrderInMarket):
         }
 
     def tally(self, before: State, now: Slice, fill: Fill) -> dict[str, Any]:
-        """Shares for the closing block, shares traded before, volume until done; trades beyond a recorded book."""
+        """Shares for the closing block and its cost where the cap left them, shares traded before, volume until done.
+
+        Where trades walk a recorded book, also how many there are, and how many go beyond its last level.
+        """
         sums = {"shares_left": fill.block, "traded": fill.shares - fill.block}
         sums["volume"] = np.where(before.remaining > 0, now.volume, 0.0)
+        capped = (fill.block > 0) & (fill.beyond_cap >= 0) if self.order.max_participation else np.zeros(1, bool)
+        sums["block_cost"] = capped * block_cost(before, now, fill, self._terms) if capped.any() else 0.0
         if now.levels:
             most = np.maximum(fill.shares - fill.block, fill.block)
             sums |= {"trades": most > 0, "beyond_book": most > sum(size for size, _ in now.levels)}
@@ -140,16 +148,24 @@ class OneAsset(OrderInMarket):
             raise InputError(f"{options['market']}: has changed since the run began, whose copy is {kept}")
 
     def remarks(self) -> list[str]:
-        """Whether the market file has seen the rows that are for evaluation."""
-        return provenance.looked_ahead(self.tape, self.file)
+        """Whether the market file has seen the rows that are for evaluation, impact was scaled, fills are negative."""
+        notes = [*provenance.looked_ahead(self.tape, self.file), *remarks.impact_followed(self.followed)]
+        notes += remarks.drawn_alone(self.ranges)
+        walked = self.tape is not None and self.tape.fills == "book"
+        return notes if walked else notes + remarks.below_zero(self.market, self.order)
 
     def seen_by(self, run: str, config: Mapping[str, Any]) -> list[str]:
         """Whether a run has trained on the rows of the tape that are played here."""
         return provenance.seen_by(self.tape, run, config)
 
     def remarks_on(self, per_path: Any) -> list[str]:
-        """How often trades went beyond the recorded book, where they walk it."""
-        return provenance.beyond_book(per_path)
+        """How often trades went beyond a recorded book, the cap left shares, and prices were below zero."""
+        prices = self.tape.mid[per_path["row"]] if self.tape is not None else self.market.arrival_price
+        return [
+            *provenance.beyond_book(per_path),
+            *remarks.unfinished_on(per_path, self.notional(prices)),
+            *remarks.below_zero_on(per_path, self.order),
+        ]
 
     def errors(self, rows: np.ndarray | None) -> Errors:
         """Of a tape, whose episodes overlap, from blocks of time."""

@@ -67,8 +67,9 @@ def test_with_a_tape_the_file_says_how_the_price_answers(path: Path, tape_csv: P
 
 def test_agents_are_evaluated_on_it_as_on_the_same_market_by_hand(path: Path) -> None:
     ours = evaluate(["twap", "adaptive"], episodes=50, market=str(path)).per_agent["objective_mean"]
-    fields = {"volatility": 0.03, "daily_volume": 1e6, "slice_length": 1 / 390, "shares": 8_000}
-    theirs = evaluate(["twap", "adaptive"], episodes=50, **fields).per_agent["objective_mean"]
+    fields: dict[str, Any] = {"slice_length": 1 / 390, "shares": 8_000}
+    market = Market(volatility=0.03, daily_volume=1e6)
+    theirs = evaluate(["twap", "adaptive"], episodes=50, market=market, **fields).per_agent["objective_mean"]
     np.testing.assert_allclose(ours, theirs, rtol=1e-12)
 
 
