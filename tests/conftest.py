@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import settings
+from matplotlib.figure import Figure
 
 import exec_env  # noqa: F401
 
@@ -75,6 +76,13 @@ def tape_csv(tmp_path: Path) -> Path:
 @pytest.fixture
 def rich() -> dict[str, Any]:
     return dict(RICH)
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures are made but not drawn, which takes most of the time of a test that reads none: their files are empty."""
+    monkeypatch.setattr(Figure, "draw_without_rendering", lambda figure: None)
+    monkeypatch.setattr(Figure, "savefig", lambda _, to, **__: Path(to).touch() if isinstance(to, Path) else None)
 
 
 @pytest.fixture(scope="session")

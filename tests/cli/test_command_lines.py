@@ -78,12 +78,13 @@ def test_a_run_is_exported_for_the_library(saved: dict[str, Path], tmp_path: Pat
     np.testing.assert_array_equal(actions, load_run(saved["ppo"]).act(observations))
 
 
+@pytest.mark.slow
 def test_training_then_going_on_then_evaluating_beside_baselines(tmp_path: Path, call: Callable[..., Any]) -> None:
     folder = tmp_path / "run"
-    trained = python("scripts/train.py", "dqn", "--run", folder, *TRAINING, *TINY, "--quiet")
-    assert trained.returncode == 0, trained.stderr
-    assert f"run folder: {folder}" in trained.stdout
-    assert f"compare it: exec-env evaluate twap pov almgren-chriss {folder}" in trained.stdout
+    status, said, err = call(train, "dqn", "--run", folder, *TRAINING, *TINY, "--quiet")
+    assert status == 0, err
+    assert f"run folder: {folder}" in said
+    assert f"compare it: exec-env evaluate twap pov almgren-chriss {folder}" in said
     assert {"config.yaml", "best", "last", "progress.csv"} <= {p.name for p in folder.iterdir()}
     described = yaml.safe_load((folder / "config.yaml").read_text())
     assert described["options"] == {"n_steps": 4, "shares": 20_000.0}
@@ -95,15 +96,16 @@ def test_training_then_going_on_then_evaluating_beside_baselines(tmp_path: Path,
     assert (folder / "last/weights.pt").read_bytes() == weights
 
     out = tmp_path / "out"
-    compared = python("scripts/evaluate.py", "twap", folder, "--episodes", 50, "--out", out, *TINY)
-    assert compared.returncode == 0, compared.stderr
-    assert "Traceback" not in compared.stderr
+    status, compared, err = call(evaluate, "twap", folder, "--episodes", 50, "--out", out, *TINY)
+    assert status == 0, err
+    assert "Traceback" not in err
     for text in ("twap", "run", "lower bound", "bps of the arrival notional", f"tables and pictures: {out}"):
-        assert text in compared.stdout
+        assert text in compared
     assert list(pd.read_csv(out / "per_agent.csv")["agent"].sort_values()) == ["run", "twap"]
     assert (out / "objective.png").exists()
 
 
+@pytest.mark.slow
 def test_evaluating_on_a_tape_as_a_module_says_how_each_column_was_used(tmp_path: Path, tape_csv: Path) -> None:
     out = tmp_path / "out"
     options = ["--tape", tape_csv, *COLUMNS, "--starts", "rolling", "--side", "buy", "--out", out, *TINY, "--quiet"]
@@ -115,6 +117,7 @@ def test_evaluating_on_a_tape_as_a_module_says_how_each_column_was_used(tmp_path
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 def test_an_agent_of_the_users_own_is_found_in_the_folder_he_is_in(tmp_path: Path) -> None:
     (tmp_path / "my_agents.py").write_text(
         "import numpy as np\n\n\nclass Patient:\n    action_mode = 'pace'\n\n"
@@ -129,17 +132,22 @@ def test_an_agent_of_the_users_own_is_found_in_the_folder_he_is_in(tmp_path: Pat
     assert (tmp_path / "runs" / "evaluation-1" / "per_path.csv").exists()
 
 
-def test_a_report_of_a_tape_is_one_page_and_the_table_is_printed(tmp_path: Path, tape_csv: Path) -> None:
+@pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
+def test_a_report_of_a_tape_is_one_page_and_the_table_is_printed(
+    tmp_path: Path, tape_csv: Path, call: Callable[..., Any]
+) -> None:
     out = tmp_path / "pages" / "report.html"
     options = ["--tape", tape_csv, *COLUMNS, "--episodes", 20, "--side", "buy", "--out", out, *TINY, "--quiet"]
-    done = python("scripts/report.py", "pov", "twap", *options)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    assert "no bound: the paths are recorded" in done.stdout
-    assert f"report: {out}" in done.stdout
+    status, said, err = call(report, "pov", "twap", *options)
+    assert (status, err) == (0, "")
+    assert "no bound: the paths are recorded" in said
+    assert f"report: {out}" in said
     assert '<table id="summary">' in out.read_text()
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_training_plays_the_first_rows_of_a_tape_and_the_others_are_evaluated(
     tmp_path: Path, tape_csv: Path, call: Callable[..., Any]
 ) -> None:
@@ -158,6 +166,7 @@ def test_training_plays_the_first_rows_of_a_tape_and_the_others_are_evaluated(
     assert "run was trained on rows 1 to 30 of this tape" in call(evaluate, tmp_path / "run", *tape, *again)[1]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_under_stress_agents_that_nobody_named_and_that_cannot_be_are_left_out(
     tmp_path: Path, call: Callable[..., Any]
 ) -> None:
@@ -172,7 +181,8 @@ def test_under_stress_agents_that_nobody_named_and_that_cannot_be_are_left_out(
     assert err.startswith("error: ")
 
 
-def test_agents_are_put_under_stress_on_a_tape(tmp_path: Path, tape_csv: Path) -> None:
+@pytest.mark.slow
+def test_agents_are_put_under_stress_on_a_tape(tmp_path: Path, tape_csv: Path, call: Callable[..., Any]) -> None:
     out = tmp_path / "out"
     regimes = [
         "--randomise",
@@ -187,15 +197,15 @@ def test_agents_are_put_under_stress_on_a_tape(tmp_path: Path, tape_csv: Path) -
         "0.9",
     ]
     tape = ["--tape", tape_csv, *COLUMNS, "--shares", "50000", "--n-steps", "10"]
-    done = python(
-        "scripts/stress.py", "twap", "pov", "--told", *regimes, *tape, "--episodes", "30", "--out", out, "--quiet"
-    )
-    assert done.returncode == 0, done.stderr
-    assert "liquidity-collapse × 0.1: no bound" in done.stdout
-    assert "randomised: no bound" in done.stdout
+    options = [*regimes, *tape, "--episodes", "30", "--out", out, "--quiet"]
+    status, said, err = call(stress, "twap", "pov", "--told", *options)
+    assert status == 0, err
+    assert "liquidity-collapse × 0.1: no bound" in said
+    assert "randomised: no bound" in said
     assert {p.name for p in out.iterdir()} >= {"stress.csv", "best.csv", "heat_map.png", "severity.png"}
 
 
+@pytest.mark.slow
 def test_a_wrong_name_is_one_line_and_exit_status_two(tmp_path: Path) -> None:
     done = python("scripts/evaluate.py", "twop", "--out", tmp_path / "out")
     assert done.returncode == 2
@@ -205,8 +215,21 @@ def test_a_wrong_name_is_one_line_and_exit_status_two(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+SMALL_BENCHMARK = ["--num-envs", 2, "--env-steps", 100, "--repeats", 1]
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_part_of_the_benchmark_prints_and_keeps_its_table(tmp_path: Path, call: Callable[..., Any]) -> None:
+    status, said, err = call(benchmark, "--only", "environments", *SMALL_BENCHMARK, "--out", tmp_path / "out")
+    assert status == 0, err
+    assert "of CartPole's speed" in said
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {"environments.csv", "speed.png"}
+    assert (pd.read_csv(tmp_path / "out" / "environments.csv")["ns"] > 0).all()
+
+
+@pytest.mark.long
 def test_the_benchmark_prints_and_keeps_tables_and_a_picture(tmp_path: Path) -> None:
-    small = ["--num-envs", 2, "--env-steps", 100, "--paths", 8, "--episodes", 10, "--ppo-steps", 512, "--repeats", 1]
+    small = [*SMALL_BENCHMARK, "--paths", 8, "--episodes", 10, "--ppo-steps", 512]
     done = python("scripts/benchmark.py", *small, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert "of CartPole's speed" in done.stdout
@@ -403,6 +426,7 @@ def test_an_option_that_cannot_be_is_explained_and_exit_status_two(
 # Options reach the problem
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_an_option_equal_to_the_default_still_wins_over_the_tape(
     tmp_path: Path, tape_csv: Path, call: Callable[..., Any]
 ) -> None:
@@ -412,6 +436,7 @@ def test_an_option_equal_to_the_default_still_wins_over_the_tape(
     assert "volatility 0.02 per" in out
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_tape_is_described_with_the_market_of_the_environment_that_was_named(
     tmp_path: Path, tape_csv: Path, call: Callable[..., Any]
 ) -> None:
