@@ -190,7 +190,7 @@ def test_three_slices_equal_brute_force_whatever_a_block_costs(penalty: float) -
     quiet = {f"{name}_noise": 0.0 for name in ("spread", "impact", "decay")} | {"liquidity_volatility": 0.0}
     market = Market(**quiet)
     order = Order(n_steps=3, slice_length=0.05, max_participation=0.2, terminal_penalty=penalty)
-    # A trade between two points of the mesh costs what lies on the line between them, so that half of it errs a quarter.
+    # A trade between two points of the mesh costs what lies on the line between them, so half of it errs a quarter.
     coarse, fine = (brute_force_of_three(market, order, n) for n in (61, 121))
     assert solve(market, order).value_bps == pytest.approx((4 * fine - coarse) / 3, rel=3e-5)
 
