@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from exec_env.market.execution import opening, terms, trade
+from exec_env.market.execution import opening, price_per_share, terms, trade
 from exec_env.market.market import Market
 from exec_env.market.order import Order
 from exec_env.market.paths import Normals, Paths
@@ -52,7 +52,7 @@ def lowest_fill(market: Market, order: Order, trades: np.ndarray | None = None) 
         left = order.n_steps - t
         asked = state.remaining / left if trades is None else trades[t]
         state, fill = trade(state, paths.at(t), asked, fixed, left == 1)
-        prices.append(market.arrival_price + order.sign * fill.price_per_share)
+        prices.append(market.arrival_price + order.sign * price_per_share(fill.shares, fill.touch, fill.shortfall))
     return float(np.min(prices))
 
 

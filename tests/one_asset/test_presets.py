@@ -42,7 +42,7 @@ def test_the_notebooks_trace_agrees_within_half_a_per_cent_of_its_impact(side: A
         left = order.n_steps - t
         state, fill = trade(state, now, problem.actions().ask(level, state, now, left), terms(market, order), False)
         assert fill.shares == pytest.approx(shares, rel=1e-9)
-        ours = 100.0 + sign * fill.price_per_share
+        ours = 100.0 + sign * price_per_share(fill.shares, fill.touch, fill.shortfall)
         concession = sign * (mid + noise - theirs) - 0.05  # theirs, all pushes so far and temporary impact
         assert abs(ours - theirs) <= 0.005 * concession
         total += fill.shares * (ours - theirs)
