@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from exec_env import ENVIRONMENTS, PRESETS
-from exec_env.market.execution import Slice, State, terms, trade
+from exec_env.market.execution import Slice, State, price_per_share, terms, trade
 from exec_env.market.market import Market
 from exec_env.market.order import Order
 from exec_env.market.paths import Normals, Paths

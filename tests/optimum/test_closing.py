@@ -74,9 +74,8 @@ def test_its_price_is_the_mean_over_volumes_of_what_the_best_trade_costs_beyond_
     assert found[0] == 0.0
     for x, price in zip(HELD[1:], found[1:], strict=True):
         trades = np.linspace(0.0, x, 8001)
-        least = np.minimum.accumulate(costs(penalty, exponent, x, trades))
-        all_of_it = costs(penalty, exponent, x, trades[-1:])
-        wanted = weights @ (np.interp(CAP.quantile(z).ravel(), trades, least) - all_of_it)
+        every = costs(penalty, exponent, x, trades)
+        wanted = weights @ (np.interp(CAP.quantile(z).ravel(), trades, np.minimum.accumulate(every)) - every[-1])
         assert price == pytest.approx(wanted, rel=2e-4, abs=1e-6)
 
 

@@ -190,7 +190,7 @@ def test_three_slices_equal_brute_force_whatever_a_block_costs(penalty: float) -
     quiet = {f"{name}_noise": 0.0 for name in ("spread", "impact", "decay")} | {"liquidity_volatility": 0.0}
     market = Market(**quiet)
     order = Order(n_steps=3, slice_length=0.05, max_participation=0.2, terminal_penalty=penalty)
-    # A trade between two points of the mesh costs what lies on the line between them, so half of it errs a quarter.
+    # A trade between two points costs what lies on the line between them: half the mesh, a quarter of the error.
     coarse, fine = (brute_force_of_three(market, order, n) for n in (61, 121))
     assert solve(market, order).value_bps == pytest.approx((4 * fine - coarse) / 3, rel=3e-5)
 
@@ -298,7 +298,10 @@ def test_the_value_grows_with_the_size_of_shocks_and_shrinks_where_they_raise_li
         ({"liquidity_volatility": 0.0, "spread_noise": 0.0}, {}),
         ({"resilience": 0.0, "volume_noise": 0.0}, {}),
         ({}, {"terminal_penalty": 1.0, "max_participation": 0.1}),
-        ({"permanent_impact": 1e-6, "transient_impact": 2e-6}, {"terminal_penalty": 1.05, "max_participation": 0.1}),
+        (
+            {"liquidity_volatility": 0.3, "permanent_impact": 5e-7, "transient_impact": 1.5e-6},
+            {"terminal_penalty": 1.05, "max_participation": 0.1},
+        ),
         ({"impact_exponent": 0.6}, {"terminal_penalty": 1.05, "max_participation": 0.1}),
     ],
 )
