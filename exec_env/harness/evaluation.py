@@ -138,9 +138,10 @@ def evaluate_on(
                 labels: list[str], paths: Paths = paths, first: int = first, drawn: Drawn | None = drawn
             ) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
                 shown = max(0, n_examples - first)
+                followed = [drawn.follow(names[label]) if drawn else None for label in labels]
                 return [
-                    _run(label, resolved[label], paths, problem, first, shown, drawn and drawn.follow(names[label]))
-                    for label in labels
+                    _run(label, resolved[label], paths, problem, first, shown, along)
+                    for label, along in zip(labels, followed, strict=True)
                 ]
 
             for labels, done in zip(groups, threads.map(run, groups), strict=True):

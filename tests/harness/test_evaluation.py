@@ -445,3 +445,81 @@ def test_an_agent_that_was_trained_on_something_else_is_said_to_be(tmp_path: Pat
     assert at_home.notes == ()
     away = evaluate([run], episodes=2, **(small | {"side": "buy"}))
     assert "run was trained on AlmgrenChriss-v0 with n_steps=" in away.table()
+
+
+# What is said of J
+
+
+def test_j_is_estimated_with_variates_and_the_raw_mean_stays_beside_it(small: dict) -> None:
+    found = evaluate(["twap", "adaptive"], episodes=1000, **small)
+    table, paths = found.per_agent, found.per_path.groupby("agent", observed=True)["objective"]
+    assert table["variate"].str.startswith("excess + martingale").all()
+    for agent, objective in paths:
+        assert table.loc[agent, "objective_raw_mean"] == pytest.approx(objective.mean())
+        assert table.loc[agent, "objective_raw_se"] == pytest.approx(objective.std() / 1000**0.5)
+        assert table.loc[agent, "objective_se"] < 0.3 * table.loc[agent, "objective_raw_se"]
+        assert abs(table.loc[agent, "objective_mean"] - objective.mean()) < 4 * table.loc[agent, "objective_raw_se"]
+    assert table.loc["adaptive", "diff"] == pytest.approx(-np.ptp(table["objective_mean"]))
+    assert table.loc["twap", "behind"] == -table.loc["adaptive", "diff"]
+    assert "variate: what of mean zero was taken off" in found.table()
+
+
+def test_a_martingale_that_does_not_pay_is_left_out_after_the_first_block(
+    small: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.import_module("exec_env.harness.evaluation"), "BLOCK", 100)
+    kwargs: dict[str, Any] = {"episodes": 300, "n_examples": 0, **small}
+    kept = evaluate(["twap"], **kwargs).per_path["variate_martingale"]
+    assert kept.notna().all()
+    module = importlib.import_module("exec_env.harness.evaluation")
+    monkeypatch.setattr(module, "pays", lambda table, names: names[:-1])
+    dropped = evaluate(["twap"], **kwargs)
+    assert dropped.per_path["variate_martingale"].notna().sum() == 100
+    np.testing.assert_array_equal(dropped.per_path["variate_martingale"][:100], kept[:100])
+    assert "martingale" not in dropped.per_agent["variate"].item()
+
+
+def test_recorded_and_randomised_markets_have_no_variates(small: dict, tape_csv: Path) -> None:
+    for kwargs in ({"tape": tape_csv}, {"randomise": ["volatility=0.01:0.03"]}):
+        table = evaluate(["twap"], episodes=300, n_examples=0, **small, **kwargs).per_agent
+        assert table["variate"].item() == "none"
+        assert table["objective_mean"].item() == table["objective_raw_mean"].item()
+
+
+def test_variance_is_charged_at_the_risk_aversion_of_the_order(small: dict) -> None:
+    found = evaluate(["twap"], episodes=500, risk_aversion=2e-6, **small)
+    dollars = found.per_path["shortfall"] * 1e-4 * 2_500_000
+    wanted = dollars.mean() + 2e-6 * dollars.var()
+    assert 1e-4 * 2_500_000 * found.per_agent["mean_variance"].item() == pytest.approx(wanted)
+    assert "J is not that (Lorenz & Almgren 2011)" in found.table()
+
+
+def test_where_the_bound_says_nothing_the_table_says_so_and_shows_the_best_achievable() -> None:
+    found = evaluate(["twap", "adaptive"], episodes=300, n_examples=0, shares=100.0, n_steps=20)
+    assert found.bound_bps < 0
+    text = found.table()
+    assert "the bound says little here: gaps are to the best achievable" in text
+    assert "to best %" in text
+    assert "gap %" not in text
+    gap = found.per_agent["gap_best_percent"]
+    mean = found.per_agent["objective_mean"]
+    np.testing.assert_allclose(gap, 100 * (mean / found.optimum.value_bps - 1))
+    plain = evaluate(["twap", "adaptive"], episodes=300, n_examples=0, n_steps=5, shares=25_000.0)
+    assert plain.optimum is None
+    assert "says little" not in plain.table()
+
+
+def test_where_clipping_makes_the_adaptive_rule_worse_than_twap_the_table_says_so(small: dict) -> None:
+    said = "it is the best rule without constraints, and clipping it to them hurts here"
+    hurt = evaluate(["twap", "adaptive"], episodes=500, n_examples=0, n_steps=10, signal=0.05)
+    assert hurt.per_agent.loc["adaptive", "diff_low"] > 0
+    assert said in hurt.table()
+    assert said not in evaluate(["twap", "adaptive"], episodes=500, n_examples=0, **small).table()
+
+
+def test_an_interval_that_is_not_to_be_trusted_is_said_to_be(small: dict) -> None:
+    # A few paths without any liquidity carry nearly all of the variance, and nothing is known of them.
+    wild = {"liquidity_volatility": 2.0, "signal_volatility": 0.01, "max_participation": 1.0}
+    text = evaluate(["twap"], episodes=500, n_examples=0, **small, **wild).table()
+    assert "the interval of J of twap is not to be trusted: few of these paths carry most" in text
+    assert "not to be trusted" not in evaluate(["twap"], episodes=500, n_examples=0, **small).table()

@@ -196,11 +196,15 @@ def train_and_evaluate(
 
 
 def _evaluated(agent: str | Path, env: str, problem: dict[str, Any], evaluation: dict[str, Any]) -> tuple[str, dict]:
-    """A few words, and ``evaluation.csv`` (one row) with ``objective.npy`` (of each path [bps], float32)."""
+    """A few words, and ``evaluation.csv`` (one row) with ``objective.npy``: what J is the mean of, path by path.
+
+    That is the objective less its control variates. [bps, float32]
+    """
     found = evaluate([agent], env, n_examples=0, **evaluation, **problem)
     row = found.per_agent.reset_index(drop=True).assign(bound_bps=found.bound_bps)
-    row = row.drop(columns=["gap_closed_percent", "diff", "diff_low", "diff_high", "win_rate"])
-    objective = found.per_path["objective"].to_numpy(np.float32)
+    row = row.drop(columns=[*row.columns[row.columns.str.match("diff|behind")], "gap_closed_percent", "win_rate"])
+    (estimate,) = found.estimates.values()
+    objective = estimate.values.astype(np.float32)
     gap = row["gap_percent"][0]
     said = f"J {row['objective_mean'][0]:.2f} bps" + (f", gap {gap:+.2f} %" if np.isfinite(gap) else "")
     return said, {"evaluation.csv": row.to_csv(index=False).encode(), "objective.npy": _npy(objective)}

@@ -18,6 +18,7 @@ from exec_env.envs.problem import Problem
 from exec_env.envs.registry import problem_of
 from exec_env.envs.scenario import NORMAL, Scenario
 from exec_env.harness.agents import Agent, resolve_all
+from exec_env.harness.estimates import difference
 from exec_env.harness.evaluation import Evaluation, evaluate_on, for_evaluation
 from exec_env.harness.provenance import seen
 
@@ -289,14 +290,17 @@ def _added(found: Evaluation, normal: Evaluation | None, agent: str) -> tuple[fl
     added = float(here["objective_mean"] - reference - (there["objective_mean"] - reference_there))
     if np.isnan(added):
         return np.nan, np.nan
-    one, other = found.problem, normal.problem
-    if one.pairs_with(other):
-        costs = [
-            e.per_path.loc[e.per_path["agent"] == name, "objective"].to_numpy()
-            for e, name in ((found, agent), (normal, who))
-        ]
-        return added, found.errors.standard_error(costs[0] - costs[1])
+    if found.problem.pairs_with(normal.problem):
+        one, other = found.estimates[agent], normal.estimates[who]
+        raw = _objective(found, agent) - _objective(normal, who)
+        apart = difference(one, other, raw, found.errors)
+        return apart.mean - (reference - reference_there), apart.se
     return added, float(np.hypot(here["objective_se"], there["objective_se"]))
+
+
+def _objective(found: Evaluation, agent: str) -> np.ndarray:
+    """The objective of each path as it is. [bps]"""
+    return np.asarray(found.per_path.loc[found.per_path["agent"] == agent, "objective"])
 
 
 def _ranked(found: Evaluation, seed: int) -> dict[str, Any]:
@@ -304,8 +308,7 @@ def _ranked(found: Evaluation, seed: int) -> dict[str, Any]:
     order = [name for name in found.per_agent.index.astype(str) if not name.endswith(TOLD)]
     if len(order) == 1:
         return {"best": order[0], "runner_up": None}
-    by_agent = dict(tuple(found.per_path.groupby("agent", observed=True)["objective"]))
-    costs = np.stack([by_agent[name].to_numpy() for name in order])  # best first
+    costs = np.stack([found.estimates[name].values for name in order])  # best first
     difference = costs[0] - costs[1]
     low, high = found.errors.interval(difference)
     return {
