@@ -186,7 +186,9 @@ class Impact:
         bands[1] = 2 * slope + self.risk_aversion * self.volatility**2 * self.slice_length
         right = np.zeros(n_steps - 1)
         right[0] = slope * shares
-        return np.r_[shares, solveh_banded(bands, right), 0.0]
+        # Of one equation LAPACK's solver for bands makes an error.
+        inner = solveh_banded(bands, right) if n_steps > 2 else right / bands[1]
+        return np.r_[shares, inner, 0.0]
 
     def trades(self, shares: float, n_steps: int) -> np.ndarray:
         """Trades of the best schedule. Shape: (n_steps,). [shares]"""

@@ -138,6 +138,7 @@ def main(argv: Sequence[str]) -> None:
         {
             name: {
                 "J [bps]": cost.objective,
+                "± [bps]": cost.error,
                 "expected cost [bps]": cost.shortfall,
                 "std [bps]": cost.price_std,
                 "expected cost [$]": cost.shortfall / to_bps,
@@ -148,9 +149,8 @@ def main(argv: Sequence[str]) -> None:
     digits = max(1, 3 - math.floor(math.log10(order.shares / order.n_steps)))  # four of the mean trade
     print(per_slice.to_string(index=False, float_format=f"{{:,.{digits}f}}".format))
     print(summary.to_string(float_format="{:,.3f}".format))
+    print("J: expected cost + charge for risk; ± is one standard error; std: that of the price on the shares held")
     cost = costs[args.options.model]
-    error = f"; J is ± {cost.error:.2g}, one standard error" if cost.error > 1e-9 * abs(cost.objective) else ""
-    print(f"J is expected cost and risk charge, std that of the price on the shares held{error}")
     for line in on_cap(args.options, market, order, planned, cost):
         print(line)
     if not math.isnan(impact.kappa):

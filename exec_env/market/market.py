@@ -243,7 +243,7 @@ class Market:
     def linearised(self, order: Order) -> "Market":
         """The same market with linear impact, which concedes as much at the order's average rate X / (N Δ).
 
-        What classical schedules, which know linear impact alone, take for this market: η (v̄ / reference)^(δ − 1) for
+        What rules that know linear impact alone take for this market: η (v̄ / reference)^(δ − 1) for
         η, with v̄ = X / N. It is neither above nor below the market: it concedes less at slower rates and more at
         faster ones where δ < 1.
 

@@ -193,6 +193,22 @@ def test_costs_of_policies_are_what_was_computed_independently(
     assert abs(objective.mean() - j) < 3 * np.hypot(ours, error)
 
 
+@pytest.mark.parametrize(("elasticity", "limit"), [(0.5, 39.534), (-0.25, 46.05)])
+def test_the_limit_of_many_slices_is_the_solution_of_almgren_2012(elasticity: float, limit: float) -> None:
+    # Almgren (2012), "Optimal trading with stochastic liquidity and volatility", by a partial differential equation.
+    quiet = {"half_spread": 0.0, "permanent_impact": 0.0, "transient_impact": 0.0}
+    market = Market(
+        volatility_elasticity=elasticity, liquidity_volatility=0.6, temporary_impact=1.4e-7, impact_noise=0.0, **quiet
+    )
+    bounds = []
+    for n in (400, 800):
+        order = Order(n_steps=n, slice_length=0.5 / n, risk_aversion=1e-5, max_participation=None)
+        bounds.append(lq.solve(market, order).bound_bps)
+    if elasticity == 0.5:
+        assert bounds == pytest.approx([39.011, 39.271], abs=5e-4)
+    assert 2 * bounds[1] - bounds[0] == pytest.approx(limit, abs=0.005)  # the error falls with 1 / N
+
+
 def test_the_bound_has_converged_in_grid_and_quadrature() -> None:
     for market in (Market(), Market(liquidity_volatility=0.5, shock_rate=5.0, shock_size=0.7)):
         coarse, fine = (lq.solve(market, Order(), *size).bound_bps for size in ((41, 9), (82, 18)))
