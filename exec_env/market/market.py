@@ -60,11 +60,11 @@ class Market:
     The defaults have the scale that equity markets show for an order of 4 % of the daily volume: sold evenly over half
     a session it costs about 0.3 σ √(X / V). Two fifths of its impact come from its size (γ, κ), the rest from its rate
     (η); the spread is that of a stock that trades 500 M$ a day, and volatility does not move with volume
-    (``volatility_elasticity``). Temporary impact is linear unless ``impact_exponent``
-    says otherwise; the preset ``almgren-2005`` has the impact of Almgren, Thum, Hauptmann & Li (2005), "Direct
-    estimation of equity market impact": temporary 0.142 σ (rate / V)^0.6, permanent 0.314 σ (X / V) (Θ / V)^¼, with Θ
-    shares outstanding. Linear impact alone has a proven bound (``exec_env.optimum.lq``); others have a best achievable
-    value (``exec_env.optimum.dynamic_programming``).
+    (``volatility_elasticity``). Temporary impact is linear unless ``impact_exponent`` says otherwise; the preset
+    ``almgren-2005`` has the impact of Almgren, Thum, Hauptmann & Li (2005), "Direct estimation of equity market
+    impact": temporary 0.142 σ (rate / V)^0.6, permanent 0.314 σ (X / V) (Θ / V)^¼, with Θ shares outstanding. Linear
+    impact alone has a proven bound (``exec_env.optimum.lq``); others have a best achievable value
+    (``exec_env.optimum.dynamic_programming``).
 
     Raises:
         InputError: naming the field, the value and what is allowed.

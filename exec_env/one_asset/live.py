@@ -58,7 +58,7 @@ class LiveExecutor:
         agent: anything with ``action_mode`` and ``act``.
         order: the parent order.
         market: gives the units of observations and the decay of our own push; its arrival price is replaced by the
-            first mid.
+            first mid, which prices are relative to, so that impact follows it.
         hours_per_day: length of a trading day, which turns slice length into seconds. [hour]
         max_age: a snapshot later than this many slices after the last one is refused as stale.
         problem: with features of the observation, where the agent acts on some.

@@ -25,6 +25,7 @@ from exec_env.one_asset.observation import Observation
 from exec_env.one_asset.presets import Preset, get_preset, with_overrides
 from exec_env.one_asset.problem import OneAsset
 from exec_env.one_asset.randomise import RandomisedSimulator, RandomisedTape, Ranges
+from exec_env.one_asset.remarks import impact_followed
 
 _IMPACTS = (
     *("temporary_impact", "impact_exponent", "reference_participation", "permanent_impact", "transient_impact"),
@@ -187,7 +188,7 @@ def make_problem(
                 )
         options = {"slice_length": recorded.slice_length} | options
     held = tape is not None and market is not None
-    ours, whole, followed = with_overrides(base, whole, options, OPTIONS, held)
+    ours, whole = with_overrides(base, whole, options, OPTIONS, held)
     ours.shock_probability(whole.slice_length)
     if recorded is not None:
         recorded = reading.purged(recorded, whole)
@@ -210,7 +211,7 @@ def make_problem(
         Reward(_function(reward, "reward"), violation_penalty, smoothness_penalty),
         check_features(_functions(features), Observation._fields),
         {"market": start.market, "order": start.order},
-        followed,
+        () if held else tuple(impact_followed(base, ours, options)),
     )
 
 

@@ -50,7 +50,8 @@ _ALMGREN_2005 = Market(
 _NOTEBOOK_VOLUME, _NOTEBOOK_PUSH = 2e6, 1e-6  # shares a slice; $/share per share, lasting
 
 _SCALED_BY = ("arrival_price", "volatility", "daily_volume")
-_IMPACTS = ("temporary_impact", "permanent_impact", "transient_impact")
+IMPACTS = ("temporary_impact", "permanent_impact", "transient_impact")
+"""Fields of Market that follow σ S0 / V where they are not given."""
 
 PRESETS: dict[str, Preset] = {
     "default": Preset("4 % of daily volume in 40 slices of five minutes; liquidity, spread, impact random"),
@@ -149,14 +150,14 @@ def impact_following(market: Market, given: Mapping[str, Any]) -> dict[str, floa
     scaled = market.rescaled(*(getattr(changed, name) for name in _SCALED_BY))
     return {
         name: getattr(scaled, name)
-        for name in _IMPACTS
+        for name in IMPACTS
         if name not in given and getattr(scaled, name) != getattr(market, name)
     }
 
 
 def with_overrides(
     market: Market, order: Order, overrides: Mapping[str, Any], known: Collection[str] = (), held: bool = False
-) -> tuple[Market, Order, dict[str, float]]:
+) -> tuple[Market, Order]:
     """``market`` and ``order`` with fields replaced by name, whichever of the two has the field.
 
     Args:
@@ -165,9 +166,6 @@ def with_overrides(
         overrides: values by name.
         known: other options, among which the nearest to an unknown name is looked for.
         held: whether impact stays as it is; if not, impact that is not among ``overrides`` follows σ S0 / V.
-
-    Returns:
-        Market and order, and the impact that followed.
 
     Raises:
         UnknownOption: for a name that neither has.
@@ -183,5 +181,4 @@ def with_overrides(
     return (
         dataclasses.replace(market, **given, **followed),
         dataclasses.replace(order, **{k: v for k, v in overrides.items() if k in theirs}),
-        followed,
     )

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,8 @@ class OneAsset(OrderInMarket):
     varied = scenarios.VARIED
     stressing = tuple(scenarios.CALM)
 
-    followed: Mapping[str, float] = field(default_factory=dict)
-    """Impact that was not given, and followed price, volatility or volume."""
+    on_impact: tuple[str, ...] = ()
+    """Whether impact that was not given followed price, volatility or volume."""
 
     # --- what is told
 
@@ -149,7 +149,7 @@ class OneAsset(OrderInMarket):
 
     def remarks(self) -> list[str]:
         """Whether the market file has seen the rows that are for evaluation, impact was scaled, fills are negative."""
-        notes = [*provenance.looked_ahead(self.tape, self.file), *remarks.impact_followed(self.followed)]
+        notes = [*provenance.looked_ahead(self.tape, self.file), *self.on_impact]
         notes += remarks.drawn_alone(self.ranges)
         walked = self.tape is not None and self.tape.fills == "book"
         return notes if walked else notes + remarks.below_zero(self.market, self.order)
@@ -224,7 +224,7 @@ class OneAsset(OrderInMarket):
         self,
         names: Sequence[str] | None = None,
         severities: Sequence[float] = (),
-        onset: float = 0.5,
+        onset: float | None = None,
         onset_end: float | None = None,
     ) -> list[Scenario]:
         """See ``exec_env.one_asset.scenarios``."""

@@ -1,6 +1,6 @@
 """What a reader of a cost should know of it: impact that was scaled, fills below zero, orders that do not finish."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from exec_env.market.execution import opening, price_per_share, terms, trade
 from exec_env.market.market import Market
 from exec_env.market.order import Order
 from exec_env.market.paths import Normals, Paths
+from exec_env.one_asset.presets import IMPACTS
 from exec_env.one_asset.randomise import Ranges
 from exec_env.one_asset.scenarios import CALM
 
@@ -24,12 +25,22 @@ _STILL: dict[str, Any] = CALM | {
 }
 
 
-def impact_followed(followed: Mapping[str, float]) -> list[str]:
-    """A note on impact that followed price, volatility or volume; see ``exec_env.one_asset.presets.with_overrides``."""
+def impact_followed(before: Market, after: Market, given: Collection[str]) -> list[str]:
+    """A note on impact that followed price, volatility or volume, or does not because a volatility is 0.
+
+    Args:
+        before: the market that options were over.
+        after: the market they made.
+        given: names of the options.
+    """
+    fields = {name: getattr(after, name) for name in IMPACTS if name not in given and getattr(after, name) > 0}
+    silent = bool(fields) and (before.volatility > 0) != (after.volatility > 0)
+    followed = {name: value for name, value in fields.items() if value != getattr(before, name)}
     if not followed:
-        return []
+        return ["a volatility of 0 says nothing of impact, which stays as it is"] if silent else []
     values = ", ".join(f"{name} = {value:.3g}" for name, value in followed.items())
-    return [f"impact that is not given follows σ S0 / V: {values}; an option of that name holds it"]
+    rule = "S0 / V, because a volatility of 0 says nothing of it" if silent else "σ S0 / V"
+    return [f"impact that is not given follows {rule}: {values}; an option of that name holds it"]
 
 
 def drawn_alone(ranges: Ranges | None) -> list[str]:

@@ -120,10 +120,19 @@ def test_a_market_object_is_literal_and_the_base_of_what_is_given_beside_it() ->
     assert impact(make_problem(market=market, arrival_price=200.0).market) == pytest.approx([2e-7, 5e-7, 1.2e-6])
 
 
-def test_a_volatility_of_zero_says_nothing_of_impact() -> None:
-    assert impact(make_problem(volatility=0.0).market) == impact(Market())
-    assert impact(make_problem(volatility=0.0, daily_volume=1e6).market) == pytest.approx([8e-7, 1.25e-6, 3e-6])
-    assert impact(make_problem(market=Market(volatility=0.0), volatility=0.04).market) == impact(Market())
+def test_a_volatility_of_zero_says_nothing_of_impact_and_a_line_says_that() -> None:
+    still = make_problem(volatility=0.0)
+    assert impact(still.market) == impact(Market())
+    assert still.remarks() == ["a volatility of 0 says nothing of impact, which stays as it is"]
+    smaller = make_problem(volatility=0.0, daily_volume=1e6)
+    assert impact(smaller.market) == pytest.approx([8e-7, 1.25e-6, 3e-6])
+    (line,) = smaller.remarks()
+    assert line.startswith("impact that is not given follows S0 / V, because a volatility of 0 says nothing of it: ")
+    back = make_problem(market=Market(volatility=0.0), volatility=0.04)
+    assert impact(back.market) == impact(Market())
+    assert back.remarks() == still.remarks()
+    assert make_problem(volatility=0.0, **dict.fromkeys(IMPACTS, 1e-7)).remarks() == []
+    assert make_problem(market=Market(volatility=0.0), daily_volume=5e6).remarks() == []
 
 
 def test_beside_a_tape_the_volatility_that_is_given_is_followed_unless_a_market_is_given(tape_csv: Path) -> None:

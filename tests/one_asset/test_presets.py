@@ -106,7 +106,7 @@ def test_one_name_is_one_problem(env_id: str) -> None:
     market = PRESETS[name].market
     assert ENVIRONMENTS[env_id].options["preset"] == name
     assert gym.make(env_id).unwrapped.market == market  # type: ignore[attr-defined]
-    (scenario,) = scenarios([name], onset=onset)
+    (scenario,) = scenarios([name])
     tested = make_problem(**scenario.options)
     assert tested.market == market
     assert tested.order == PRESETS[name].order
