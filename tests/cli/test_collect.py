@@ -23,9 +23,7 @@ def test_a_mixture_is_recorded_under_a_free_name_and_said_to_be(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for version in (0, 1):
-        status, said, err = call(
-            collect, "twap", "pov", "--noise", 0.2, 0, "--weights", 3, 1, "--side", "buy", *TINY
-        )
+        status, said, err = call(collect, "twap", "pov", "--noise", 0.2, 0, "--weights", 3, 1, "--side", "buy", *TINY)
         assert status == 0, err
         assert "30 episodes, " in said
         assert f"exec-env train td3-bc --dataset datasets/mixture-v{version}" in said

@@ -13,6 +13,7 @@ from exec_env.data.market_file import UNITS, MarketFile, Parameter
 from exec_env.market.market import Market
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["almgren-chriss", "static", "garleanu-pedersen", "lqr", "vwap"])
 def test_a_schedule_is_printed_plotted_and_kept(model: str, tmp_path: Path, call: Callable[..., Any]) -> None:
     status, out, err = call(schedule, model, "--n-steps", "5", "--out", str(tmp_path / "out"))

@@ -329,6 +329,7 @@ def test_random_starts_are_those_of_the_environment_with_that_seed(tape_csv: Pat
 # What is kept
 
 
+@pytest.mark.slow
 def test_saving_writes_tables_settings_and_pictures_that_can_be_read_back(tmp_path: Path, small: dict) -> None:
     evaluation = evaluate(["twap", "pov"], episodes=40, seed=7, **small)
     folder = evaluation.save(tmp_path / "new" / "folder")
