@@ -80,7 +80,7 @@ def rich() -> dict[str, Any]:
 
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pictures are made but not drawn, which takes most of the time of a test that reads none: files are empty."""
+    """Pictures are made but not drawn, which takes most of the time where a test reads none: files are empty."""
     monkeypatch.setattr(Figure, "draw_without_rendering", lambda figure: None)
     monkeypatch.setattr(Figure, "savefig", lambda _, to, **__: Path(to).touch() if isinstance(to, Path) else None)
 

@@ -173,8 +173,7 @@ class Program(NamedTuple):
             _, pivots = self._newton(0.0 * self.most, 0.0 * self.constant, self.power.least_hessian(self.most))
             if (pivots < -_ROUNDING).any():
                 raise NoBound(
-                    "no interval for the optimum: impact is a power law, and liquidity so random that the problem of "
-                    "who knows a path is not convex"
+                    "impact is a power law, and liquidity so random that the problem of who knows a path is not convex"
                 )
         most, n = self.most, 2 * len(self.most) + 1
         trades = most * np.minimum(0.5, 0.9 / most.sum(0))

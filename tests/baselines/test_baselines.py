@@ -160,15 +160,16 @@ def test_an_impossible_pov_is_refused(kwargs: dict) -> None:
 
 
 def test_twap_costs_what_was_computed_independently() -> None:
+    # By another simulator, 400 000 paths: 24.7167 ± 0.0043, with a standard deviation of 81.4 of the shortfall.
     row = evaluate(["twap"], episodes=40_000, seed=123).per_agent.loc["twap"]
-    assert abs(row["objective_mean"] - 23.17) < 3 * row["objective_se"]
-    assert row["shortfall_std"] == pytest.approx(82, abs=1.5)
+    assert abs(row["objective_mean"] - 24.7167) < 3 * np.hypot(row["objective_se"], 0.0043)
+    assert row["shortfall_std"] == pytest.approx(81.4, abs=1.5)
 
 
 def test_the_objective_of_agents_is_above_the_bound_and_almgren_chriss_is_close_to_it() -> None:
     evaluation = evaluate(["twap", "vwap", "pov", "almgren-chriss"], episodes=20_000, seed=5)
     table = evaluation.per_agent
-    assert evaluation.bound_bps == pytest.approx(17.984, rel=0.003)
+    assert evaluation.bound_bps == pytest.approx(20.15214, rel=1e-4)
     assert (table["objective_mean"] - 3 * table["objective_se"] > evaluation.bound_bps).all()
     assert table.loc["almgren-chriss", "gap_percent"] == pytest.approx(3.9, abs=0.6)
 

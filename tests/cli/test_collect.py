@@ -38,7 +38,7 @@ def test_the_same_command_records_the_same_in_another_process(tmp_path: Path, ca
     status, _, err = call(collect, *options, "--out", tmp_path / "a-v0")
     assert (status, err) == (0, "")
     environment = os.environ | {"NO_COLOR": "1", "COLUMNS": "100", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(ROOT / "scripts" / "collect.py"), *options, "--out", "b-v0"]
+    command = [sys.executable, str(ROOT / "scripts" / "collect.py"), *map(str, options), "--out", "b-v0"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
     one, other = load(tmp_path / "a-v0"), load(tmp_path / "b-v0")

@@ -70,6 +70,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 # As a user runs them
 
 
+@pytest.mark.slow
 def test_a_run_is_exported_for_the_library(saved: dict[str, Path], tmp_path: Path, call: Callable[..., Any]) -> None:
     status, out, err = call(export, saved["ppo"], tmp_path / "model")
     assert (status, out, err) == (0, f"model: {tmp_path / 'model.zip'}\n", "")

@@ -16,6 +16,7 @@ from exec_env.harness import evaluate
 from exec_env.market.market import Market
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["almgren-chriss", "static", "garleanu-pedersen", "lqr", "vwap"])
 def test_a_schedule_is_printed_plotted_and_kept(model: str, tmp_path: Path, call: Callable[..., Any]) -> None:
     order = ("--n-steps", "5", "--shares", "20000")

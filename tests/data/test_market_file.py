@@ -153,4 +153,4 @@ def test_a_tape_says_that_impact_is_the_files(tape_csv: Path) -> None:
     problem = make_problem(market=given, tape=tape_csv, n_steps=10, transient_impact=1e-7)
     assert problem.tape is not None
     said = describe(problem.tape, problem.market, given.market(), calibrated=True)
-    assert "from the market file: η = 7e-07, γ = 1.25e-07, κ = 1e-07 (as given); ρ = 20" in said
+    assert "from the market file: η = 7e-07, γ = 2.5e-07, κ = 1e-07 (as given); ρ = 10" in said

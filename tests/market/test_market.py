@@ -28,7 +28,6 @@ from exec_env.one_asset.presets import PRESETS
         ("slice_length", -1, "> 0"),
         ("max_participation", 1.5, "in (0, 1]"),
         ("max_participation", 0.0, "or None"),
-        ("risk_aversion", -1e-6, ">= 0"),
         ("terminal_penalty", 0.5, ">= 1"),
         ("terminal_penalty", 0, ">= 1"),
     ],

@@ -65,7 +65,7 @@ def test_an_order_that_the_cap_does_not_let_finish_is_said_with_its_paths_and_it
     assert (free.per_path["block_cost"] == 0).all()
     # Most of what the cap costs is the block.
     difference = capped.per_agent["objective_mean"]["twap"] - free.per_agent["objective_mean"]["twap"]
-    assert bps == pytest.approx(difference, rel=0.1)
+    assert bps == pytest.approx(difference, rel=0.2)
 
 
 def test_little_is_not_said() -> None:

@@ -202,7 +202,7 @@ def test_a_seed_gives_the_same_numbers_and_more_paths_begin_with_the_same() -> N
 
 
 def test_what_has_no_interval_says_why() -> None:
-    with pytest.raises(NoBound, match=r"impact_exponent = 0\.5"):
+    with pytest.raises(NoBound, match="impact is a power law, and liquidity so random"):
         certify(Market(impact_exponent=0.5), SHORT)
     with pytest.raises(NoBound, match="signal_volatility"):
         certify(Market(signal_volatility=0.1), SHORT)
@@ -216,9 +216,10 @@ def test_evaluate_says_the_interval_where_it_is_asked_for(tmp_path: Any) -> None
     assert "optimum in [" in found.table()
     assert "(statistical interval from 100 paths; paired gap" in found.table()
     assert "certificate_bps" in (found.save(tmp_path / "out", plots=False) / "evaluation.yaml").read_text()
-    assert "interval" not in evaluate(["twap"], optimum=True, **options).table()
+    assert "from 500 paths" in evaluate(["twap"], optimum=True, **options).table()
+    assert "statistical interval" not in evaluate(["twap"], optimum=True, certify=0, **options).table()
     none = evaluate(["twap"], certify=100, impact_exponent=0.5, **options).table()
-    assert "no interval for the best achievable value: Market.impact_exponent = 0.5" in none
+    assert "no interval for the best achievable value: impact is a power law" in none
     for n_paths in (-1, 1, 2.5):
         with pytest.raises(InputError, match="certify|n_paths"):
             evaluate(["twap"], certify=n_paths, **options)
