@@ -64,9 +64,9 @@ def test_huge_risk_aversion_sells_at_once_without_overflow() -> None:
 def test_the_closed_form_is_the_optimum_of_the_classic_market() -> None:
     preset = PRESETS["classic"]
     closed = -np.diff(closed_form(preset.market, preset.order))
-    # A closing block that nobody would use: otherwise splitting the last trade in two saves 0.003 bps.
-    order = replace(preset.order, terminal_penalty=1e9)
-    np.testing.assert_allclose(best_schedule(preset.market, order), closed, rtol=1e-6)
+    for penalty in (1.0, 5.0, 1000.0):  # no part of the last trade is worth leaving to the closing block
+        order = replace(preset.order, terminal_penalty=penalty)
+        np.testing.assert_allclose(best_schedule(preset.market, order), closed, rtol=1e-6)
     impact = Impact.of(preset.market, preset.order)
     assert impact.objective(np.r_[2e5, 2e5 - np.cumsum(closed)].round(6)) < impact.objective(np.linspace(2e5, 0, 41))
 
@@ -131,14 +131,14 @@ def test_an_impossible_pov_is_refused(kwargs: dict) -> None:
 
 def test_twap_costs_what_was_computed_independently() -> None:
     row = evaluate(["twap"], episodes=40_000, seed=123).per_agent.loc["twap"]
-    assert abs(row["objective_mean"] - 23.17) < 3 * row["objective_se"]
-    assert row["shortfall_std"] == pytest.approx(82, abs=1.5)
+    assert abs(row["objective_mean"] - 24.7084) < 3 * np.hypot(row["objective_se"], 0.0049)
+    assert row["shortfall_std"] == pytest.approx(81.4, abs=1.5)
 
 
 def test_the_objective_of_agents_is_above_the_bound_and_almgren_chriss_is_close_to_it() -> None:
     evaluation = evaluate(["twap", "vwap", "pov", "almgren-chriss"], episodes=20_000, seed=5)
     table = evaluation.per_agent
-    assert evaluation.bound_bps == pytest.approx(17.984, rel=0.003)
+    assert evaluation.bound_bps == pytest.approx(20.15214, rel=1e-4)
     assert (table["objective_mean"] - 3 * table["objective_se"] > evaluation.bound_bps).all()
     assert table.loc["almgren-chriss", "gap_percent"] == pytest.approx(3.9, abs=0.6)
 

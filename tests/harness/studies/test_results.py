@@ -29,7 +29,7 @@ from exec_env.harness.training.hyperparameters import settings
 
 TRAIN = {"steps": 640, "num_envs": 16, "intervals": 2, "check_episodes": 20}
 AGENT = {"hidden": [8], "warm_up": 32, "batch_size": 16, "update_every": 16}
-PROBLEM = {"n_steps": 4, "shares": 20_000}
+PROBLEM = {"n_steps": 4, "shares": 20_000, "risk_aversion": 3e-5}
 TINY: dict[str, Any] = {
     "cells": [
         {"env": "AlmgrenChriss-v0", "agents": ["dqn"], "options": PROBLEM},
