@@ -101,6 +101,13 @@ def test_the_closed_form_is_the_optimum_of_the_classic_market() -> None:
     assert impact.objective(np.r_[2e5, 2e5 - np.cumsum(closed)].round(6)) < impact.objective(np.linspace(2e5, 0, 41))
 
 
+@pytest.mark.parametrize("penalty", [1.0, 5.0, 1000.0])
+def test_no_part_of_the_last_trade_is_worth_leaving_to_the_closing_block(penalty: float) -> None:
+    preset = PRESETS["classic"]
+    order = replace(preset.order, terminal_penalty=penalty)
+    np.testing.assert_allclose(best_schedule(preset.market, order), -np.diff(closed_form(preset.market, order)), 1e-6)
+
+
 @given(seed=st.integers(0, 10_000), size=st.floats(0.001, 0.3))
 def test_no_other_schedule_is_cheaper_than_the_closed_form(seed: int, size: float) -> None:
     market, order = PRESETS["classic"].market, PRESETS["classic"].order

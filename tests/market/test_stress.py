@@ -366,12 +366,13 @@ def test_large_shocks_do_not_fall_off_the_grid() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("features", [*RANDOM, {"stress": "impact-regime-shift", "stress_onset_end": 0.8}])
 def test_no_baseline_is_below_the_bound(features: dict[str, Any]) -> None:
-    result = evaluate(["twap", "static", "adaptive", "almgren-chriss", "garleanu-pedersen"], episodes=4000, **features)
-    table = result.per_agent
-    assert (table["objective_mean"] > result.bound_bps - 3 * table["objective_se"]).all()
-    # Under the cap, what is put off may be left to the closing block; without one, to look pays.
-    free = evaluate(["static", "adaptive"], episodes=4000, n_examples=0, max_participation=None, **features).per_agent
-    assert free["objective_mean"]["adaptive"] < free["objective_mean"]["static"]
+    names = ["twap", "static", "adaptive", "almgren-chriss", "garleanu-pedersen"]
+    for cap in (0.3, None):
+        result = evaluate(names, episodes=4000, max_participation=cap, **features)
+        table = result.per_agent
+        assert (table["objective_mean"] > result.bound_bps - 3 * table["objective_se"]).all()
+    # Under the cap, of which the adaptive rule knows nothing, the best fixed schedule may be better.
+    assert table["objective_mean"]["adaptive"] < table["objective_mean"]["static"]
 
 
 def test_the_best_fixed_schedule_does_not_know_a_random_onset() -> None:
