@@ -1,12 +1,13 @@
 """The command lines, as a user runs them: what they print and write, and one line for what the user can mend."""
 
-import importlib
 import os
 import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -216,36 +217,6 @@ def test_a_wrong_name_is_one_line_and_exit_status_two(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-SMALL_BENCHMARK = ["--num-envs", 2, "--env-steps", 100, "--repeats", 1]
-
-
-@pytest.mark.usefixtures("undrawn")
-def test_a_part_of_the_benchmark_prints_and_keeps_its_table(tmp_path: Path, call: Callable[..., Any]) -> None:
-    status, said, err = call(benchmark, "--only", "environments", *SMALL_BENCHMARK, "--out", tmp_path / "out")
-    assert status == 0, err
-    assert "of CartPole's speed" in said
-    assert {file.name for file in (tmp_path / "out").iterdir()} == {"environments.csv", "speed.png"}
-    assert (pd.read_csv(tmp_path / "out" / "environments.csv")["ns"] > 0).all()
-
-
-@pytest.mark.long
-def test_the_benchmark_prints_and_keeps_tables_and_a_picture(tmp_path: Path) -> None:
-    small = [*SMALL_BENCHMARK, "--paths", 8, "--episodes", 10, "--ppo-steps", 512]
-    done = python("scripts/benchmark.py", *small, "--out", tmp_path / "out")
-    assert done.returncode == 0, done.stderr
-    assert "of CartPole's speed" in done.stdout
-    assert "PPO, 10 epochs" in done.stdout
-    tables = {file.stem: pd.read_csv(file) for file in (tmp_path / "out").glob("*.csv")}
-    assert set(tables) == {"environments", "torch", "evaluation", "learning", "solvers"}
-    expected = ["single, random actions", "vector, random actions", "vector, TWAP"]
-    assert list(tables["environments"]["what"]) == expected
-    for table in tables.values():
-        assert (table.select_dtypes("number").fillna(1.0) >= 0).all(axis=None)
-    assert (tables["environments"]["ns"] > 0).all()
-    assert tables["evaluation"]["agents"].item() == 8
-    assert (tmp_path / "out" / "speed.png").stat().st_size > 10_000
-
-
 # Help
 
 
@@ -285,7 +256,8 @@ def test_help_of_training_shows_the_options_of_the_agent_that_was_named_and_of_n
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_help_names_the_command_and_has_headings_that_say_something(name: str, call: Callable[..., Any]) -> None:
-    status, out, err = call(importlib.import_module(f"exec_env.cli.{name}"), "--help")
+    path = str(ROOT / "scripts" / f"{name}.py")  # as `python scripts/NAME.py`, which runs the same
+    status, out, err = call(SimpleNamespace(main=lambda _: runpy.run_path(path, run_name="__main__")), "--help")
     assert (status, err) == (0, "")
     assert out.startswith(f"usage: exec-env {name} ")
     assert f"\n  exec-env {name} " in out + " "

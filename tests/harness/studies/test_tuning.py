@@ -58,7 +58,6 @@ def here() -> Iterator[Run]:
         yield run
 
 
-@pytest.mark.slow
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study that was begun; not to be changed."""
@@ -73,6 +72,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, ...]]:
     return study(tmp_path_factory.mktemp("studies") / "whole", quick)
 
 
+@pytest.mark.slow
 def test_an_interrupted_study_ends_as_one_that_was_not(tmp_path: Path, whole: list[tuple[Any, ...]]) -> None:
     done: list[str] = []
 
