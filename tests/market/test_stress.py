@@ -363,7 +363,7 @@ def test_large_shocks_do_not_fall_off_the_grid() -> None:
     assert bound - 3 * error < found.mean() < 1.01 * bound + 3 * error
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("features", [*RANDOM, {"stress": "impact-regime-shift", "stress_onset_end": 0.8}])
 def test_no_baseline_is_below_the_bound(features: dict[str, Any]) -> None:
     names = ["twap", "static", "adaptive", "almgren-chriss", "garleanu-pedersen"]

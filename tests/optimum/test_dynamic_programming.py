@@ -278,7 +278,7 @@ def test_the_value_grows_with_the_size_of_shocks_and_shrinks_where_they_raise_li
         assert (np.diff([solve(market, SHORT, 16).value_bps for market in markets]) > 0).all()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("features", "terms"),
     [

@@ -215,7 +215,7 @@ def test_the_bound_has_converged_in_grid_and_quadrature() -> None:
         assert coarse == pytest.approx(fine, rel=5e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("env_id", ENVIRONMENTS)
 @pytest.mark.parametrize("side", ["sell", "buy"])
 def test_the_bound_is_below_two_hundred_random_policies(env_id: str, side: Any) -> None:

@@ -228,6 +228,7 @@ def test_at_expected_volumes_the_cap_is_kept_and_what_is_left_is_told() -> None:
     assert left == pytest.approx(2e5 - 4 * 0.3 * 5e6 / 78)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["default", "liquidity-collapse", "almgren-2005", "participation-notebook"])
 def test_the_cost_of_schedules_is_what_evaluation_finds(name: str) -> None:
     market, order = get_preset(name).market, get_preset(name).order
@@ -284,7 +285,7 @@ def advantage(name: str, n_paths: int, seed: int) -> dict[str, tuple[float, floa
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", EIGHT)
 def test_no_other_fixed_schedule_is_better(name: str) -> None:
     for label, (more, error) in advantage(name, 3000, seed=20).items():
