@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import exec_env
 from exec_env.data.description import describe
 from exec_env.data.market_file import UNITS, MarketFile, Parameter
+from exec_env.envs.registry import ENVIRONMENTS
 from exec_env.harness import evaluate
 from exec_env.market.market import Market
 from exec_env.market.order import Order
@@ -109,6 +110,8 @@ def test_environments_ids_of_ones_own_bounds_and_vectors_follow_alike() -> None:
     by_hand = exec_env.bound(market=theirs).value_bps
     assert exec_env.bound(**options).value_bps == by_hand
     assert exec_env.bound("Follows-v0", arrival_price=40.0).value_bps == by_hand
+    ENVIRONMENTS.pop("Follows-v0")
+    gym.registry.pop("Follows-v0")
     assert exec_env.bound(market=Market(arrival_price=40.0, volatility=0.03)).value_bps != by_hand
 
 
