@@ -459,8 +459,10 @@ def test_j_is_estimated_with_variates_and_the_raw_mean_stays_beside_it(small: di
         assert table.loc[agent, "objective_raw_se"] == pytest.approx(objective.std() / 1000**0.5)
         assert table.loc[agent, "objective_se"] < 0.3 * table.loc[agent, "objective_raw_se"]
         assert abs(table.loc[agent, "objective_mean"] - objective.mean()) < 4 * table.loc[agent, "objective_raw_se"]
-    assert table.loc["adaptive", "diff"] == pytest.approx(-np.ptp(table["objective_mean"]))
-    assert table.loc["twap", "behind"] == -table.loc["adaptive", "diff"]
+    first, second = table.index
+    assert table.loc[first, "behind"] == 0.0
+    assert table.loc[second, "behind"] == pytest.approx(np.ptp(table["objective_mean"]))
+    assert abs(table.loc["adaptive", "diff"]) == pytest.approx(table.loc[second, "behind"])
     assert "variate: what of mean zero was taken off" in found.table()
 
 
@@ -522,4 +524,5 @@ def test_an_interval_that_is_not_to_be_trusted_is_said_to_be(small: dict) -> Non
     wild = {"liquidity_volatility": 2.0, "signal_volatility": 0.01, "max_participation": 1.0}
     text = evaluate(["twap"], episodes=500, n_examples=0, **small, **wild).table()
     assert "the interval of J of twap is not to be trusted: few of these paths carry most" in text
-    assert "not to be trusted" not in evaluate(["twap"], episodes=500, n_examples=0, **small).table()
+    calm = evaluate(["twap"], episodes=4000, n_examples=0, **small)
+    assert "not to be trusted" not in calm.table()
