@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SIDE_BY_SIDE := -n 2 --dist worksteal
 RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: help demo test contracts quick lint format types check schedule benchmark clean
+.PHONY: help demo test long contracts quick lint format types check schedule benchmark clean
 
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -20,14 +20,17 @@ demo: $(BIN)/.installed  ## Train a DQN for two minutes and compare it with the 
 	$(BIN)/exec-env train dqn --run $(RUN)/dqn
 	$(BIN)/exec-env evaluate twap pov almgren-chriss adaptive $(RUN)/dqn --episodes 20000 --out $(RUN)/evaluation
 
-test: $(BIN)/.installed  ## Run the tests of this project
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m 'not contract and not installed'
+test: $(BIN)/.installed  ## Run the tests of this project, but for the long ones
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m 'not long and not contract and not installed'
+
+long: $(BIN)/.installed  ## Run the tests that take minutes: whole trainings, Ray, statistics with many paths
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m long
 
 contracts: $(BIN)/.installed  ## Run the contracts with other libraries, and those of an installed wheel
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m 'contract or installed'
 
-quick: $(BIN)/.installed  ## Run the tests that take seconds
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m 'not slow and not contract and not installed'
+quick: $(BIN)/.installed  ## Run the tests that take a second at most
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m 'not slow and not long and not contract and not installed'
 
 .PHONY: coverage
 coverage: $(BIN)/.installed  ## Run all tests and show which lines none of them runs
@@ -44,7 +47,7 @@ format: $(BIN)/.installed  ## Format the code and mend what can be mended
 types: $(BIN)/.installed  ## Check types
 	$(BIN)/mypy
 
-check: lint types test contracts  ## Everything that CI checks
+check: lint types test long contracts  ## Everything that CI checks
 
 schedule: $(BIN)/.installed  ## Print and plot the Almgren-Chriss schedule and the efficient frontier
 	$(BIN)/exec-env schedule almgren-chriss

@@ -27,7 +27,7 @@ from exec_env.one_asset.torch_market import torch_device
 class DQNConfig:
     """Hyper-parameters of DQN."""
 
-    hidden: tuple[Count, ...] = (128, 128)
+    hidden: tuple[Count, ...] = (64, 64)
     """Width of each hidden layer."""
     double: bool = True
     """Choose the next action with the online network and value it with the target network."""

@@ -53,7 +53,7 @@ class PathwiseConfig:
     """Of the variance, for ``mean-variance``. [1/bps]"""
     learning_rate: Positive = 3e-3
     """Adam's step size at the start; it falls to zero along a half cosine."""
-    paths: Annotated[int, Bounds(low=2)] = 2048
+    paths: Annotated[int, Bounds(low=2)] = 512
     """Paths drawn for each gradient step."""
     max_gradient_norm: Positive = 10.0
     """Gradients are scaled down to this norm."""

@@ -14,6 +14,10 @@ from exec_env.optimum.seen import Seen
 class Adaptive:
     """Trade what is optimal given inventory, own transient push, signal, spread and liquidity.
 
+    Liquidity, spread and volume are those of the slice that is traded in, seen before it: so they are for every agent
+    here, and for the bound. A good part of what is gained over fixed schedules comes from that; whoever only knows the
+    slices before has less to gain.
+
     The rule is optimal where the cap never binds and no trade would be negative; the clipped rule is close to that.
     Power-law impact is linearised at the order's average rate (``Market.linearised``), so that it is a rule of thumb.
     Where the market has regimes that only show in what is observed, the trade is the mean over the optimal trades of
@@ -39,6 +43,7 @@ class Adaptive:
         """Shares, never negative. Shape: (n, 10) -> (n, 1)."""
         seen, per = Observation(*observations.T.astype(float)), self._units
         steps = self._order.n_steps - np.rint(seen.time_left * self._order.n_steps).astype(int)
+        part = np.inf if self._order.max_participation is None else self._order.max_participation
         out = np.empty(len(observations))
         for step in np.unique(steps):
             now = steps == step
@@ -51,6 +56,7 @@ class Adaptive:
                 seen.signal[now] * per.drift / (self._market.arrival_price * self._order.slice_length),
                 seen.relative_spread[now] * per.half_spread,
                 liquidity,
+                most=part * seen.relative_volume[now] * per.volume,
             )
             chain = self.solution.regimes
             if chain.n_regimes == 1:

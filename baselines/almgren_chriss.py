@@ -1,194 +1,41 @@
-"""Almgren & Chriss (2001): the schedule that trades expected cost against variance.
+"""Almgren & Chriss (2001): the schedule that trades expected cost against variance, its frontier, and its agent.
 
-Two conventions for permanent impact are in use. With x_j shares held after slice j and v_j traded in it:
-
-- ``"almgren-chriss-2001"``, the default: a trade's permanent push γ v_j is felt by the shares still held, γ Σ v_j x_j,
-  and risk is borne on these, σ² Δ Σ x_j² (j = 1 .. N). This is what the environments charge, so the analytic mean and
-  variance are those of simulated fills.
-- ``"quadratic"``: γ Σ x_{j−1} v_j and σ² Δ Σ x_{j−1}², with the holdings before each trade. Published notebooks
-  minimise this. It charges every share for the push of its own trade as well, γ Σ v_j² in all, which a simulation that
-  fills at the price before the trade never pays: such a notebook's analytic cost is then not the mean of its own
-  simulated costs. For the schedule both amount to another temporary impact: γ Σ v_j x_j = ½ γ (X² − Σ v_j²), but
-  γ Σ x_{j−1} v_j = ½ γ (X² + Σ v_j²), so that η̃ = η ∓ γ Δ / 2.
+The model, its conventions, power-law impact and negative risk aversion: ``exec_env.baselines.impact``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.linalg import solveh_banded
 
-from exec_env.base.errors import InputError, NoBound
-from exec_env.base.validation import NonNegative, Positive, check_fields, require, require_count
+from exec_env.base.errors import InputError
+from exec_env.base.validation import require, require_count
+from exec_env.baselines.impact import CONVENTIONS, Convention, Impact
 from exec_env.baselines.results import Steps, new_axes
 from exec_env.baselines.schedule import Schedule
-from exec_env.market.market import BPS, Market
+from exec_env.market.market import Market
 from exec_env.market.order import Order
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Convention = Literal["almgren-chriss-2001", "quadratic"]
-
-
-@dataclass(frozen=True)
-class Impact:
-    """The parameters of the model, in any consistent units.
-
-    Raises:
-        InputError: naming the field, the value and what is allowed.
-        NoBound: when η̃ is not positive, so that there is no optimum.
-    """
-
-    volatility: NonNegative
-    """σ. [$/√time]"""
-    temporary_impact: NonNegative
-    """η. [$/share per share/time]"""
-    permanent_impact: NonNegative
-    """γ. [$/share per share]"""
-    risk_aversion: NonNegative
-    """λ. [1/$]"""
-    slice_length: Positive = 1.0
-    """Δ. [time]"""
-    half_spread: NonNegative = 0.0
-    """Cost of each share traded, ε. [$]"""
-    convention: Convention = "almgren-chriss-2001"
-    """How permanent impact is accounted for; see the module."""
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-        if self.eta_tilde <= 0:
-            raise NoBound(
-                f"temporary_impact = {self.temporary_impact:g}: must be above permanent_impact × slice_length / 2 "
-                f"= {self.permanent_impact * self.slice_length / 2:g} for Almgren-Chriss to have an optimum"
-            )
-
-    @classmethod
-    def of(cls, market: Market, order: Order) -> Impact:
-        """The parameters of a market and an order; transient impact is not part of the model.
-
-        Power-law impact is linearised at the order's average rate (``Market.linearised``).
-        """
-        market = market.linearised(order)
-        return cls(
-            volatility=market.volatility * market.arrival_price,
-            temporary_impact=market.temporary_impact,
-            permanent_impact=market.permanent_impact,
-            risk_aversion=order.risk_aversion,
-            slice_length=order.slice_length,
-            half_spread=market.half_spread * BPS * market.arrival_price,
-        )
-
-    @property
-    def eta_tilde(self) -> float:
-        """Temporary impact with the part of permanent impact that goes with v², η̃ = η ∓ γ Δ / 2.
-
-        Source: Almgren & Chriss (2001), equation 8.
-        """
-        own = self.permanent_impact * self.slice_length / 2
-        return self.temporary_impact + (own if self.convention == "quadratic" else -own)
-
-    @property
-    def kappa(self) -> float:
-        """Urgency κ: 2 (cosh κΔ − 1) / Δ² = λ σ² / η̃. [1/time]
-
-        Source: Almgren & Chriss (2001), equations 15 and 16.
-        """
-        curvature = self.risk_aversion * self.volatility**2 / self.eta_tilde * self.slice_length**2
-        # arccosh(1 + c/2) without losing a small c beside the one.
-        return 2 * float(np.arcsinh(np.sqrt(curvature) / 2)) / self.slice_length
-
-    @property
-    def half_life(self) -> float:
-        """Time 1/κ in which the position falls by a factor e when there is no deadline; infinite for λ = 0. [time]
-
-        Source: Almgren & Chriss (2001), section 2.3, who call it the trade's half-life.
-        """
-        return 1 / self.kappa if self.kappa > 0 else np.inf
-
-    def closed_form(self, shares: float, n_steps: int) -> np.ndarray:
-        """Holdings x_j = X sinh κ(T − t_j) / sinh κT. Shape: (n_steps + 1,). [shares]
-
-        λ → 0 gives TWAP.
-
-        Source: Almgren & Chriss (2001), equation 17.
-        """
-        require(shares=shares)
-        require_count(n_steps=n_steps)
-        left = self.kappa * self.slice_length * np.arange(n_steps, -1, -1)
-        if left[0] < 1e-6:
-            return shares * np.arange(n_steps, -1, -1) / n_steps
-        # sinh(a) / sinh(b) = e^{a−b} (1 − e^{−2a}) / (1 − e^{−2b}), which does not overflow.
-        return shares * np.exp(left - left[0]) * np.expm1(-2 * left) / np.expm1(-2 * left[0])
-
-    def optimum(self, shares: float, n_steps: int) -> np.ndarray:
-        """Holdings that minimise cost + λ variance, as a quadratic program. Shape: (n_steps + 1,). [shares]
-
-        Its normal equations are tridiagonal: solved in O(N) time and memory.
-        """
-        require(shares=shares)
-        require_count(n_steps=n_steps)
-        if n_steps == 1:
-            return np.array([shares, 0.0])
-        slope = self.eta_tilde / self.slice_length
-        bands = np.empty((2, n_steps - 1))
-        bands[0] = -slope
-        bands[1] = 2 * slope + self.risk_aversion * self.volatility**2 * self.slice_length
-        right = np.zeros(n_steps - 1)
-        right[0] = slope * shares
-        return np.r_[shares, solveh_banded(bands, right), 0.0]
-
-    def expected_cost(self, holdings: np.ndarray) -> float:
-        """Expected shortfall of any schedule, ½ γ X² + ε Σ |v| + (η̃ / Δ) Σ v². [$]
-
-        Args:
-            holdings: shares held after 0 .. N slices; the last must be 0. Shape: (n_steps + 1,).
-
-        Raises:
-            InputError: when something is left at the end.
-
-        Source: Almgren & Chriss (2001), equation 8.
-        """
-        return float(self._costs(_finished(holdings)).sum())
-
-    def variance(self, holdings: np.ndarray) -> float:
-        """Variance of the shortfall of any schedule, σ² Δ Σ x_j². [$²]
-
-        Args:
-            holdings: as for ``expected_cost``.
-
-        Source: Almgren & Chriss (2001), equation 5.
-        """
-        held = _finished(holdings)
-        borne = held[:-1] if self.convention == "quadratic" else held[1:]
-        return float(self.volatility**2 * self.slice_length * (borne**2).sum())
-
-    def objective(self, holdings: np.ndarray) -> float:
-        """Expected cost + λ variance of any schedule. [$]"""
-        return self.expected_cost(holdings) + self.risk_aversion * self.variance(holdings)
-
-    def _costs(self, holdings: np.ndarray) -> np.ndarray:
-        """Expected cost of each slice. Shape: (n_steps,). [$]"""
-        trades = -np.diff(holdings)
-        charged = holdings[:-1] if self.convention == "quadratic" else holdings[1:]
-        own = self.temporary_impact / self.slice_length * trades**2
-        return self.permanent_impact * charged * trades + self.half_spread * np.abs(trades) + own
-
-
-def _finished(holdings: np.ndarray) -> np.ndarray:
-    holdings = np.asarray(holdings, float)
-    if (
-        holdings.ndim != 1
-        or len(holdings) < 2
-        or not np.isfinite(holdings).all()
-        or abs(holdings[-1]) > 1e-9 * max(1.0, abs(holdings[0]))
-    ):
-        raise InputError("holdings: must be shares held after 0 .. N slices, ending at 0")
-    return holdings
+__all__ = [
+    "CONVENTIONS",
+    "ACFrontier",
+    "ACFrontierPoint",
+    "ACSchedule",
+    "ACStep",
+    "AlmgrenChriss",
+    "Impact",
+    "ac_efficient_frontier",
+    "ac_kappa",
+    "ac_optimal_schedule",
+    "efficient_frontier",
+]
 
 
 class ACStep(NamedTuple):
@@ -290,7 +137,7 @@ def ac_optimal_schedule(
     require(position=position)
     impact = Impact(volatility, temporary_impact, permanent_impact, risk_aversion, convention=convention)
     held = impact.optimum(float(position), n_periods)
-    trades, costs = -np.diff(held), np.cumsum(impact._costs(held))
+    trades, costs = -np.diff(held), np.cumsum(impact.costs(held))
     rows = zip(range(1, n_periods + 1), held[1:].tolist(), trades.tolist(), costs.tolist(), strict=True)
     steps = [ACStep(float(t), *rest) for t, *rest in rows]
     return ACSchedule(steps, impact.expected_cost(held), impact.variance(held), impact.kappa)
@@ -322,30 +169,54 @@ def ac_efficient_frontier(
         half_spread: ε. [$]
         convention: see the module.
     """
+    base = Impact(volatility, temporary_impact, permanent_impact, 0.0, slice_length, half_spread, convention)
+    return efficient_frontier(base, position, n_periods, n_points, risk_aversions)
+
+
+def efficient_frontier(
+    impact: Impact,
+    position: float,
+    n_periods: int,
+    n_points: int = 50,
+    risk_aversions: Sequence[float] | None = None,
+) -> ACFrontier:
+    """The same of any ``Impact``, whose own risk aversion does not count.
+
+    Args:
+        impact: the model.
+        position: shares to sell, or, negative, to buy.
+        n_periods: number of periods.
+        n_points: number of risk aversions, if none are given.
+        risk_aversions: λ of each point; by default as above, where impact is a power law with the impact of an even
+            schedule. [1/$]
+    """
     require_count(n_periods=n_periods, n_points=n_points)
     require(position=position)
-    base = Impact(volatility, temporary_impact, permanent_impact, 0.0, slice_length, half_spread, convention)
     if risk_aversions is None:
-        if volatility == 0:
+        if impact.volatility == 0:
             raise InputError("volatility = 0: without risk the frontier is the single point TWAP; give risk_aversions")
-        urgency = np.geomspace(0.1, 30.0, n_points) / (n_periods * slice_length)
-        risk_aversions = (
-            2 * (np.cosh(urgency * slice_length) - 1) / slice_length**2 * base.eta_tilde / volatility**2
-        ).tolist()
+        dt, even = impact.slice_length, abs(position) / (n_periods * impact.slice_length)
+        concession = (even / impact.reference_rate) ** (impact.exponent - 1)
+        linear = replace(impact, temporary_impact=impact.temporary_impact * concession, exponent=1.0)
+        urgency = np.geomspace(0.1, 30.0, n_points) / (n_periods * dt)
+        curvatures = 2 * (np.cosh(urgency * dt) - 1) / dt**2
+        risk_aversions = (curvatures * linear.eta_tilde / impact.volatility**2).tolist()
     points = []
     for aversion in risk_aversions:
-        impact = Impact(volatility, temporary_impact, permanent_impact, aversion, slice_length, half_spread, convention)
-        held = impact.optimum(float(position), n_periods)
-        points.append(ACFrontierPoint(float(aversion), impact.expected_cost(held), impact.variance(held)))
+        at = replace(impact, risk_aversion=float(aversion))
+        held = at.optimum(float(position), n_periods)
+        points.append(ACFrontierPoint(float(aversion), at.expected_cost(held), at.variance(held)))
     return ACFrontier(points)
 
 
 class AlmgrenChriss(Schedule):
-    """The closed-form schedule as an agent. It does not know of transient impact, nor look at the market."""
+    """The schedule as an agent. It does not know of transient impact, of the cap, nor look at the market.
+
+    The closed form; with power-law impact the convex program of Almgren (2003).
+
+    Raises:
+        NoBound: where the model has no optimum.
+    """
 
     def __init__(self, market: Market, order: Order) -> None:
-        super().__init__(-np.diff(Impact.of(market, order).closed_form(order.shares, order.n_steps)))
-
-
-CONVENTIONS = get_args(Convention)
-"""Names of the conventions."""
+        super().__init__(Impact.of(market, order).trades(order.shares, order.n_steps))

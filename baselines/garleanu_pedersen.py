@@ -29,7 +29,7 @@ from exec_env.baselines.results import Steps
 from exec_env.market.market import BPS, Market
 from exec_env.market.order import Order
 from exec_env.optimum import lq
-from exec_env.optimum.schedule import averaged
+from exec_env.optimum.means import averaged
 from exec_env.optimum.seen import Seen
 
 if TYPE_CHECKING:
@@ -226,8 +226,7 @@ class GarleanuPedersen(Adaptive):
 
     def __init__(self, market: Market, order: Order) -> None:
         mean = replace(averaged(market, order), transient_impact=0.0, signal_volatility=market.signal_volatility)
-        # The rule is to finish by itself, not to leave a part of the last trade to the closing block.
-        super().__init__(market, order, lq.solve(mean, replace(order, terminal_penalty=1e6), observed=False))
+        super().__init__(market, order, lq.solve(mean, order, observed=False))
         self._spread = mean.half_spread * BPS * mean.arrival_price
 
     def rule(self, seen: Seen) -> Any:

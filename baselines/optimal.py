@@ -25,5 +25,5 @@ class Optimal(Adaptive):
         super().__init__(market, order, self.constrained.linear)
 
     def rule(self, seen: Seen) -> Any:
-        """Optimal trade of a slice, before the cap of its volume. [shares]"""
+        """Optimal trade of a slice, before the cap of its volume, which only that of the last one goes by. [shares]"""
         return self.constrained.policy(seen)

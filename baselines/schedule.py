@@ -1,20 +1,13 @@
-"""A schedule as an agent: which fraction of what is left to trade in each slice."""
+"""A schedule as an agent: which fraction of what is left to trade in each slice.
+
+Where the cap never binds these are the planned trades. What it holds back is spread over the slices that follow, in the
+proportions of their trades; see ``exec_env.optimum.schedule``.
+"""
 
 import numpy as np
 
 from exec_env.one_asset.observation import Observation
-
-
-def fractions(trades: np.ndarray) -> np.ndarray:
-    """Fraction of the remaining inventory that a schedule trades in each slice. Shape: (n_steps,), the last one 1.
-
-    >>> fractions(np.array([1.0, 1.0, 2.0])).round(4).tolist()
-    [0.25, 0.3333, 1.0]
-    """
-    remaining = np.cumsum(trades[::-1])[::-1]
-    share = np.divide(trades, remaining, out=np.ones_like(trades), where=remaining > 0)
-    share[-1] = 1.0
-    return np.clip(share, 0.0, 1.0)
+from exec_env.optimum.capped import fractions
 
 
 class Schedule:

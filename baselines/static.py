@@ -7,10 +7,14 @@ from exec_env.optimum.schedule import best_schedule
 
 
 class Static(Schedule):
-    """The optimum over fixed schedules, with transient impact, signal and stress; Almgren & Chriss (2001) without.
+    """The best of all fixed schedules in the problem as it is; see ``exec_env.optimum.schedule``.
 
-    Power-law impact is linearised at the order's average rate (``Market.linearised``).
+    Shocks, regimes, stress, power-law impact, signal, cap and closing block all count. Without transient impact and
+    randomness it is that of Almgren & Chriss (2001), or of Almgren (2003) where impact is a power law.
+
+    Raises:
+        NoBound: where there is none.
     """
 
     def __init__(self, market: Market, order: Order) -> None:
-        super().__init__(best_schedule(market, order).clip(0.0))
+        super().__init__(best_schedule(market, order))

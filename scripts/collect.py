@@ -23,7 +23,18 @@ from pathlib import Path
 
 from exec_env.base.errors import InputError
 from exec_env.cli.main import run
-from exec_env.cli.options import Agents, Flag, Maybe, Plain, ProblemOptions, RewardOptions, TapeOptions, parse
+from exec_env.cli.options import (
+    Agents,
+    Flag,
+    Maybe,
+    Plain,
+    ProblemOptions,
+    RewardOptions,
+    TapeOptions,
+    parse,
+    say_remarks,
+)
+from exec_env.envs.registry import problem_of
 from exec_env.harness.offline import dataset
 from exec_env.harness.offline.collect import Member, record
 
@@ -79,6 +90,7 @@ def main(argv: Sequence[str]) -> None:
     dataset.require_packages()
     out = dataset.check_name(options.out or _free(options.agents))
     env_options = args.tape.options() | args.problem.options(start, argv) | args.reward.options()
+    say_remarks(problem_of(options.env, **env_options))
     recorded = record(mixture, options.env, options.episodes, options.seed, not options.quiet, **env_options)
     episodes = dataset.load(dataset.save(recorded, out)).episodes
     returns, steps = episodes.returns, int(episodes.lengths.sum())

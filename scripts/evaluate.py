@@ -7,7 +7,7 @@ Examples:
   exec-env evaluate twap pov almgren-chriss runs/dqn-1
   exec-env evaluate twap almgren-chriss --risk-aversion 1e-5 --side buy --episodes 100000
   exec-env evaluate adaptive optimal --optimum
-  exec-env evaluate adaptive optimal --optimum --certify 2000
+  exec-env evaluate adaptive optimal --optimum --certify 10000
   exec-env evaluate twap almgren-chriss --env AlmgrenChrissClassic-v0
   exec-env evaluate twap pov --tape market.csv --columns mid=price volume="buys + sells" --shares 5000
   exec-env evaluate twap runs/dqn-1 --tape book.csv --split 0.6 --fills book --shares 5000
@@ -55,9 +55,10 @@ class Options:
     out: Maybe[Path] = None
     """Folder to create; by default runs/evaluation-1, or the first number that is free."""
     optimum: Flag = False
-    """Compute the best achievable value within the cap too, by dynamic programming; it takes seconds."""
-    certify: int = 0
-    """Paths of a statistical interval for the best achievable value, which is then computed too; 0: none."""
+    """Compute the best achievable value within the cap too, by dynamic programming, and a statistical interval for it;
+    it takes seconds."""
+    certify: Maybe[int] = None
+    """Paths of that interval, which is then computed with or without --optimum; 0: none. By default 500."""
     quiet: Flag = False
     """Show no progress bar."""
 

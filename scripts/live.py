@@ -22,7 +22,7 @@ import tyro
 
 from exec_env.base.errors import ExecEnvError, InputError
 from exec_env.cli.main import run
-from exec_env.cli.options import Flag, Maybe, Plain, ProblemOptions, parse, problem_of_runs
+from exec_env.cli.options import Flag, Maybe, Plain, ProblemOptions, parse, problem_of_runs, say_remarks
 from exec_env.envs.registry import problem_of
 from exec_env.harness.agents import resolve
 
@@ -80,6 +80,7 @@ def main(argv: Sequence[str]) -> None:
     problem = problem_of(own.env_id if own else args.options.env, **options)
     _, agent = resolve(args.options.agent, problem)
     live = problem.live(agent, args.options.hours_per_day)
+    say_remarks(problem)
     for line in sys.stdin:
         if not line.strip():
             continue

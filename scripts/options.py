@@ -18,6 +18,7 @@ from exec_env.data.slices import Stamp
 from exec_env.data.split import Part
 from exec_env.data.tape import Fills
 from exec_env.envs.factory import ONE_ASSET
+from exec_env.envs.problem import Problem
 from exec_env.envs.registry import ENVIRONMENTS, get_spec
 from exec_env.envs.reward import Reward
 from exec_env.harness.agents import agent_class, known_agents, normalise, run_of
@@ -146,13 +147,13 @@ class RewardOptions:
 
 @dataclass(frozen=True)
 class ProblemOptions:
-    """The problem: any field of Market and Order replaces that of the preset."""
+    """The problem: any field of Market and Order replaces the preset's; impact that is not given follows σ S0 / V."""
 
     preset: Name = ""
     """Named problem to start from; by default the environment's."""
     randomise: Several[str] = ()
     """Every path plays a market of its own: "stress" (every regime, onset and severity random), "parameters" (half to
-    twice), or NAME=LOW:HIGH for a field of Market, such as volatility=0.01:0.04."""
+    twice), or NAME=LOW:HIGH for a field of Market, such as volatility=0.01:0.04; a field that is drawn moves alone."""
     market_file: Annotated[Maybe[Path], tyro.conf.arg(name="market")] = None
     """A calibrated market to start from, as exec-env calibrate writes it (YAML)."""
     set: Several[str] = ()
@@ -277,6 +278,12 @@ def named_env(argv: Sequence[str], default_env: str) -> str:
     env = _first(argv, default_env).env
     get_spec(env)
     return env
+
+
+def say_remarks(problem: Problem) -> None:
+    """Print on stderr what has to be known of a problem, where no table of the command says it."""
+    for remark in problem.remarks():
+        print(f"note: {remark}", file=sys.stderr)
 
 
 def refuse_existing(out: Path | None) -> None:

@@ -74,10 +74,10 @@ class Options:
     severity: Several[float] = ()
     """Factors to sweep, of whatever the regimes of --regimes multiply; by default each regime's own. What is severe
     for liquidity, below 1, is calm for volatility and impact."""
-    onset: float = 0.5
-    """Part of the horizon after which a stress begins."""
+    onset: Maybe[float] = None
+    """Part of the horizon after which a stress begins; by default half-way, and liquidity-shocks from the start."""
     onset_end: Maybe[float] = None
-    """The onset is random, uniform between --onset and this."""
+    """The onset is random, uniform between --onset, or its default, and this."""
     episodes: int = 10_000
     """Number of common paths of each regime."""
     seed: int = 0

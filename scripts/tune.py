@@ -27,7 +27,8 @@ from exec_env.base.extras import require_packages
 from exec_env.base.files import free_folder, read_yaml
 from exec_env.base.validation import require_count
 from exec_env.cli.main import run
-from exec_env.cli.options import Flag, Maybe, Plain, ProblemOptions, WorkerOptions, parse
+from exec_env.cli.options import Flag, Maybe, Plain, ProblemOptions, WorkerOptions, parse, say_remarks
+from exec_env.envs.registry import problem_of
 from exec_env.harness.jobs.tasks import workers
 from exec_env.harness.training.loop import TrainConfig
 
@@ -97,6 +98,7 @@ def main(argv: Sequence[str]) -> None:
         problem: dict[str, Any] = args.problem.options(start, argv)
         if options.action is not None:
             problem["action"] = options.action
+        say_remarks(problem_of(options.env, **problem))
         wanted = Settings.resolve(
             options.agent,
             options.env,

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import settings
+from matplotlib.figure import Figure
 
 import exec_env  # noqa: F401
 
@@ -83,6 +84,13 @@ def same_stream(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def rich() -> dict[str, Any]:
     return dict(RICH)
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures are made but not drawn, which takes most of the time where a test reads none: files are empty."""
+    monkeypatch.setattr(Figure, "draw_without_rendering", lambda figure: None)
+    monkeypatch.setattr(Figure, "savefig", lambda _, to, **__: Path(to).touch() if isinstance(to, Path) else None)
 
 
 @pytest.fixture(scope="session")

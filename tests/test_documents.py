@@ -28,6 +28,7 @@ def test_examples_in_docstrings_print_what_they_say(name: str) -> None:
     assert result.failed == 0
 
 
+@pytest.mark.slow
 def test_the_readme_example_prints_what_it_says() -> None:
     result = doctest.testfile(str(ROOT / "README.md"), module_relative=False)
     assert result.attempted >= 5

@@ -46,6 +46,7 @@ def imported(code: str) -> set[str]:
 # One name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["exec_env", "agents", "baselines", "scripts", "tests"])
 def test_nothing_imports_agents_baselines_or_scripts_from_the_top(folder: str) -> None:
     found = []
@@ -58,6 +59,7 @@ def test_nothing_imports_agents_baselines_or_scripts_from_the_top(folder: str) -
     assert found == []
 
 
+@pytest.mark.slow
 def test_names_that_others_rely_on_are_found_after_importing_the_package_alone() -> None:
     code = """
 import exec_env
@@ -92,6 +94,7 @@ def test_the_commands_help_imports_nothing_heavy(option: str) -> None:
     assert imported(code) & HEAVY == set()
 
 
+@pytest.mark.slow
 def test_one_environment_and_an_evaluation_need_no_torch() -> None:
     code = "import gymnasium, exec_env; gymnasium.make('AlmgrenChriss-v0').reset(seed=0)\n"
     code += "exec_env.evaluate(['twap', 'almgren-chriss'], episodes=20, n_steps=4, shares=2e4)"

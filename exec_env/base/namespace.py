@@ -16,6 +16,7 @@ class Namespace(Protocol):
     def sqrt(self, x: Any, /) -> Any: ...  # noqa: D102
     def minimum(self, x: Any, y: Any, /) -> Any: ...  # noqa: D102
     def maximum(self, x: Any, y: Any, /) -> Any: ...  # noqa: D102
+    def clip(self, x: Any, low: Any, high: Any, /) -> Any: ...  # noqa: D102
     def stack(self, arrays: Any, axis: int) -> Any: ...  # noqa: D102
     def ndtr(self, x: Any, /) -> Any: ...  # noqa: D102
 
@@ -37,6 +38,13 @@ class _Floats:
     @staticmethod
     def maximum(x: Any, y: Any) -> Any:
         return y if y > x else x
+
+    # One call in the place of two.
+    @staticmethod
+    def clip(x: Any, low: Any, high: Any) -> Any:
+        if high < x:
+            x = high
+        return low if low > x else x
 
 
 class _Torch:
@@ -67,6 +75,10 @@ class _Torch:
         return y.clamp(min=x) if hasattr(y, "clamp") else max(x, y)
 
     @staticmethod
+    def clip(x: Any, low: Any, high: Any) -> Any:
+        return _Torch.maximum(_Torch.minimum(x, high), low)
+
+    @staticmethod
     def stack(arrays: Any, axis: int) -> Any:
         return sys.modules["torch"].stack(arrays, axis)
 
@@ -80,6 +92,11 @@ class _Arrays:
 
     exp, log, sqrt, minimum, maximum, stack = np.exp, np.log, np.sqrt, np.minimum, np.maximum, np.stack
     ndtr = staticmethod(ndtr)
+
+    # Half the time of ``np.clip`` for small arrays.
+    @staticmethod
+    def clip(x: Any, low: Any, high: Any) -> Any:
+        return np.maximum(np.minimum(x, high), low)
 
 
 # Made once: unions and tuples in the function would be made at each call.

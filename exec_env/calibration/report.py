@@ -1,5 +1,6 @@
 """The calibration's report: one HTML page with the data beside the market that was made of them."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ from exec_env.market.market import BPS
 from exec_env.market.order import Order
 from exec_env.market.paths import Paths
 from exec_env.one_asset.options import make_problem
-from exec_env.one_asset.presets import with_overrides
 from exec_env.optimum import lq, relaxation
 
 _DATA, _MODEL = "#56B4E9", "#D55E00"
@@ -236,7 +236,8 @@ def _sensitivity(calibration: Calibration, order: Order) -> tuple[dict[str, tupl
         found = []
         for end in ends:
             try:
-                changed, _ = with_overrides(market, order, {name: end})
+                alone: dict[str, Any] = {name: end}  # whatever else would follow it is held
+                changed = replace(market, **alone)
                 found.append(float(lq.solve(changed.linearised(order), order, charged=middle.charged).cost_bps))
             except (InputError, NoBound):  # there no optimum exists, or no such market
                 found.append(float("nan"))

@@ -27,8 +27,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "spread_noise": (0.2, 0.4),
     "resilience": (10.0, 30.0),
     "temporary_impact": (2.0, 10.0),
-    "permanent_impact": (20.0, 40.0),
-    "transient_impact": (15.0, 30.0),
+    "permanent_impact": (10.0, 20.0),
+    "transient_impact": (7.5, 15.0),
 }
 """What truths are drawn from; impacts are multiples of the prior, because the flow of all takers moves the price by
 more than an order's: here it explains some 30 to 70 % of the variance of returns, as in markets."""

@@ -36,7 +36,8 @@ def describe(tape: Tape, market: Market, base: Market | None = None, calibrated:
         lines.append(f"  {tape.levels.bid_price.shape[1]} levels of the book on each side: {used}")
     minutes = tape.slice_length * tape.hours_per_day * 60
     own = tape.market(base)
-    asked = base if calibrated and base is not None else own
+    price, volume = own.arrival_price, own.daily_volume
+    asked = base if calibrated and base is not None else own.rescaled(price, market.volatility, volume)
     came = "from the market file" if calibrated else "scaled from the defaults by σ S0 / V"
 
     def how(name: str, text: str) -> str:

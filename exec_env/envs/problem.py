@@ -359,7 +359,7 @@ class Problem(ABC):
         self,
         names: Sequence[str] | None = None,
         severities: Sequence[float] = (),
-        onset: float = 0.5,
+        onset: float | None = None,
         onset_end: float | None = None,
     ) -> list[Scenario]:
         """Stress tests by name, each at its own severity or at all of those given; by default all."""

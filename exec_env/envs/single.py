@@ -53,7 +53,8 @@ class ExecutionEnv(SpecInPlainNumbers, gym.Env[np.ndarray, Any]):
     ## Description
     In each slice the agent sees the market, trades a part of what is left, and pays spread, temporary and transient
     impact; its permanent impact and the market's moves change the price for the rest. After the last slice what is
-    left is sold at once, at a penalty, so the episode always ends flat. Equations: ``exec_env.market.execution.trade``.
+    left is sold at once on top of the last trade, so the episode always ends flat. Equations:
+    ``exec_env.market.execution.trade``.
 
     ## Action Space
     One of four meanings, chosen by ``action``: ``pace`` (Discrete: multiples of selling evenly what is left, level 1
@@ -76,14 +77,15 @@ class ExecutionEnv(SpecInPlainNumbers, gym.Env[np.ndarray, Any]):
     Terminated when all is traded, at the latest after ``n_steps`` slices. Never truncated.
 
     ## Information
-    Every step: see ``exec_env.one_asset.info.step_info``; the last one adds ``shortfall_bps`` and ``objective_bps``.
+    Every step: see ``exec_env.one_asset.problem.OneAsset.info``; the last one adds ``shortfall_bps`` and
+    ``objective_bps``.
 
     ## Arguments
     ``preset`` (a name from ``exec_env.PRESETS``), ``action``, ``levels`` (of a discrete action), ``reward``
     ("expected" or "shortfall"), ``violation_penalty``, ``smoothness_penalty``, ``render_mode``, every
     field of ``Market`` and ``Order`` (such as ``impact_exponent``: 1 is linear temporary impact, 0.5 and 0.6 are what
     markets show), ``market`` (a calibrated market's file) and ``tape`` with its options, as in
-    ``exec_env.one_asset.options.make_problem``.
+    ``exec_env.one_asset.options.make_problem``. Impact that is not given follows price, volatility and volume.
 
     ``reset(options={"start": row})`` begins an episode on a tape at that row.
 
@@ -108,9 +110,12 @@ class ExecutionEnv(SpecInPlainNumbers, gym.Env[np.ndarray, Any]):
         self.actions, self._sight = self.problem.actions(), Sight(self.problem)
         self.mode, self.reward = self.actions.mode, self.problem.reward
         self.observation_space, self.action_space = self._sight.space, self.actions.space
-        self._decode, self._ask, self._trade = self.actions.one, self.actions.ask, self.problem.step
-        self._info, self._is_over, self._size = self.problem.info, self.problem.over, self.problem.size
         self._renewed, self._n_steps = self._sight.renewed, self.problem.n_steps
+        # What every step calls, found once; a step unpacks the tuple, which is cheaper than seven look-ups.
+        self._calls = (
+            *(self.actions.one, self.actions.ask, self.problem.step, self.problem.over, self.problem.info),
+            *(self.reward.__call__, self._renewed),
+        )
         self._ahead: list[_Path] = []
         self._ahead_rng: np.random.Generator | None = None
         self._slices: list[Any] = []
@@ -133,7 +138,7 @@ class ExecutionEnv(SpecInPlainNumbers, gym.Env[np.ndarray, Any]):
         self._t, self._over = 0, False
         self._shortfall = self._objective = 0.0
         self._history: list[dict[str, Any]] = []
-        return self._observation(), {}
+        return self._renewed(self._observations[0], self._state, self._slices[0], self._n_steps), {}
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Trade one slice.
@@ -144,20 +149,22 @@ class ExecutionEnv(SpecInPlainNumbers, gym.Env[np.ndarray, Any]):
         """
         if self._over:
             raise ResetNeeded("the episode is over: call reset() before the next step()")
+        decode, ask, trade, is_over, told, pays, renewed = self._calls
         state, t, to_bps = self._state, self._t, self._to_bps
         left, now = self._n_steps - t, self._slices[t]
-        after, fill = self._trade(state, now, self._ask(self._decode(action), state, now, left), left)
+        after, fill = trade(state, now, ask(decode(action), state, now, left), left)
         self._state, self._t = after, t + 1
         self._shortfall += fill.shortfall
         self._objective += fill.objective
-        self._over = over = self._is_over(after, left - 1)
-        info = self._info(state, fill, self._arrival_price, to_bps)
+        self._over = over = is_over(after, left - 1)
+        info = told(state, fill, self._arrival_price, to_bps)
         if over:
             info |= episode_info(self._shortfall, self._objective, to_bps)
         if self.render_mode:
             self._history.append(info | {"before": state, "after": after, "now": now})
-        reward = self.reward(fill, state, after, self._size, to_bps)
-        return self._observation(), reward, over, False, info
+        reward = pays(fill, state, after, self.problem.size, to_bps)
+        observation = renewed(self._observations[t + 1], after, self._slices[t + 1], left - 1)
+        return observation, reward, over, False, info
 
     def render(self) -> np.ndarray | None:
         """The episode so far as a picture. Shape: (height, width, 3), uint8."""
@@ -167,10 +174,6 @@ class ExecutionEnv(SpecInPlainNumbers, gym.Env[np.ndarray, Any]):
         if not self._slices:
             raise ResetNeeded("call reset() before render()")
         return self.problem.picture(self._arrival_price, self._history)
-
-    def _observation(self) -> np.ndarray:
-        t = self._t
-        return self._renewed(self._observations[t], self._state, self._slices[t], self._n_steps - t)
 
     def _next_path(self, options: dict[str, Any]) -> _Path:
         for name in options:

@@ -25,9 +25,10 @@ class Evaluation:
 
     per_path: pd.DataFrame
     """One row per agent and path: agent, path; shortfall, its components, risk and objective [bps]; shares_left for
-    the closing block [shares]; participation, traded over market volume until done. On a tape also row, at which
-    the path begins, counted from 0; where fills walk its book also trades and beyond_book, slices with a trade and
-    those of them that went beyond the last level. Where the problem has control variates, these too [bps]; NaN where
+    the closing block [shares]; participation, traded over market volume until done; block_cost, what the closing block
+    costs where the cap left shares for it [$]. On a tape also row, at which the path begins, counted from 0; where
+    fills walk its book also trades and beyond_book, slices with a trade and those of them that went beyond the last
+    level. Where the problem has control variates, these too [bps]; NaN where
     one was left out because it did not pay."""
     examples: pd.DataFrame
     """The first few paths slice by slice: agent, path, step; inventory before, shares, participation, mid, fill_price,

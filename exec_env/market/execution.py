@@ -99,12 +99,6 @@ class Fill(NamedTuple):
         """What was asked for beyond the cap. [shares]"""
         return namespace(self.beyond_cap).maximum(self.beyond_cap, 0.0)
 
-    @property
-    def price_per_share(self) -> Any:
-        """Average price of the slice's shares as a move since arrival; the touch where there are none. [$]"""
-        none = self.shares == 0
-        return none * self.touch - self.shortfall / (self.shares + none)
-
 
 COMPONENTS = ("spread", "temporary", "transient", "permanent", "price", "slippage")
 """The fields of Fill that add up, over an episode, to the implementation shortfall."""
@@ -126,6 +120,12 @@ def opening(shares: Any, zero: Any = 0.0) -> State:
 def bps(notional: Any) -> Any:
     """Factor that turns $ into basis points of the arrival notional."""
     return 1.0 / (BPS * notional)
+
+
+def price_per_share(shares: Any, touch: Any, shortfall: Any) -> Any:
+    """Average price of a slice's shares as a move since arrival, from its fill; the touch where there are none. [$]"""
+    none = shares == 0
+    return none * touch - shortfall / (shares + none)
 
 
 def temporary_cost(slope: Any, v: Any, exponent: Any) -> Any:
@@ -168,8 +168,8 @@ def trade(state: State, now: Slice, asked: Any, terms: Terms, last: Any) -> tupl
 
     Source: Almgren & Chriss (2001), section 1; transient impact as in Obizhaeva & Wang (2013), section 3.
     """
-    xp = namespace(state.remaining)
     remaining, pushed, move, _ = state
+    xp = namespace(remaining)
     _, half_spread, volume, variance, expected_move, slope, gamma, decay, shock, slippage_each, exponent, levels = now
     kappa, risk_aversion, max_participation, terminal_penalty = terms
     if max_participation is None:
@@ -177,7 +177,7 @@ def trade(state: State, now: Slice, asked: Any, terms: Terms, last: Any) -> tupl
     else:
         cap = max_participation * volume
         limit, beyond_cap = xp.minimum(remaining, cap), asked - cap
-    v = xp.maximum(xp.minimum(asked, limit), 0.0)
+    v = xp.clip(asked, 0.0, limit)
     left = remaining - v
 
     # What the fills themselves say is the shortfall: cash against arrival value. What the equations say are its
@@ -221,3 +221,14 @@ def trade(state: State, now: Slice, asked: Any, terms: Terms, last: Any) -> tupl
         v / (volume + 1e-30),
     ))  # fmt: skip
     return after, fill
+
+
+def block_cost(state: State, now: Slice, fill: Fill, terms: Terms) -> Any:
+    """What the closing block costs: the last slice, less the same trade by who has nothing left after it. [$]
+
+    Without the price's move since arrival, which is luck. Arguments are those of ``trade``, and its fill.
+    """
+    v = fill.shares - fill.block
+    alone = walking_cost(now.levels, v) if now.levels else temporary_cost(now.temporary, v, now.exponent)
+    push = state.transient + (terms.transient_impact + now.permanent) * v
+    return fill.temporary - alone + fill.block * (now.half_spread + push + now.slippage)

@@ -48,16 +48,23 @@ def lognormal(exponent: float, log_liquidity: Any, std: Any, noise: Any = 0.0, z
 class Market:
     """An Almgren-Chriss market with random liquidity, spread, volume and impact.
 
-    Every random factor has mean one where there are no shocks, no regimes and no stress, so that the parameters are the
-    averages. Shocks, a poor regime and a stress multiply slices on top of that: averages are then of a poorer market.
+    Every field is taken as it stands here. Where options change the price, the volatility or the volume of a market
+    (``exec_env.one_asset.options.make_problem``), impact that is not given follows σ S0 / V; see ``rescaled``.
+
+    Spread, volume, impact and decay speed are the parameters times factors of mean one, and so is variance, where there
+    are no shocks, no regimes and no stress: the parameters are then the averages, whatever the elasticities. Shocks
+    lower liquidity itself, whose factors then have another mean: less volume, more spread and impact. A poor regime and
+    a stress multiply slices on top, so that averages over an order are those of a poorer market, too. The share of a
+    push that a slice leaves, e^{−ρ Δ m}, has a mean a little above e^{−ρ Δ}.
 
     The defaults have the scale that equity markets show for an order of 4 % of the daily volume: sold evenly over half
-    a session it costs about 0.3 σ √(X / V), two fifths of it from its size (γ, κ), the rest from its rate (η) and the
-    spread, which is that of a stock that trades 500 M$ a day. Temporary impact is linear unless ``impact_exponent``
-    says otherwise; the preset ``almgren-2005`` has the impact of Almgren, Thum, Hauptmann & Li (2005), "Direct
-    estimation of equity market impact": temporary 0.142 σ (rate / V)^0.6, permanent 0.314 σ (X / V) (Θ / V)^¼, with Θ
-    shares outstanding. Linear impact alone has a proven bound (``exec_env.optimum.lq``); others have a best achievable
-    value (``exec_env.optimum.dynamic_programming``).
+    a session it costs about 0.3 σ √(X / V). Two fifths of its impact come from its size (γ, κ), the rest from its rate
+    (η); the spread is that of a stock that trades 500 M$ a day, and volatility does not move with volume
+    (``volatility_elasticity``). Temporary impact is linear unless ``impact_exponent`` says otherwise; the preset
+    ``almgren-2005`` has the impact of Almgren, Thum, Hauptmann & Li (2005), "Direct estimation of equity market
+    impact": temporary 0.142 σ (rate / V)^0.6, permanent 0.314 σ (X / V) (Θ / V)^¼, with Θ shares outstanding. Linear
+    impact alone has a proven bound (``exec_env.optimum.lq``); others have a best achievable value
+    (``exec_env.optimum.dynamic_programming``).
 
     Raises:
         InputError: naming the field, the value and what is allowed.
@@ -215,13 +222,14 @@ class Market:
         """A market of another price, volatility and volume, where a participation costs as much of the volatility.
 
         η, γ, κ ∝ σ S0 / V: Almgren, Thum, Hauptmann & Li (2005), equations (3) and (4). The exponent of impact and its
-        reference, a participation, stay.
+        reference, a participation, stay. Where a volatility is 0 it says nothing of impact, which follows S0 / V.
 
         >>> f"{Market().rescaled(arrival_price=50.0, volatility=0.04, daily_volume=1e6).temporary_impact:.2e}"
-        '7.00e-07'
+        '8.00e-07'
         """
-        theirs = volatility * arrival_price / daily_volume
-        scale = theirs / (self.volatility * self.arrival_price / self.daily_volume)
+        known = volatility > 0 and self.volatility > 0
+        theirs = (volatility if known else 1.0) * arrival_price / daily_volume
+        scale = theirs / ((self.volatility if known else 1.0) * self.arrival_price / self.daily_volume)
         return replace(
             self,
             arrival_price=arrival_price,
@@ -235,11 +243,11 @@ class Market:
     def linearised(self, order: Order) -> "Market":
         """The same market with linear impact, which concedes as much at the order's average rate X / (N Δ).
 
-        What classical schedules, which know linear impact alone, take for this market: η (v̄ / reference)^(δ − 1) for
+        What rules that know linear impact alone take for this market: η (v̄ / reference)^(δ − 1) for
         η, with v̄ = X / N. It is neither above nor below the market: it concedes less at slower rates and more at
         faster ones where δ < 1.
 
-        >>> round(Market(impact_exponent=0.6).linearised(Order()).temporary_impact / 1.4e-7, 3)
+        >>> round(Market(impact_exponent=0.6).linearised(Order()).temporary_impact / 1.6e-7, 3)
         1.104
         """
         if isinstance(self.impact_exponent, float) and self.impact_exponent == 1.0:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from exec_env.base.validation import Bounds, Fraction, NonNegative, Positive, check_fields
+from exec_env.base.validation import Bounds, Finite, Fraction, Positive, check_fields
 
 Side = Literal["sell", "buy"]
 
@@ -29,8 +29,8 @@ class Order:
     """Number of slices, N; one decision each."""
     slice_length: Positive = 1 / 78
     """Length of a slice, Δ: 1/78 of a trading day is five minutes. [day]"""
-    risk_aversion: NonNegative = 1e-6
-    """Price λ of a unit of variance. [1/$]"""
+    risk_aversion: Finite = 1e-6
+    """Price λ of a unit of variance; below zero for who seeks risk, as long as that leaves an optimum. [1/$]"""
     max_participation: Fraction | None = 0.30
     """Cap on the share of a slice's volume that we may trade; None lifts it."""
     terminal_penalty: Annotated[float, Bounds(low=1.0)] = 5.0

@@ -45,12 +45,12 @@ class Normals(NamedTuple):
 
 def columns_of(slices: Any) -> tuple[Any, ...]:
     """The columns of slices, a NamedTuple of them; where the slices hold books, with those of the levels."""
-    return slices.columns if hasattr(slices, "columns") else tuple(slices)
+    return slices.columns if hasattr(type(slices), "columns") else tuple(slices)
 
 
 def with_columns(slices: Any, columns: Iterable[Any]) -> Any:
     """Slices of the same kind with other columns."""
-    return slices.of(columns) if hasattr(slices, "columns") else type(slices)._make(columns)
+    return slices.of(columns) if hasattr(type(slices), "columns") else type(slices)._make(columns)
 
 
 def mapped(slices: Any, change: Callable[[Any], Any]) -> Any:
@@ -107,7 +107,7 @@ class Paths:
 
         >>> paths = Paths.simulate(Market(), Order(n_steps=3), n_paths=2, seed=0)
         >>> paths.slices.volume.round().astype(int).tolist()
-        [[81624, 70395, 50360], [85927, 85925, 61731]]
+        [[93686, 78498, 46356], [92083, 81553, 54600]]
         """
         return Simulator(market, order).sample([np.random.default_rng(seed)], n_paths)
 
@@ -194,8 +194,11 @@ def stress_recorded(market: Market, order: Order, slices: Slice, normals: Normal
     dt, begun = order.slice_length, _begun(market, normals)
     by = _multipliers(market, dt, normals, begun)
     if normals.shock is not None:
+        # Shocks move liquidity itself, so that volatility follows them, as in a market that is drawn.
         shocks = np.exp(_liquidity(market, dt, normals, begun))
-        by = Factors(shocks, 1.0, 1.0) if by is None else by._replace(liquidity=by.liquidity * shocks)
+        by = by or Factors(1.0, 1.0, 1.0)
+        follows = by.volatility * shocks**market.volatility_elasticity
+        by = by._replace(liquidity=by.liquidity * shocks, volatility=follows)
     if by is None:
         return slices
     # More liquidity is larger levels, and dearer impact is distances that are larger.

@@ -20,7 +20,7 @@ class Factors(NamedTuple):
     """Multipliers of slices. Shape of each: (n_steps,), or (n_paths, n_steps) where they differ from path to path."""
 
     liquidity: Any
-    """Multiplies L = e^ℓ; spread, volume, impact and volatility follow with their elasticities."""
+    """Multiplies L = e^ℓ; spread, volume and impact follow with their elasticities, volatility does not."""
     volatility: Any
     impact: Any
     """Multiplies temporary and permanent impact."""

@@ -12,7 +12,9 @@ from exec_env.market.order import Order
 from exec_env.market.paths import Normals, Paths
 from exec_env.one_asset.core import OrderInMarket
 from exec_env.one_asset.picture import pace
-from exec_env.optimum.schedule import averaged, best_schedule
+from exec_env.optimum.capped import fractions
+from exec_env.optimum.means import averaged
+from exec_env.optimum.schedule import best_schedule
 
 _WIDTH = 2.0  # levels of liquidity reach this many standard deviations, where 95 % of the time is spent
 _STILL = 1e-12  # [1/day] speed at which log liquidity returns to its mean when it is to stay where it is
@@ -80,12 +82,12 @@ def states(problem: OrderInMarket, n_levels: int = 41) -> States:
     u = np.linspace(-_WIDTH, _WIDTH, n_levels) if varies else np.zeros(1)
     still = replace(mean, liquidity_volatility=market.liquidity_volatility, liquidity_reversion=_STILL)
     try:
-        trades, schedule = best_schedule(market, order).clip(0.0, order.shares), "the best fixed schedule"
+        trades, schedule = best_schedule(market, order), "the best fixed schedule"
     except NoBound:
         trades, schedule = np.full(order.n_steps, order.shares / order.n_steps), "an even schedule"
-    turn = iter(trades)
+    turn = iter(fractions(trades))
     average = Paths.shaped(mean, order, _start(np.zeros(1), order))
-    steps = rollout(lambda _: np.array([next(turn)]), average, problem, problem.actions("shares"))
+    steps = rollout(lambda _: np.array([next(turn)]), average, problem, problem.actions("fraction"))
     carried = [step.before for step in steps]
     return States(
         problem, Paths.shaped(still, order, _start(u, order)), carried, market.liquidity_volatility * u, schedule

@@ -47,6 +47,7 @@ class OrderInMarket(Problem):
 
     _observer: Observer = field(init=False, repr=False)
     _terms: Terms = field(init=False, repr=False)
+    _sign: float = field(init=False, repr=False)
     names = Observation._fields
     components = COMPONENTS
 
@@ -55,7 +56,7 @@ class OrderInMarket(Problem):
             object.__setattr__(self, "source", Simulator(self.market, self.order))
         observer = Observer(self.market, self.order)
         for name, value in (
-            *(("_observer", observer), ("_terms", terms(self.market, self.order))),
+            *(("_observer", observer), ("_terms", terms(self.market, self.order)), ("_sign", self.order.sign)),
             *(("n_steps", self.order.n_steps), ("size", self.order.shares)),
             ("price_of_variance", self.order.risk_aversion / bps(self.order.shares * self.market.arrival_price)),
             # What does the work, without a method of ours in between.

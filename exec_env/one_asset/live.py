@@ -58,7 +58,7 @@ class LiveExecutor:
         agent: anything with ``action_mode`` and ``act``.
         order: the parent order.
         market: gives the units of observations and the decay of our own push; its arrival price is replaced by the
-            first mid.
+            first mid, which prices are relative to, so that impact follows it.
         hours_per_day: length of a trading day, which turns slice length into seconds. [hour]
         max_age: a snapshot later than this many slices after the last one is refused as stale.
         problem: with features of the observation, where the agent acts on some.
@@ -208,14 +208,15 @@ class LiveExecutor:
 
     def _ask(self, snapshot: Snapshot, arrival_price: float) -> float:
         order, market, left = self.order, self.market, self.order.n_steps - self._step
-        stress = market.stress_factors(order.n_steps)
+        liquidity, volatility, _ = (float(f[self._step]) for f in market.stress_factors(order.n_steps))
         # Agents know prices relative to arrival.
         dt, scale = order.slice_length, market.arrival_price / arrival_price
+        own = snapshot.log_liquidity - math.log(liquidity)  # a stress of liquidity leaves volatility alone
         now = Slice(
             log_liquidity=snapshot.log_liquidity,
             half_spread=snapshot.spread / 2 * scale,
             volume=snapshot.volume,
-            variance=float(market.variance_at(snapshot.log_liquidity, dt)) * float(stress.volatility[self._step]) ** 2,
+            variance=float(market.variance_at(own, dt)) * volatility**2,
             drift=market.arrival_price * dt * snapshot.signal,
             temporary=0.0,
             permanent=0.0,

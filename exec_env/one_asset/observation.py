@@ -1,5 +1,6 @@
 """What an agent sees: one named layout, the same for every environment and every agent."""
 
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -26,6 +27,9 @@ class Observation(NamedTuple):
     | 7 | S−S0 | ``price_move`` | mid since arrival, in the order's favour | S0 σ √T | [−100, 100] |
     | 8 | v/V | ``last_participation`` | our share of the last slice's volume | X/(V T) | [0, 1000] |
     | 9 | α | ``signal`` | expected drift, in the order's favour | σ/√T | [−100, 100] |
+
+    Entries 2 to 5 are of the slice that is about to be traded in, seen before it. In a market one knows what has been,
+    and has to forecast the rest; how much better agents are than fixed schedules is to be read with that in mind.
 
     Where a unit is zero (no spread, no volatility, no transient impact), the entry is zero.
     """
@@ -58,7 +62,8 @@ def space() -> gym.spaces.Box:
     return gym.spaces.Box(np.array(LOW, np.float32), np.array(HIGH, np.float32), dtype=np.float32)
 
 
-class Units(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Units:
     """What each entry is measured in; dividing by zero gives zero."""
 
     n_steps: float
@@ -96,30 +101,31 @@ class Observer:
     def __init__(self, market: Market, order: Order) -> None:
         self.units = units(market, order)
         # Multiplying is cheaper than dividing, and a zero unit needs no branch later.
-        self._inverse = Units(*(1.0 / u if u > 0 else 0.0 for u in self.units))
+        each = (getattr(self.units, unit.name) for unit in fields(Units))
+        self._inverse = Units(*(1.0 / u if u > 0 else 0.0 for u in each))
 
     def market(self, now: Slice) -> MarketEntries:
         """Entries that do not depend on us: of one slice, or of whole paths at once."""
         per = self._inverse
         xp = namespace(now.log_liquidity)
-        low, high = xp.maximum, xp.minimum
         return (
-            low(high(now.log_liquidity, 10.0), -10.0),
-            high(now.half_spread * per.half_spread, 100.0),
-            high(now.volume * per.volume, 100.0),
-            high(now.variance**0.5 * per.deviation, 100.0),
-            low(high(now.drift * per.drift, 100.0), -100.0),
+            xp.clip(now.log_liquidity, -10.0, 10.0),
+            xp.minimum(now.half_spread * per.half_spread, 100.0),
+            xp.minimum(now.volume * per.volume, 100.0),
+            xp.minimum(now.variance**0.5 * per.deviation, 100.0),
+            xp.clip(now.drift * per.drift, -100.0, 100.0),
         )
 
     def own(self, state: State) -> OwnEntries:
         """Entries that depend on what we did."""
         per = self._inverse
-        xp = namespace(state.remaining)
+        remaining, transient, price_move, participation = state
+        xp = namespace(remaining)
         return (
-            state.remaining * per.shares,
-            xp.minimum(state.transient * per.transient, 1000.0),
-            xp.maximum(xp.minimum(state.price_move * per.price, 100.0), -100.0),
-            xp.minimum(state.participation * per.participation, 1000.0),
+            remaining * per.shares,
+            xp.minimum(transient * per.transient, 1000.0),
+            xp.clip(price_move * per.price, -100.0, 100.0),
+            xp.minimum(participation * per.participation, 1000.0),
         )
 
     def __call__(self, state: State, market: MarketEntries, slices_left: Any) -> Observation:

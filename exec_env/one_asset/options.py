@@ -25,6 +25,7 @@ from exec_env.one_asset.observation import Observation
 from exec_env.one_asset.presets import Preset, get_preset, with_overrides
 from exec_env.one_asset.problem import OneAsset
 from exec_env.one_asset.randomise import RandomisedSimulator, RandomisedTape, Ranges
+from exec_env.one_asset.remarks import impact_followed
 
 _IMPACTS = (
     *("temporary_impact", "impact_exponent", "reference_participation", "permanent_impact", "transient_impact"),
@@ -147,13 +148,18 @@ def make_problem(
 ) -> OneAsset:
     """Build a problem from a preset and any fields of Market and Order.
 
+    Impact follows σ S0 / V: where ``arrival_price``, ``volatility`` or ``daily_volume`` is given and an impact is not,
+    the preset's (or the market's) is scaled, so that the same participation costs the same part of a day's volatility
+    (``Market.rescaled``), and ``remarks`` says so. Impact that is given is held.
+
     With a ``market``, a file of ``exec-env calibrate`` (or one by hand), its parameters replace the preset's, its
     slices are the order's, and an order whose size is not given is the same part of its slices' volume as the preset's
-    (with a tape, of slices as long as the tape's). A ``Market`` or an ``Order`` replaces the preset's as it is.
+    (with a tape, of slices as long as the tape's). A ``Market`` or an ``Order`` replaces the preset's as it is; fields
+    beside it are over it.
 
     With a ``tape`` (a Tape, or a CSV file), averages and slice length are the tape's; ``TapeOptions`` says how it is
     read and played. With both, the tape gives the paths and the market how the price answers to us; the tape's trading
-    day is that of the market file, if the file names one. All averages are of the training rows.
+    day is that of the market file, if the file names one; impact is held. All averages are of the training rows.
 
     With ``randomise``, every path plays a market of its own, drawn from ranges around that one: "stress", "parameters",
     or NAME=LOW:HIGH for a field of Market; see ``exec_env.one_asset.randomise.Ranges``.
@@ -181,7 +187,8 @@ def make_problem(
                     f"only {', '.join(sorted(GIVEN))} can be given"
                 )
         options = {"slice_length": recorded.slice_length} | options
-    ours, whole = with_overrides(base, whole, options, OPTIONS)
+    held = tape is not None and market is not None
+    ours, whole = with_overrides(base, whole, options, OPTIONS, held)
     ours.shock_probability(whole.slice_length)
     if recorded is not None:
         recorded = reading.purged(recorded, whole)
@@ -204,6 +211,7 @@ def make_problem(
         Reward(_function(reward, "reward"), violation_penalty, smoothness_penalty),
         check_features(_functions(features), Observation._fields),
         {"market": start.market, "order": start.order},
+        () if held else tuple(impact_followed(base, ours, options)),
     )
 
 

@@ -1,6 +1,7 @@
 """Named problems: a market, an order and the way an agent steers."""
 
 import dataclasses
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,7 +43,15 @@ _ALMGREN_2005 = Market(
     transient_impact=0.0,
 )
 
+# The notebook's impact, not scaled to anything. What differs from it: the small part of temporary impact, 5e-5 of the
+# price times the trade's share of the volume, is here that of a price of 100 and of a slice's mean volume; what is left
+# at the end is sold on top of the last trade, at a penalty on this impact, there apart from it, at one on the small
+# part; volume is lognormal, there normal; and a fill has no noise of its own (``slippage_noise``).
 _NOTEBOOK_VOLUME, _NOTEBOOK_PUSH = 2e6, 1e-6  # shares a slice; $/share per share, lasting
+
+_SCALED_BY = ("arrival_price", "volatility", "daily_volume")
+IMPACTS = ("temporary_impact", "permanent_impact", "transient_impact")
+"""Fields of Market that follow σ S0 / V where they are not given."""
 
 PRESETS: dict[str, Preset] = {
     "default": Preset("4 % of daily volume in 40 slices of five minutes; liquidity, spread, impact random"),
@@ -65,7 +74,7 @@ PRESETS: dict[str, Preset] = {
         Order(shares=1e6, n_steps=5, slice_length=1.0, risk_aversion=1e-6, max_participation=None),
     ),
     "coordinated": Preset(
-        "the default problem, but variance moves with liquidity, as where both come with news: Almgren (2012)",
+        "the default problem, but variance rises with volume, as where both come with news: Almgren (2012)",
         Market(volatility_elasticity=0.5),
     ),
     "almgren-2005": Preset(
@@ -128,8 +137,26 @@ def get_preset(name: str) -> Preset:
     return PRESETS[name]
 
 
+def impact_following(market: Market, given: Mapping[str, Any]) -> dict[str, float]:
+    """Impact that is not ``given`` where price, volatility or volume are, by σ S0 / V; nothing where that is the same.
+
+    Raises:
+        InputError: for a value that its field refuses.
+
+    >>> impact_following(Market(), {"arrival_price": 50.0, "permanent_impact": 1e-7})
+    {'temporary_impact': 8e-08, 'transient_impact': 3e-07}
+    """
+    changed = dataclasses.replace(market, **{name: given[name] for name in _SCALED_BY if name in given})
+    scaled = market.rescaled(*(getattr(changed, name) for name in _SCALED_BY))
+    return {
+        name: getattr(scaled, name)
+        for name in IMPACTS
+        if name not in given and getattr(scaled, name) != getattr(market, name)
+    }
+
+
 def with_overrides(
-    market: Market, order: Order, overrides: dict[str, Any], known: frozenset[str] = frozenset()
+    market: Market, order: Order, overrides: Mapping[str, Any], known: Collection[str] = (), held: bool = False
 ) -> tuple[Market, Order]:
     """``market`` and ``order`` with fields replaced by name, whichever of the two has the field.
 
@@ -138,6 +165,7 @@ def with_overrides(
         order: the order.
         overrides: values by name.
         known: other options, among which the nearest to an unknown name is looked for.
+        held: whether impact stays as it is; if not, impact that is not among ``overrides`` follows σ S0 / V.
 
     Raises:
         UnknownOption: for a name that neither has.
@@ -147,8 +175,10 @@ def with_overrides(
     theirs = {f.name for f in dataclasses.fields(Order)}
     for name in overrides:
         if name not in ours | theirs:
-            raise UnknownOption(unexpected("make_problem", name, ours | theirs | known))
+            raise UnknownOption(unexpected("make_problem", name, ours | theirs | set(known)))
+    given = {k: v for k, v in overrides.items() if k in ours}
+    followed: dict[str, Any] = {} if held else impact_following(market, given)
     return (
-        dataclasses.replace(market, **{k: v for k, v in overrides.items() if k in ours}),
+        dataclasses.replace(market, **given, **followed),
         dataclasses.replace(order, **{k: v for k, v in overrides.items() if k in theirs}),
     )

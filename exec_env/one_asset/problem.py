@@ -13,11 +13,10 @@ from exec_env.base.errors import InputError, NoBound
 from exec_env.data.market_file import MarketFile
 from exec_env.envs.problem import Bound, Panel, Problem
 from exec_env.envs.scenario import Scenario
-from exec_env.market.execution import Fill, Slice, State
+from exec_env.market.execution import Fill, Slice, State, block_cost, price_per_share
 from exec_env.market.paths import Normals, Simulator
-from exec_env.one_asset import picture, provenance, scenarios
+from exec_env.one_asset import picture, provenance, remarks, scenarios
 from exec_env.one_asset.core import OrderInMarket
-from exec_env.one_asset.info import step_info
 from exec_env.optimum import dual, dynamic_programming, relaxation
 from exec_env.optimum.variates import Variates
 
@@ -31,16 +30,48 @@ class OneAsset(OrderInMarket):
     varied = scenarios.VARIED
     stressing = tuple(scenarios.CALM)
 
+    on_impact: tuple[str, ...] = ()
+    """Whether impact that was not given followed price, volatility or volume."""
+
     # --- what is told
 
     def info(self, before: State, fill: Fill, arrival_price: Any, to_bps: Any) -> dict[str, Any]:
-        """See ``exec_env.one_asset.info.step_info``."""
-        return step_info(before, fill, arrival_price, self.order.sign, to_bps)
+        """Cost components in basis points of the arrival notional, and the trade in market prices.
+
+        Keys: spread, temporary, transient, permanent, price, slippage, risk [bps]; shares and, of these, block, sold
+        at once after the last slice [shares]; fill_price, the average price of the slice's shares (where none were
+        traded, the price of a first one) and mid, at the start of the slice [$]; clipped.
+        """
+        # Unpacked at once: to find thirteen fields by name takes longer than the rest.
+        (
+            shares, block, _, clipped, touch, shortfall,
+            spread, temporary, transient, permanent, price, slippage, risk, _, _,
+        ) = fill  # fmt: skip
+        sign = self._sign
+        return {
+            "spread": to_bps * spread,
+            "temporary": to_bps * temporary,
+            "transient": to_bps * transient,
+            "permanent": to_bps * permanent,
+            "price": to_bps * price,
+            "slippage": to_bps * slippage,
+            "risk": to_bps * risk,
+            "shares": shares,
+            "block": block,
+            "fill_price": arrival_price + sign * price_per_share(shares, touch, shortfall),
+            "mid": arrival_price + sign * before.price_move,
+            "clipped": clipped,
+        }
 
     def tally(self, before: State, now: Slice, fill: Fill) -> dict[str, Any]:
-        """Shares for the closing block, shares traded before, volume until done; trades beyond a recorded book."""
+        """Shares for the closing block and its cost where the cap left them, shares traded before, volume until done.
+
+        Where trades walk a recorded book, also how many there are, and how many go beyond its last level.
+        """
         sums = {"shares_left": fill.block, "traded": fill.shares - fill.block}
         sums["volume"] = np.where(before.remaining > 0, now.volume, 0.0)
+        capped = (fill.block > 0) & (fill.beyond_cap >= 0) if self.order.max_participation else np.zeros(1, bool)
+        sums["block_cost"] = capped * block_cost(before, now, fill, self._terms) if capped.any() else 0.0
         if now.levels:
             most = np.maximum(fill.shares - fill.block, fill.block)
             sums |= {"trades": most > 0, "beyond_book": most > sum(size for size, _ in now.levels)}
@@ -54,13 +85,13 @@ class OneAsset(OrderInMarket):
 
     def record(self, before: State, now: Slice, fill: Fill, after: State, arrival_price: Any) -> dict[str, Any]:
         """Inventory before, shares, participation, mid, fill price, half spread and log liquidity of each slice."""
-        sign = self.order.sign
+        sign, average = self._sign, price_per_share(fill.shares, fill.touch, fill.shortfall)
         return {
             "inventory": before.remaining,
             "shares": fill.shares,
             "participation": after.participation,
             "mid": arrival_price + sign * before.price_move,
-            "fill_price": np.where(fill.shares > 0, arrival_price + sign * fill.price_per_share, np.nan),
+            "fill_price": np.where(fill.shares > 0, arrival_price + sign * average, np.nan),
             "half_spread": now.half_spread,
             "log_liquidity": now.log_liquidity,
         }
@@ -117,16 +148,24 @@ class OneAsset(OrderInMarket):
             raise InputError(f"{options['market']}: has changed since the run began, whose copy is {kept}")
 
     def remarks(self) -> list[str]:
-        """Whether the market file has seen the rows that are for evaluation."""
-        return provenance.looked_ahead(self.tape, self.file)
+        """Whether the market file has seen the rows that are for evaluation, impact was scaled, fills are negative."""
+        notes = [*provenance.looked_ahead(self.tape, self.file), *self.on_impact]
+        notes += remarks.drawn_alone(self.ranges)
+        walked = self.tape is not None and self.tape.fills == "book"
+        return notes if walked else notes + remarks.below_zero(self.market, self.order)
 
     def seen_by(self, run: str, config: Mapping[str, Any]) -> list[str]:
         """Whether a run has trained on the rows of the tape that are played here."""
         return provenance.seen_by(self.tape, run, config)
 
     def remarks_on(self, per_path: Any) -> list[str]:
-        """How often trades went beyond the recorded book, where they walk it."""
-        return provenance.beyond_book(per_path)
+        """How often trades went beyond a recorded book, the cap left shares, and prices were below zero."""
+        prices = self.tape.mid[per_path["row"]] if self.tape is not None else self.market.arrival_price
+        return [
+            *provenance.beyond_book(per_path),
+            *remarks.unfinished_on(per_path, self.notional(prices)),
+            *remarks.below_zero_on(per_path, self.order),
+        ]
 
     def errors(self, rows: np.ndarray | None) -> Errors:
         """Of a tape, whose episodes overlap, from blocks of time."""
@@ -185,7 +224,7 @@ class OneAsset(OrderInMarket):
         self,
         names: Sequence[str] | None = None,
         severities: Sequence[float] = (),
-        onset: float = 0.5,
+        onset: float | None = None,
         onset_end: float | None = None,
     ) -> list[Scenario]:
         """See ``exec_env.one_asset.scenarios``."""

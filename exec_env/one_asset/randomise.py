@@ -3,6 +3,10 @@
 Parameters of all paths go through the equations of ``Market`` at once, as arrays with one row per path. What agents see
 is still measured in units of the nominal market, so that they can tell the markets apart. Order and cap stay.
 
+A field that is drawn moves alone. Impact follows the nominal σ S0 / V (``make_problem``), but not the volatility and
+volume that are drawn for a path: ranges are for what is not known, of which the relation between them is a part. Draw
+temporary and permanent impact too where they should vary; transient impact cannot be drawn.
+
 Source: Tobin et al. (2017), "Domain randomization for transferring deep neural networks from simulation to the real
 world"; Peng et al. (2018), "Sim-to-real transfer of robotic control with dynamics randomization".
 """

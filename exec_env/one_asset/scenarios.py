@@ -9,6 +9,7 @@ from exec_env.base.validation import unknown
 from exec_env.envs.scenario import NORMAL, Scenario
 from exec_env.market.market import Market
 from exec_env.market.stress import STRESSES
+from exec_env.one_asset.presets import PRESETS
 
 SWITCHING = "regime-switching"
 NAMES = (NORMAL, *(name for name in STRESSES if name != "none"), SWITCHING)
@@ -28,7 +29,7 @@ def calm(market: Market, options: Mapping[str, Any]) -> dict[str, Any]:
 def scenarios(
     regimes: Sequence[str] = NAMES,
     severities: Sequence[float] = (),
-    onset: float = 0.5,
+    onset: float | None = None,
     onset_end: float | None = None,
 ) -> list[Scenario]:
     """Regimes by name, each at its own severity or at all of those given.
@@ -37,7 +38,8 @@ def scenarios(
         regimes: of ``NAMES``.
         severities: factors. Of liquidity (of what a shock leaves of it, of liquidity in the poor regime), volatility or
             impact, whichever the regime multiplies.
-        onset: part of the horizon after which a stress begins.
+        onset: part of the horizon after which a stress begins; None: as in the preset of its name, which is half-way,
+            but for shocks, which come from the start.
         onset_end: the onset is uniform between ``onset`` and this; None: it is fixed.
 
     Raises:
@@ -58,7 +60,8 @@ def scenarios(
             if name == SWITCHING:
                 options = {"regime_rate": 2.0} | ({} if factor is None else {"regime_liquidity": factor})
             else:
-                options = {"stress": name, "stress_onset": onset, "stress_onset_end": onset_end}
+                begins = PRESETS[name].market.stress_onset if onset is None else onset
+                options = {"stress": name, "stress_onset": begins, "stress_onset_end": onset_end}
                 options |= {} if factor is None else {"stress_factor": factor}
             label = name if factor is None else f"{name} × {factor:g}"
             # The poor regime keeps what is said of it.

@@ -60,7 +60,7 @@ class TorchMarket:
     >>> market = TorchMarket(Market(), Order())
     >>> paths = market.simulate(1000, market.generator(seed=0))
     >>> twap = lambda observations: torch.full((len(observations),), 4)
-    >>> bool(abs(market.costs(twap, paths, ActionMode("pace")).objective.mean() - 23.2) < 1)
+    >>> bool(abs(market.costs(twap, paths, ActionMode("pace")).objective.mean() - 24.7) < 1)
     True
     """
 

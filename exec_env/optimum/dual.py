@@ -25,13 +25,13 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
-from exec_env.base.errors import NoBound
 from exec_env.base.validation import require_count, require_type
 from exec_env.market.execution import Slice, bps
 from exec_env.market.market import Market
 from exec_env.market.order import Order
 from exec_env.market.paths import Normals, Simulator, regime_of, shape
 from exec_env.optimum import clairvoyant, dynamic_programming
+from exec_env.optimum.closing import Rest
 from exec_env.optimum.news import News, quadratic
 from exec_env.optimum.seen import Seen
 
@@ -70,14 +70,14 @@ def certify(market: Market, order: Order, n_paths: int = 2000, seed: int = 0, pr
     A policy may see regimes as they come, as ``dynamic_programming.Solution.value_bps`` has it.
 
     Args:
-        market: as of ``dynamic_programming.solve``, with linear impact.
+        market: as of ``dynamic_programming.solve``.
         order: the order, its cap included.
         n_paths: paths to draw, at least two; a path takes one or two milliseconds.
         seed: of the paths. Block k of 512 is drawn from ``SeedSequence([seed, k])``.
         progress: whether to show a progress bar.
 
     Raises:
-        NoBound: for impact that is not linear, and as ``dynamic_programming.solve``.
+        NoBound: as ``dynamic_programming.solve``.
         InputError: for an ``n_paths`` or ``seed`` that cannot be.
 
     >>> interval = certify(Market(), Order(n_steps=3, max_participation=0.5), n_paths=100)
@@ -88,11 +88,6 @@ def certify(market: Market, order: Order, n_paths: int = 2000, seed: int = 0, pr
     require_type(Order, order=order)
     require_count(2, n_paths=n_paths)
     require_count(0, seed=seed)
-    if market.impact_exponent != 1:
-        raise NoBound(
-            f"Market.impact_exponent = {float(market.impact_exponent):g}: only with linear impact, 1, is the problem "
-            "of who knows a path a quadratic program"
-        )
     penalty = _Penalty(dynamic_programming.solve(market, order))
     ends = []
     with tqdm(total=n_paths, unit=" paths", disable=not progress, desc="certify") as bar:
@@ -173,5 +168,32 @@ class _Penalty:
             decay=paths.decay,
             push=kappa * shares,
             most=np.minimum(cap / shares, 1.0),
+            power=self._power(paths.log_liquidity, regime),
         )
         return program, trades / shares, split * to_bps
+
+    def _power(self, liquidity: np.ndarray, regime: np.ndarray) -> clairvoyant.PowerLaw | None:
+        """What impact costs beyond linear impact, as programs take it. Shape of arguments: (n_steps, n_paths)."""
+        market, order = self.solution.market, self.solution.order
+        if market.impact_exponent == 1:
+            return None
+        impact = np.take_along_axis(self.solution.linear.regimes.factors.impact, regime, 1)
+        rest = Rest.of(market, order, liquidity, impact)
+        scale = order.shares ** (1 + rest.exponent) * bps(order.shares * market.arrival_price)
+        last = self._next_slope(order.n_steps - 2, liquidity[-2], regime[-2])
+        return clairvoyant.PowerLaw(
+            rest.slope * scale, rest.exponent, rest.even / order.shares, order.terminal_penalty - 1.0, last * scale
+        )
+
+    def _next_slope(self, t: int, liquidity: np.ndarray, regime: np.ndarray) -> np.ndarray:
+        """Mean slope of temporary impact in slice t + 1, given what is seen in slice t. Shape: (n_paths,)."""
+        market, chain, dt = self.solution.market, self.solution.linear.regimes, self.solution.order.slice_length
+        plain = liquidity - np.log(chain.factors.liquidity[t][regime])
+        onward = market.next_liquidity(plain, 0.0, 0.0, dt)
+        spread_out = market.next_liquidity(0.0, 1.0, 0.0, dt) ** 2 / 2  # of its log, which raises the mean
+        shocked = 1.0
+        if chain.shocks[t + 1].any():
+            shocked = 1 + market.shock_probability(dt) * np.expm1(market.shocks[1]) * chain.shocks[t + 1]
+        factors = chain.factors.impact[t + 1] / chain.factors.liquidity[t + 1] * shocked
+        slope = market.temporary_at(onward, market.impact_noise / 2, dt) * np.exp(spread_out)
+        return slope * (chain.moves[t + 1][regime] @ factors)

@@ -156,7 +156,7 @@ def solve(market: Market, order: Order, resolution: int = _RESOLUTION) -> Soluti
 
     >>> solution = solve(Market(), Order())
     >>> round(solution.linear.bound_bps, 2), round(solution.value_bps, 2)
-    (17.98, 18.14)
+    (20.15, 20.25)
     """
     require_type(Market, market=market)
     require_type(Order, order=order)

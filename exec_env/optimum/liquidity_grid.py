@@ -17,7 +17,7 @@ NODES = 9
 _WIDTH = 6.0  # the grid reaches this many standard deviations of ℓ
 _RARE = 1e-6  # probability of more shocks at a time than the grid has room for
 _FINE = 0.3  # the unit of the grid is at least this part of a shock
-_AMPLE = 3.5  # log liquidity at which trading costs next to nothing
+_AMPLE = 3.0  # log liquidity at which trading costs next to nothing
 _MOST = 3000  # steps of a grid; more take gigabytes
 
 

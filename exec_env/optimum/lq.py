@@ -238,7 +238,7 @@ def solve(
         InputError: for ``n_grid`` or ``n_nodes`` that are no counts.
 
     >>> round(solve(Market(), Order()).bound_bps, 2)
-    17.98
+    20.15
     """
     require_type(Market, market=market)
     require_type(Order, order=order)
@@ -272,18 +272,21 @@ def solve(
         spread, slope, risk, permanent = coefficients_of(t)
         part = charged.part(slope, permanent + market.transient_impact)
         if ahead is None:
-            gain, after = form({(0, HELD): 1.0}, (1, 5), slope)[:, 0], last_cost(slope, part)
-            curvature = (order.terminal_penalty - 1.0) * slope
+            convex = slope
             last_push = part * (permanent + market.transient_impact)
         else:
             expected = (ahead_of(t + 1) @ ahead.reshape(-1, 16)).reshape(-1, 4, 4)
             q = slice_cost(market, order, slope, risk, permanent, part) + step.T @ (expected * moments) @ step
             q = q + form({(ONE, ONE): noise * expected[:, 2, 2]}, (6, 6), slope)
-            (gain, after), curvature = minimise(q), q[:, TRADE, TRADE]
-        if ahead is not None and not bool((curvature > 0).all()):
+            convex = q[:, TRADE, TRADE]
+        if not bool((convex > 0).all()):
+            gamma, eta, aversion = map(
+                liquidity_grid.plain, (market.permanent_impact, market.temporary_impact, order.risk_aversion)
+            )
+            below = f", or Order.risk_aversion = {aversion:g} too far below zero," if aversion < 0 else ""
             raise NoOptimum(
-                f"no optimum: Market.permanent_impact = {float(market.permanent_impact):g} or transient_impact is too "
-                f"large beside temporary_impact / slice_length = {float(market.temporary_impact) / dt:g} where "
+                f"no optimum: Market.permanent_impact = {gamma:g} or transient_impact is too "
+                f"large{below} beside temporary_impact / slice_length = {eta / dt:g} where "
                 f"{_movers(market)} takes it"
             )
         if bool((risk > _PRECISION * slope).any()):
@@ -291,6 +294,11 @@ def solve(
                 f"Order.risk_aversion = {float(order.risk_aversion):g}: too large beside temporary impact to be solved "
                 "in double precision"
             )
+        if ahead is None:
+            gain, after = form({(0, HELD): 1.0}, (1, 5), slope)[:, 0], last_cost(slope, part)
+            curvature = (order.terminal_penalty - 1.0) * slope
+        else:
+            (gain, after), curvature = minimise(q), convex
         # The spread is seen before trading, so it is averaged after minimising.
         linear = spread_mean * spread[:, None] * after[:, _NEXT, SPREAD]
         to_one = form({(3, 3): 1.0}, (4, 4), slope[:1])[0][3]
@@ -324,13 +332,14 @@ def solve_linearised(market: Market, order: Order, n_grid: int = _GRID) -> Solut
 
 def _movers(market: Market) -> str:
     """What takes the slope of temporary impact away from its mean, for a message."""
-    named = [f"liquidity_volatility = {float(market.liquidity_volatility):g}"]
+    plain = liquidity_grid.plain
+    named = [f"liquidity_volatility = {plain(market.liquidity_volatility):g}"]
     if market.has_shocks and market.own_stress.shock_rate == 0:
-        named.append(f"shock_size = {float(market.shock_size):g}")
+        named.append(f"shock_size = {plain(market.shock_size):g}")
     if float(market.own_stress.factor) != 1:
-        named.append(f"stress = {market.stress!r} × {float(market.own_stress.factor):.3g}")
+        named.append(f"stress = {market.stress!r} × {plain(market.own_stress.factor):.3g}")
     if market.regime_rate > 0 and float(market.regime_liquidity) != 1:
-        named.append(f"regime_liquidity = {float(market.regime_liquidity):g}")
+        named.append(f"regime_liquidity = {plain(market.regime_liquidity):g}")
     return " with ".join(filter(None, [named[0], " and ".join(named[1:])]))
 
 

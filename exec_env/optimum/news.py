@@ -117,15 +117,14 @@ class News:
         ahead = self._interpolate(self.after[seen.step, seen.regime], plain, load, x - v)
         value, of_x, of_i = np.moveaxis(ahead, -1, 0)
         marginal = 2 * q * beyond
+        rest = Rest.of(market, order, seen.liquidity, linear.regimes.factors.impact[seen.step, seen.regime])
+        value, direct = value + q * beyond**2, (of_x - marginal * a[0], of_i - marginal * b[0])
+        if last:
+            penalty, left = order.terminal_penalty - 1, x - v
+            return trade, (value + penalty * rest.cost(left), direct[0] + penalty * rest.marginal(left), direct[1])
         # Where all is sold, another share is sold too.
-        also = np.where(v >= x, np.minimum(marginal - of_x + kappa * of_i, 0.0), 0.0)
-        value = value + q * beyond**2
-        if market.impact_exponent != 1:
-            impact = linear.regimes.factors.impact[seen.step, seen.regime]
-            rest = Rest.of(market, order, seen.liquidity, impact)
-            left = (order.terminal_penalty - 1) * rest.cost(x - v) if last else rest.cost(v)
-            value = value + left
-        return trade, (value, of_x - marginal * a[0] + also, of_i - marginal * b[0])
+        also = np.where(v >= x, np.minimum(marginal + rest.marginal(v) - of_x + kappa * of_i, 0.0), 0.0)
+        return trade, (value + rest.cost(v), direct[0] + also, direct[1])
 
     def seen_now(
         self, seen: Seen, cap: np.ndarray, z_spread: np.ndarray, z_volume: np.ndarray

@@ -14,7 +14,8 @@ TWO_SLICES: dict[str, Any] = {
     "n_steps": 2,
     "shares": 10_000.0,
     "slice_length": 1 / 10,
-    "temporary_impact": 1e-5,
+    "temporary_impact": 1e-6,
+    "risk_aversion": 1e-4,
 }
 """An order that TWAP is far from the best for: what is held is dear, impact is cheap."""
 

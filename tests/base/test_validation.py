@@ -51,7 +51,7 @@ from exec_env.envs.single import ExecutionEnv
         ({"levels": 5}, r"levels = 5: must be two or more"),
         ({"action": "fraction", "levels": [0.0, 1.0]}, r"action 'fraction' has none; it must be 'pace' or"),
         ({"preset": "clasic"}, r"unknown preset 'clasic'; did you mean 'classic'"),
-        ({"preset": 3}, r"unknown preset 3\. Known: almgren-chriss-2001"),
+        ({"preset": 3}, r"unknown preset 3\. Known: almgren-2005, almgren-chriss-2001"),
         ({"tape": "none.csv"}, r"none\.csv: no such file"),
         ({"tape_columns": {"mid": "x"}}, r"tape_columns = \{'mid': 'x'\}: there is no tape"),
     ],

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exec_env.baselines.almgren_chriss import AlmgrenChriss, Impact
+from exec_env.base.errors import NoBound
+from exec_env.baselines.almgren_chriss import AlmgrenChriss, Impact, efficient_frontier
 from exec_env.baselines.pov import POV
 from exec_env.baselines.schedule import Schedule, fractions
 from exec_env.baselines.twap import TWAP
@@ -35,6 +36,37 @@ def test_kappa_and_twap_of_the_worked_example_of_almgren_and_chriss_2001() -> No
     twap = np.linspace(1e6, 0, 6)
     assert impact.expected_cost(twap) == pytest.approx(662_500)
     assert impact.variance(twap) == pytest.approx(1.083e12)
+
+
+@pytest.mark.parametrize(
+    ("aversion", "cost", "std", "kappa"),
+    [
+        (2e-6, 1_140_715.2, 449_367.7, 0.8463),
+        (1e-6, 911_227.0, 603_430.7, 0.6071),
+        (0.0, 662_500.0, 1_040_672.9, 0.0),
+        (-2e-7, 717_958.1, 1_258_654.3, np.nan),
+    ],
+)
+def test_schedules_of_almgren_and_chriss_2001(aversion: float, cost: float, std: float, kappa: float) -> None:
+    impact = Impact.of(PAPER.market, replace(PAPER.order, risk_aversion=aversion))
+    assert impact.kappa == pytest.approx(kappa, abs=5e-5, nan_ok=True)
+    for held in (impact.closed_form(1e6, 5), impact.optimum(1e6, 5)):
+        assert impact.expected_cost(held) == pytest.approx(cost, abs=0.05)
+        assert impact.variance(held) ** 0.5 == pytest.approx(std, abs=0.05)
+    frontier = efficient_frontier(impact, 1e6, 5, risk_aversions=[aversion]).points[0]
+    assert frontier.expected_cost == pytest.approx(cost, abs=0.05)
+
+
+@pytest.mark.parametrize("n_steps", [2, 5, 40])
+def test_below_a_limit_of_risk_aversion_there_is_no_schedule(n_steps: int) -> None:
+    impact = Impact.of(PAPER.market, PAPER.order)
+    limit = -4 * np.sin(np.pi / (2 * n_steps)) ** 2 * impact.eta_tilde / impact.volatility**2
+    inside = replace(impact, risk_aversion=0.999 * limit)
+    np.testing.assert_allclose(inside.closed_form(1e6, n_steps), inside.optimum(1e6, n_steps), rtol=1e-7, atol=1.0)
+    outside = replace(impact, risk_aversion=1.001 * limit)
+    for solve in (outside.closed_form, outside.optimum):
+        with pytest.raises(NoBound, match=r"risk_aversion = -.*: must be above -.* over \d+ slices"):
+            solve(1e6, n_steps)
 
 
 def test_the_environment_charges_what_the_paper_says() -> None:
@@ -64,11 +96,16 @@ def test_huge_risk_aversion_sells_at_once_without_overflow() -> None:
 def test_the_closed_form_is_the_optimum_of_the_classic_market() -> None:
     preset = PRESETS["classic"]
     closed = -np.diff(closed_form(preset.market, preset.order))
-    # A closing block that nobody would use: otherwise splitting the last trade in two saves 0.003 bps.
-    order = replace(preset.order, terminal_penalty=1e9)
-    np.testing.assert_allclose(best_schedule(preset.market, order), closed, rtol=1e-6)
+    np.testing.assert_allclose(best_schedule(preset.market, preset.order), closed, rtol=1e-6)
     impact = Impact.of(preset.market, preset.order)
     assert impact.objective(np.r_[2e5, 2e5 - np.cumsum(closed)].round(6)) < impact.objective(np.linspace(2e5, 0, 41))
+
+
+@pytest.mark.parametrize("penalty", [1.0, 5.0, 1000.0])
+def test_no_part_of_the_last_trade_is_worth_leaving_to_the_closing_block(penalty: float) -> None:
+    preset = PRESETS["classic"]
+    order = replace(preset.order, terminal_penalty=penalty)
+    np.testing.assert_allclose(best_schedule(preset.market, order), -np.diff(closed_form(preset.market, order)), 1e-6)
 
 
 @given(seed=st.integers(0, 10_000), size=st.floats(0.001, 0.3))
@@ -130,15 +167,16 @@ def test_an_impossible_pov_is_refused(kwargs: dict) -> None:
 
 
 def test_twap_costs_what_was_computed_independently() -> None:
+    # By another simulator, 400 000 paths: 24.7167 ± 0.0043, with a standard deviation of 81.4 of the shortfall.
     row = evaluate(["twap"], episodes=40_000, seed=123).per_agent.loc["twap"]
-    assert abs(row["objective_mean"] - 23.17) < 3 * row["objective_se"]
-    assert row["shortfall_std"] == pytest.approx(82, abs=1.5)
+    assert abs(row["objective_mean"] - 24.7167) < 3 * np.hypot(row["objective_se"], 0.0043)
+    assert row["shortfall_std"] == pytest.approx(81.4, abs=1.5)
 
 
 def test_the_objective_of_agents_is_above_the_bound_and_almgren_chriss_is_close_to_it() -> None:
     evaluation = evaluate(["twap", "vwap", "pov", "almgren-chriss"], episodes=20_000, seed=5)
     table = evaluation.per_agent
-    assert evaluation.bound_bps == pytest.approx(17.984, rel=0.003)
+    assert evaluation.bound_bps == pytest.approx(20.15214, rel=1e-4)
     assert (table["objective_mean"] - 3 * table["objective_se"] > evaluation.bound_bps).all()
     assert table.loc["almgren-chriss", "gap_percent"] == pytest.approx(3.9, abs=0.6)
 

@@ -10,8 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
+from exec_env.base.errors import NoBound
 from exec_env.baselines import lqr
-from exec_env.baselines.almgren_chriss import CONVENTIONS, Impact, ac_efficient_frontier, ac_kappa, ac_optimal_schedule
+from exec_env.baselines.almgren_chriss import (
+    CONVENTIONS,
+    Impact,
+    ac_efficient_frontier,
+    ac_kappa,
+    ac_optimal_schedule,
+    efficient_frontier,
+)
 from exec_env.baselines.garleanu_pedersen import (
     GarleanuPedersen,
     gp_exact_trajectory,
@@ -21,7 +29,9 @@ from exec_env.baselines.garleanu_pedersen import (
     gp_urgency,
 )
 from exec_env.baselines.schedule import Schedule
+from exec_env.baselines.twap import TWAP
 from exec_env.harness import evaluate
+from exec_env.market.execution import bps
 from exec_env.market.market import Market
 from exec_env.market.order import Order
 from exec_env.market.paths import Paths
@@ -123,9 +133,9 @@ def test_no_baseline_beats_the_closed_form_in_the_classic_environment() -> None:
         episodes=20,
     )
     table = result.per_agent["objective_mean"]
-    # Two agents leave a sixth of the last trade to the closing block, which saves them 0.003 bps.
-    assert (table > table["almgren-chriss"] - 0.004).all()
-    assert table["almgren-chriss"] == pytest.approx(result.bound_bps, rel=3e-4)
+    # Observations are in single precision.
+    assert (table > table["almgren-chriss"] - 1e-6).all()
+    assert table["almgren-chriss"] == pytest.approx(result.bound_bps, rel=1e-9)
 
 
 def test_a_buy_is_a_sell_with_the_other_sign() -> None:
@@ -157,7 +167,7 @@ def test_a_schedule_turns_into_a_frame_and_plots_itself() -> None:
         ({"position": float("nan")}, "position = nan"),
         ({"n_periods": 0}, "n_periods = 0"),
         ({"volatility": -1.0}, "volatility = -1.0"),
-        ({"risk_aversion": -1.0}, "risk_aversion = -1.0"),
+        ({"risk_aversion": -1.0}, r"risk_aversion = -1.0: must be above -1.005e-06"),
         ({"permanent_impact": 1e-5}, "temporary_impact = 2.5e-06: must be above"),
         ({"convention": "mine"}, "convention = 'mine'"),
     ],
@@ -166,6 +176,61 @@ def test_impossible_schedules_are_refused(change: dict[str, Any], message: str) 
     good = {"position": 1e6, "n_periods": 5, "volatility": 0.95, "temporary_impact": 2.5e-6, "permanent_impact": 2.5e-7}
     with pytest.raises(ValueError, match=message):
         ac_optimal_schedule(**(good | {"risk_aversion": 1e-6} | change))
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+@pytest.mark.parametrize("exponent", [0.5, 0.6, 1.5])
+def test_the_optimum_under_a_power_law_minimises_the_objective(convention: Any, exponent: float) -> None:
+    law = {"exponent": exponent, "reference_rate": 1e5}
+    impact = Impact(0.95, 2.5e-6, 2.5e-7, 1e-6, half_spread=0.1, convention=convention, **law)
+    for shares in (1e6, -1e6):
+
+        def objective(inner: np.ndarray, shares: float = shares) -> float:
+            return impact.objective(np.r_[shares, inner * shares, 0.0]) / 1e5
+
+        found = minimize(objective, np.linspace(1, 0, 5)[1:-1], method="Nelder-Mead", tol=1e-10)
+        held = impact.optimum(shares, 4)
+        assert impact.objective(held) / 1e5 == pytest.approx(found.fun, rel=1e-8)
+        np.testing.assert_allclose(held[1:-1], found.x * shares, rtol=1e-3)
+
+
+def test_a_power_law_has_a_frontier_but_no_closed_form() -> None:
+    impact = Impact(0.95, 2.5e-6, 2.5e-7, 1e-6, exponent=0.6, reference_rate=1e5)
+    frame = efficient_frontier(impact, 1e6, 5, n_points=8).to_frame()
+    assert frame["expected_cost"].is_monotonic_increasing
+    assert frame["variance"].is_monotonic_decreasing
+    assert np.isnan(impact.kappa)
+    with pytest.raises(NoBound, match="exponent = 0.6: only linear impact, 1, has a closed form"):
+        impact.closed_form(1e6, 5)
+
+
+@pytest.mark.parametrize(
+    ("volume", "outstanding", "volatility", "costs"),
+    [(6_561_000.0, 1.728e9, 0.0157, [32.22, 24.64, 18.42]), (1_929_000.0, 168e6, 0.0226, [42.93, 32.01, 23.06])],
+    ids=["IBM", "DRI"],
+)
+def test_costs_of_almgren_et_al_2005_in_a_market_without_noise(
+    volume: float, outstanding: float, volatility: float, costs: list[float]
+) -> None:
+    # A tenth of the daily volume within 0.1, 0.2 and 0.5 days: J = I / 2 + K.
+    price, n = 50.0, 4000
+    scale = volatility * price / volume
+    market = replace(
+        PRESETS["classic"].market,
+        arrival_price=price,
+        volatility=volatility,
+        daily_volume=volume,
+        half_spread=0.0,
+        temporary_impact=0.142 * scale * 0.1**-0.4,
+        permanent_impact=0.314 * scale * (outstanding / volume) ** 0.25,
+        impact_exponent=0.6,
+    )
+    for horizon, wanted in zip((0.1, 0.2, 0.5), costs, strict=True):
+        order = Order(volume / 10, "sell", n, horizon / n, risk_aversion=0.0, max_participation=None)
+        paths = Paths.simulate(market, order, 1, seed=0)
+        steps = executed(TWAP(market, order).act, paths, market, order, ActionMode("fraction"))
+        cost = sum(step.fill.objective[0] for step in steps) * bps(order.shares * price)
+        assert cost == pytest.approx(wanted, abs=0.01)
 
 
 # LQR

@@ -36,6 +36,7 @@ def test_a_power_law_is_that_of_the_market_and_said_to_be_linearised() -> None:
     assert "Impact is linearised at the order" in page
 
 
+@pytest.mark.slow
 def test_without_flow_and_without_an_optimum_the_page_says_so() -> None:
     slices = truth.slices_of(STRONG, 5, 2)
     bare = type(slices)(slices.frame[["time", "mid", "spread", "volume"]], 1 / 78, 6.5, slices.sources)

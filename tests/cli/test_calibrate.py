@@ -1,7 +1,5 @@
 """The calibration's command line, run for real, and the scripts that play on its market."""
 
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,12 +15,7 @@ from exec_env.data.market_file import MarketFile, Parameter
 from exec_env.market.market import Market
 from exec_env.one_asset.options import make_problem
 
-ROOT = Path(__file__).parents[2]
 TINY = ["--n-steps", "4", "--episodes", "20", "--quiet"]
-
-
-def python(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +33,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_from_trades_and_quotes_to_a_market_that_every_script_plays_on(
     data: Path, tmp_path: Path, call: Callable[..., Any]
 ) -> None:
@@ -118,8 +112,8 @@ def test_what_the_user_can_mend_is_one_line(arguments: list[str], message: str, 
     assert len(err.strip().split("\n")) == 1
 
 
-def test_help_teaches() -> None:
-    done = python("scripts/calibrate.py", "--help")
-    assert done.returncode == 0
-    assert "Examples:" in done.stdout
-    assert "--simulated-truth" in done.stdout
+def test_help_teaches(call: Callable[..., Any]) -> None:
+    status, out, _ = call(calibrate, "--help")
+    assert status == 0
+    assert "Examples:" in out
+    assert "--simulated-truth" in out

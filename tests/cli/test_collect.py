@@ -3,40 +3,44 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from exec_env.cli import collect
 from exec_env.harness.offline.dataset import load
 
 ROOT = Path(__file__).parents[2]
 TINY = ["--n-steps", "4", "--shares", "20000", "--episodes", "30"]
 
 
-def collect(*arguments: Any, cwd: Path) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"NO_COLOR": "1", "COLUMNS": "100", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(ROOT / "scripts" / "collect.py"), *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120)
-
-
-def test_a_mixture_is_recorded_under_a_free_name_and_said_to_be(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_mixture_is_recorded_under_a_free_name_and_said_to_be(
+    tmp_path: Path, call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     for version in (0, 1):
-        done = collect("twap", "pov", "--noise", 0.2, 0, "--weights", 3, 1, "--side", "buy", *TINY, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-        assert "30 episodes, " in done.stdout
-        assert f"exec-env train td3-bc --dataset datasets/mixture-v{version}" in done.stdout
+        status, said, err = call(collect, "twap", "pov", "--noise", 0.2, 0, "--weights", 3, 1, "--side", "buy", *TINY)
+        assert status == 0, err
+        assert "30 episodes, " in said
+        assert f"exec-env train td3-bc --dataset datasets/mixture-v{version}" in said
         said = load(tmp_path / f"datasets/mixture-v{version}").provenance
         assert said["options"] == {"side": "buy", "n_steps": 4, "shares": 20_000.0}
         assert [(a["agent"], a["weight"], a["noise"]) for a in said["agents"]] == [("twap", 3, 0.2), ("pov", 1, 0)]
 
 
-def test_the_same_command_records_the_same(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_the_same_command_records_the_same_in_another_process(tmp_path: Path, call: Callable[..., Any]) -> None:
     options = ["random", "--seed", 7, "--env", "AlmgrenChrissLiquidityCollapse-v0", *TINY, "--quiet"]
-    for name in ("a-v0", "b-v0"):
-        done = collect(*options, "--out", name, cwd=tmp_path)
-        assert (done.returncode, done.stderr) == (0, "")
+    status, _, err = call(collect, *options, "--out", tmp_path / "a-v0")
+    assert (status, err) == (0, "")
+    environment = os.environ | {"NO_COLOR": "1", "COLUMNS": "100", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(ROOT / "scripts" / "collect.py"), *map(str, options), "--out", "b-v0"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
     one, other = load(tmp_path / "a-v0"), load(tmp_path / "b-v0")
     assert one.provenance == other.provenance
     np.testing.assert_array_equal(one.episodes.actions, other.episodes.actions)
@@ -53,9 +57,12 @@ def test_the_same_command_records_the_same(tmp_path: Path) -> None:
         (["twap", "--env", "AlmgrenChris-v0"], "unknown environment 'AlmgrenChris-v0'; did you mean"),
     ],
 )
-def test_what_is_refused_in_one_line(arguments: list[str], message: str, tmp_path: Path) -> None:
-    done = collect(*arguments, cwd=tmp_path)
-    assert done.returncode == 2
-    assert done.stderr.startswith(f"error: {message}")
-    assert done.stderr.count("\n") == 1
+def test_what_is_refused_in_one_line(
+    arguments: list[str], message: str, tmp_path: Path, call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, _, err = call(collect, *arguments)
+    assert status == 2
+    assert err.startswith(f"error: {message}")
+    assert err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []

@@ -1,12 +1,13 @@
 """The command lines, as a user runs them: what they print and write, and one line for what the user can mend."""
 
-import importlib
 import os
 import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 # As a user runs them
 
 
+@pytest.mark.slow
 def test_a_run_is_exported_for_the_library(saved: dict[str, Path], tmp_path: Path, call: Callable[..., Any]) -> None:
     status, out, err = call(export, saved["ppo"], tmp_path / "model")
     assert (status, out, err) == (0, f"model: {tmp_path / 'model.zip'}\n", "")
@@ -78,12 +80,13 @@ def test_a_run_is_exported_for_the_library(saved: dict[str, Path], tmp_path: Pat
     np.testing.assert_array_equal(actions, load_run(saved["ppo"]).act(observations))
 
 
+@pytest.mark.slow
 def test_training_then_going_on_then_evaluating_beside_baselines(tmp_path: Path, call: Callable[..., Any]) -> None:
     folder = tmp_path / "run"
-    trained = python("scripts/train.py", "dqn", "--run", folder, *TRAINING, *TINY, "--quiet")
-    assert trained.returncode == 0, trained.stderr
-    assert f"run folder: {folder}" in trained.stdout
-    assert f"compare it: exec-env evaluate twap pov almgren-chriss {folder}" in trained.stdout
+    status, said, err = call(train, "dqn", "--run", folder, *TRAINING, *TINY, "--quiet")
+    assert status == 0, err
+    assert f"run folder: {folder}" in said
+    assert f"compare it: exec-env evaluate twap pov almgren-chriss {folder}" in said
     assert {"config.yaml", "best", "last", "progress.csv"} <= {p.name for p in folder.iterdir()}
     described = yaml.safe_load((folder / "config.yaml").read_text())
     assert described["options"] == {"n_steps": 4, "shares": 20_000.0}
@@ -95,15 +98,16 @@ def test_training_then_going_on_then_evaluating_beside_baselines(tmp_path: Path,
     assert (folder / "last/weights.pt").read_bytes() == weights
 
     out = tmp_path / "out"
-    compared = python("scripts/evaluate.py", "twap", folder, "--episodes", 50, "--out", out, *TINY)
-    assert compared.returncode == 0, compared.stderr
-    assert "Traceback" not in compared.stderr
+    status, compared, err = call(evaluate, "twap", folder, "--episodes", 50, "--out", out, *TINY)
+    assert status == 0, err
+    assert "Traceback" not in err
     for text in ("twap", "run", "lower bound", "bps of the arrival notional", f"tables and pictures: {out}"):
-        assert text in compared.stdout
+        assert text in compared
     assert list(pd.read_csv(out / "per_agent.csv")["agent"].sort_values()) == ["run", "twap"]
     assert (out / "objective.png").exists()
 
 
+@pytest.mark.slow
 def test_evaluating_on_a_tape_as_a_module_says_how_each_column_was_used(tmp_path: Path, tape_csv: Path) -> None:
     out = tmp_path / "out"
     options = ["--tape", tape_csv, *COLUMNS, "--starts", "rolling", "--side", "buy", "--out", out, *TINY, "--quiet"]
@@ -115,6 +119,7 @@ def test_evaluating_on_a_tape_as_a_module_says_how_each_column_was_used(tmp_path
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 def test_an_agent_of_the_users_own_is_found_in_the_folder_he_is_in(tmp_path: Path) -> None:
     (tmp_path / "my_agents.py").write_text(
         "import numpy as np\n\n\nclass Patient:\n    action_mode = 'pace'\n\n"
@@ -129,17 +134,22 @@ def test_an_agent_of_the_users_own_is_found_in_the_folder_he_is_in(tmp_path: Pat
     assert (tmp_path / "runs" / "evaluation-1" / "per_path.csv").exists()
 
 
-def test_a_report_of_a_tape_is_one_page_and_the_table_is_printed(tmp_path: Path, tape_csv: Path) -> None:
+@pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
+def test_a_report_of_a_tape_is_one_page_and_the_table_is_printed(
+    tmp_path: Path, tape_csv: Path, call: Callable[..., Any]
+) -> None:
     out = tmp_path / "pages" / "report.html"
     options = ["--tape", tape_csv, *COLUMNS, "--episodes", 20, "--side", "buy", "--out", out, *TINY, "--quiet"]
-    done = python("scripts/report.py", "pov", "twap", *options)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    assert "no bound: the paths are recorded" in done.stdout
-    assert f"report: {out}" in done.stdout
+    status, said, err = call(report, "pov", "twap", *options)
+    assert (status, err) == (0, "")
+    assert "no bound: the paths are recorded" in said
+    assert f"report: {out}" in said
     assert '<table id="summary">' in out.read_text()
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_training_plays_the_first_rows_of_a_tape_and_the_others_are_evaluated(
     tmp_path: Path, tape_csv: Path, call: Callable[..., Any]
 ) -> None:
@@ -158,6 +168,7 @@ def test_training_plays_the_first_rows_of_a_tape_and_the_others_are_evaluated(
     assert "run was trained on rows 1 to 30 of this tape" in call(evaluate, tmp_path / "run", *tape, *again)[1]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_under_stress_agents_that_nobody_named_and_that_cannot_be_are_left_out(
     tmp_path: Path, call: Callable[..., Any]
 ) -> None:
@@ -172,7 +183,8 @@ def test_under_stress_agents_that_nobody_named_and_that_cannot_be_are_left_out(
     assert err.startswith("error: ")
 
 
-def test_agents_are_put_under_stress_on_a_tape(tmp_path: Path, tape_csv: Path) -> None:
+@pytest.mark.slow
+def test_agents_are_put_under_stress_on_a_tape(tmp_path: Path, tape_csv: Path, call: Callable[..., Any]) -> None:
     out = tmp_path / "out"
     regimes = [
         "--randomise",
@@ -187,15 +199,15 @@ def test_agents_are_put_under_stress_on_a_tape(tmp_path: Path, tape_csv: Path) -
         "0.9",
     ]
     tape = ["--tape", tape_csv, *COLUMNS, "--shares", "50000", "--n-steps", "10"]
-    done = python(
-        "scripts/stress.py", "twap", "pov", "--told", *regimes, *tape, "--episodes", "30", "--out", out, "--quiet"
-    )
-    assert done.returncode == 0, done.stderr
-    assert "liquidity-collapse × 0.1: no bound" in done.stdout
-    assert "randomised: no bound" in done.stdout
+    options = [*regimes, *tape, "--episodes", "30", "--out", out, "--quiet"]
+    status, said, err = call(stress, "twap", "pov", "--told", *options)
+    assert status == 0, err
+    assert "liquidity-collapse × 0.1: no bound" in said
+    assert "randomised: no bound" in said
     assert {p.name for p in out.iterdir()} >= {"stress.csv", "best.csv", "heat_map.png", "severity.png"}
 
 
+@pytest.mark.slow
 def test_a_wrong_name_is_one_line_and_exit_status_two(tmp_path: Path) -> None:
     done = python("scripts/evaluate.py", "twop", "--out", tmp_path / "out")
     assert done.returncode == 2
@@ -203,23 +215,6 @@ def test_a_wrong_name_is_one_line_and_exit_status_two(tmp_path: Path) -> None:
     assert done.stderr.startswith("error: unknown agent 'twop'; did you mean 'twap'?")
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()
-
-
-def test_the_benchmark_prints_and_keeps_tables_and_a_picture(tmp_path: Path) -> None:
-    small = ["--num-envs", 2, "--env-steps", 100, "--paths", 8, "--episodes", 10, "--ppo-steps", 512, "--repeats", 1]
-    done = python("scripts/benchmark.py", *small, "--out", tmp_path / "out")
-    assert done.returncode == 0, done.stderr
-    assert "of CartPole's speed" in done.stdout
-    assert "PPO, 10 epochs" in done.stdout
-    tables = {file.stem: pd.read_csv(file) for file in (tmp_path / "out").glob("*.csv")}
-    assert set(tables) == {"environments", "torch", "evaluation", "learning", "solvers"}
-    expected = ["single, random actions", "vector, random actions", "vector, TWAP"]
-    assert list(tables["environments"]["what"]) == expected
-    for table in tables.values():
-        assert (table.select_dtypes("number").fillna(1.0) >= 0).all(axis=None)
-    assert (tables["environments"]["ns"] > 0).all()
-    assert tables["evaluation"]["agents"].item() == 8
-    assert (tmp_path / "out" / "speed.png").stat().st_size > 10_000
 
 
 # Help
@@ -261,7 +256,8 @@ def test_help_of_training_shows_the_options_of_the_agent_that_was_named_and_of_n
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_help_names_the_command_and_has_headings_that_say_something(name: str, call: Callable[..., Any]) -> None:
-    status, out, err = call(importlib.import_module(f"exec_env.cli.{name}"), "--help")
+    path = str(ROOT / "scripts" / f"{name}.py")  # as `python scripts/NAME.py`, which runs the same
+    status, out, err = call(SimpleNamespace(main=lambda _: runpy.run_path(path, run_name="__main__")), "--help")
     assert (status, err) == (0, "")
     assert out.startswith(f"usage: exec-env {name} ")
     assert f"\n  exec-env {name} " in out + " "
@@ -403,6 +399,7 @@ def test_an_option_that_cannot_be_is_explained_and_exit_status_two(
 # Options reach the problem
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_an_option_equal_to_the_default_still_wins_over_the_tape(
     tmp_path: Path, tape_csv: Path, call: Callable[..., Any]
 ) -> None:
@@ -412,6 +409,7 @@ def test_an_option_equal_to_the_default_still_wins_over_the_tape(
     assert "volatility 0.02 per" in out
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_tape_is_described_with_the_market_of_the_environment_that_was_named(
     tmp_path: Path, tape_csv: Path, call: Callable[..., Any]
 ) -> None:

@@ -34,7 +34,10 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("sent", "status"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [pytest.param(signal.SIGKILL, -signal.SIGKILL, marks=pytest.mark.long), (signal.SIGINT, 130)],
+)
 def test_a_run_that_was_killed_goes_on_and_ends_as_one_that_was_not(
     sent: signal.Signals, status: int, alone: Path, tmp_path: Path
 ) -> None:

@@ -14,6 +14,7 @@ from exec_env.envs.registry import ENVIRONMENTS
 from exec_env.harness import TrainConfig
 from exec_env.harness import train as train_agent
 
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("undrawn")]
 Call = Callable[..., tuple[int, str, str]]
 SETTINGS = DQNConfig(hidden=(8,), warm_up=64, batch_size=16)
 

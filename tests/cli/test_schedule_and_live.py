@@ -1,29 +1,79 @@
 """The command lines for schedules and for live execution, run for real."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from exec_env.cli import live, schedule
 from exec_env.data.market_file import UNITS, MarketFile, Parameter
+from exec_env.harness import evaluate
 from exec_env.market.market import Market
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["almgren-chriss", "static", "garleanu-pedersen", "lqr", "vwap"])
 def test_a_schedule_is_printed_plotted_and_kept(model: str, tmp_path: Path, call: Callable[..., Any]) -> None:
-    status, out, err = call(schedule, model, "--n-steps", "5", "--out", str(tmp_path / "out"))
+    order = ("--n-steps", "5", "--shares", "20000")
+    status, out, err = call(schedule, model, *order, "--out", str(tmp_path / "out"))
     assert status == 0, err
     assert "kappa" in out
     frame = pd.read_csv(tmp_path / "out" / "schedule.csv")
-    assert frame["trade"].sum() == pytest.approx(200_000)
+    assert frame["trade"].sum() == pytest.approx(20_000)
     assert {f.name for f in (tmp_path / "out").iterdir()} >= {"schedule.png", "frontier.png", "frontier.csv"}
     status, out, err = call(schedule, model, "--out", str(tmp_path / "out"))
     assert status == 2
     assert "exists" in err
+
+
+@pytest.mark.parametrize("model", ["almgren-chriss", "static"])
+def test_schedule_and_evaluation_agree_on_what_an_order_costs_under_its_cap(
+    model: str, tmp_path: Path, call: Callable[..., Any]
+) -> None:
+    stock = {"arrival_price": 40.0, "daily_volume": 3e6, "volatility": 0.018, "half_spread": 1.5}
+    order = stock | {"shares": 250_000.0, "n_steps": 24}
+    options = [part for name, value in order.items() for part in (f"--{name.replace('_', '-')}", value)]
+    status, out, err = call(schedule, model, *options, "--out", tmp_path / "out")
+    assert status == 0, err
+    summary = pd.read_csv(tmp_path / "out" / "summary.csv", index_col=0)
+    found = evaluate([model, "twap"], episodes=4000, seed=2, n_examples=0, **order).per_agent
+    for agent in (model, "twap"):
+        ours, row = summary.loc[agent], found.loc[agent]
+        assert abs(ours["J [bps]"] - row.objective_mean) < 3 * np.hypot(ours["± [bps]"], row.objective_se)
+        # The realised shortfall has the noise of the price too.
+        assert abs(ours["expected cost [bps]"] - row.shortfall_mean) < 3 * np.hypot(ours["± [bps]"], row.shortfall_se)
+    said = r"on average the cap costs \d+\.\d+ bps and leaves .* shares to the closing block, some in \d+ % of paths"
+    assert re.search(said, out)
+
+
+def test_a_schedule_keeps_to_the_cap_and_says_what_is_left(tmp_path: Path, call: Callable[..., Any]) -> None:
+    given = ("--n-steps", "4", "--max-participation", "0.1")
+    status, out, err = call(schedule, "almgren-chriss", *given, "--out", tmp_path / "out")
+    assert status == 0, err
+    frame = pd.read_csv(tmp_path / "out" / "schedule.csv")
+    assert frame["trade"].tolist() == pytest.approx(4 * [0.1 * 5e6 / 78])
+    assert frame["at cap"].tolist() == 4 * ["yes"]
+    left = 200_000 - 0.4 * 5e6 / 78
+    assert frame["remaining"].iloc[-1] == pytest.approx(left)
+    assert f"the cap of 10 % binds in slices 1-4 and leaves {left:,.6g} shares to the closing block" in out
+
+
+def test_who_seeks_risk_gets_the_published_schedule_and_too_much_of_it_one_error(
+    tmp_path: Path, call: Callable[..., Any]
+) -> None:
+    paper = ("almgren-chriss", "--preset", "almgren-chriss-2001")
+    status, out, err = call(schedule, *paper, "--risk-aversion", "-2e-7", "--out", tmp_path / "out")
+    assert status == 0, err
+    trades = pd.read_csv(tmp_path / "out" / "schedule.csv")["trade"]
+    assert trades.tolist() == pytest.approx([89_944, 159_108, 216_180, 256_822, 277_946], abs=0.5)
+    status, out, err = call(schedule, *paper, "--risk-aversion", "-2e-6", "--out", tmp_path / "more")
+    assert (status, out) == (2, "")
+    assert err.startswith("error: risk_aversion = -2e-06: must be above -1.005e-06 for cost + λ variance to have a")
 
 
 def test_a_small_order_is_printed_with_four_digits_of_its_trades(tmp_path: Path, call: Callable[..., Any]) -> None:

@@ -40,6 +40,8 @@ def write_experiment(folder: Path, **changed: Any) -> Path:
     return folder / "experiment.yaml"
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_a_study_goes_on_and_says_what_was_found(tmp_path: Path, search: Path, call: Callable[..., Any]) -> None:
     study = tmp_path / "study"
     common = [*PROBLEM, *STEPS, "--search", search, "--study", study, "--ray", "off", "--quiet", "--batch", "2"]
@@ -107,6 +109,8 @@ def test_a_package_that_is_not_installed_is_named_with_how_to_install_it(
     assert (status, err) == (2, f"error: {package} is not installed: pip install 'exec-env[{extra}]'\n")
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_results_are_written_when_every_task_is_finished_and_not_before(
     tmp_path: Path, small_training: None, call: Callable[..., Any]
 ) -> None:
@@ -132,6 +136,7 @@ def test_results_are_written_when_every_task_is_finished_and_not_before(
     assert "dqn/seed-0: made with arguments.config.train.steps = 640, now 960; remove that folder" in err
 
 
+@pytest.mark.slow
 def test_a_failing_task_is_listed_at_the_end_and_the_others_are_kept(
     tmp_path: Path, small_training: None, call: Callable[..., Any]
 ) -> None:

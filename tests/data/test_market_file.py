@@ -67,8 +67,9 @@ def test_with_a_tape_the_file_says_how_the_price_answers(path: Path, tape_csv: P
 
 def test_agents_are_evaluated_on_it_as_on_the_same_market_by_hand(path: Path) -> None:
     ours = evaluate(["twap", "adaptive"], episodes=50, market=str(path)).per_agent["objective_mean"]
-    fields = {"volatility": 0.03, "daily_volume": 1e6, "slice_length": 1 / 390, "shares": 8_000}
-    theirs = evaluate(["twap", "adaptive"], episodes=50, **fields).per_agent["objective_mean"]
+    fields: dict[str, Any] = {"slice_length": 1 / 390, "shares": 8_000}
+    market = Market(volatility=0.03, daily_volume=1e6)
+    theirs = evaluate(["twap", "adaptive"], episodes=50, market=market, **fields).per_agent["objective_mean"]
     np.testing.assert_allclose(ours, theirs, rtol=1e-12)
 
 
@@ -152,4 +153,4 @@ def test_a_tape_says_that_impact_is_the_files(tape_csv: Path) -> None:
     problem = make_problem(market=given, tape=tape_csv, n_steps=10, transient_impact=1e-7)
     assert problem.tape is not None
     said = describe(problem.tape, problem.market, given.market(), calibrated=True)
-    assert "from the market file: η = 7e-07, γ = 1.25e-07, κ = 1e-07 (as given); ρ = 20" in said
+    assert "from the market file: η = 7e-07, γ = 2.5e-07, κ = 1e-07 (as given); ρ = 10" in said

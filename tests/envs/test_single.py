@@ -191,7 +191,7 @@ def test_in_the_classic_market_the_optimal_schedule_costs_its_closed_form() -> N
     eta_tilde = market.temporary_impact - market.permanent_impact * order.slice_length / 2
     cost = (
         market.permanent_impact * order.shares**2 / 2
-        + 2.5e-4 * 100 * order.shares
+        + market.half_spread * 1e-4 * market.arrival_price * order.shares
         + eta_tilde / order.slice_length * (trades**2).sum()
         + order.risk_aversion * 4.0 * order.slice_length * (held**2).sum()
     )

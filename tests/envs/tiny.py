@@ -59,7 +59,7 @@ class Tiny(Problem):
         self.n_steps, self.size, self.volatility = n_steps, size, volatility
         self.reward, self.features = Reward(reward), features or {}
 
-    def scenarios(self, names: Any = None, severities: Any = (), onset: float = 0.5, onset_end: Any = None) -> Any:
+    def scenarios(self, names: Any = None, severities: Any = (), onset: Any = None, onset_end: Any = None) -> Any:
         normal = Scenario(NORMAL, None, {}, NORMAL, told=False)
         return chosen([normal, Scenario("storm", 4.0, {"volatility": 0.08}, "storm × 4")], names)
 

@@ -360,6 +360,7 @@ def test_random_starts_are_those_of_an_environment_that_draws_from_the_seed_of_t
 # What is kept
 
 
+@pytest.mark.slow
 def test_saving_writes_tables_settings_and_pictures_that_can_be_read_back(tmp_path: Path, small: dict) -> None:
     evaluation = evaluate(["twap", "pov"], episodes=40, seed=7, **small)
     folder = evaluation.save(tmp_path / "new" / "folder")
@@ -459,10 +460,9 @@ def test_j_is_estimated_with_variates_and_the_raw_mean_stays_beside_it(small: di
         assert table.loc[agent, "objective_raw_se"] == pytest.approx(objective.std() / 1000**0.5)
         assert table.loc[agent, "objective_se"] < 0.3 * table.loc[agent, "objective_raw_se"]
         assert abs(table.loc[agent, "objective_mean"] - objective.mean()) < 4 * table.loc[agent, "objective_raw_se"]
-    first, second = table.index
-    assert table.loc[first, "behind"] == 0.0
-    assert table.loc[second, "behind"] == pytest.approx(np.ptp(table["objective_mean"]))
-    assert abs(table.loc["adaptive", "diff"]) == pytest.approx(table.loc[second, "behind"])
+    mean = table["objective_mean"]
+    assert table.loc["adaptive", "diff"] == pytest.approx(mean["adaptive"] - mean["twap"])
+    assert table.loc[mean.idxmax(), "behind"] == pytest.approx(np.ptp(mean))
     assert "variate: what of mean zero was taken off" in found.table()
 
 
@@ -524,5 +524,4 @@ def test_an_interval_that_is_not_to_be_trusted_is_said_to_be(small: dict) -> Non
     wild = {"liquidity_volatility": 2.0, "signal_volatility": 0.01, "max_participation": 1.0}
     text = evaluate(["twap"], episodes=500, n_examples=0, **small, **wild).table()
     assert "the interval of J of twap is not to be trusted: few of these paths carry most" in text
-    calm = evaluate(["twap"], episodes=4000, n_examples=0, **small)
-    assert "not to be trusted" not in calm.table()
+    assert "not to be trusted" not in evaluate(["twap"], episodes=5000, n_examples=0, **small).table()

@@ -55,7 +55,7 @@ def test_square_root_impact_solved_by_hand() -> None:
     assert fill.temporary == pytest.approx(5.0)  # 0.001 · 100² / √(100 / 25)
     assert fill.shortfall == pytest.approx(5.0 + 100 * (-0.1 + 0.02 + 0.03 + 0.005))
     _, fill = trade(State(400.0, 0.03, 0.1, 0.0), square_root, 300.0, TERMS, True)
-    assert fill.temporary == pytest.approx(90.0 / 12**0.5 + 5 * 10.0 / 2)  # of 300 and, five times, of 100
+    assert fill.temporary == pytest.approx(160.0 / 4 + 4 * 10.0 / 2)  # of 400 and, four times, of 100
     _, at_reference = trade(State(400.0, 0.03, 0.1, 0.0), square_root, 25.0, TERMS, False)
     assert at_reference.temporary == pytest.approx(0.001 * 25**2)
 
@@ -74,7 +74,7 @@ def test_the_closing_block_solved_by_hand() -> None:
     after, fill = trade(state, NOW, 1000.0, TERMS, True)
     assert (fill.shares, fill.block, fill.excess, fill.clipped) == (400.0, 100.0, 700.0, True)
     assert fill.spread == pytest.approx(8.0)  # 0.02 · 400
-    assert fill.temporary == pytest.approx(90.0 + 50.0)  # 0.001 · 300² + 5 · 0.001 · 100²
+    assert fill.temporary == pytest.approx(160.0 + 40.0)  # 0.001 · 400² + (5 − 1) · 0.001 · 100²
     assert fill.transient == pytest.approx(9.0 + 18.0)  # 0.03 · 300 + (0.03 + 0.15) · 100
     assert fill.permanent == pytest.approx(6.0)  # 0.0002 · 300 · 100
     assert fill.price == fill.risk == fill.drift == 0.0  # nothing is held while the price moves

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exec_env.market.execution import COMPONENTS, bps, opening, terms, trade
 from exec_env.market.market import BPS, Market, lognormal
 from exec_env.market.order import Order
+from exec_env.market.paths import Normals, Paths
 from exec_env.one_asset.presets import PRESETS
 
 
@@ -26,7 +28,8 @@ from exec_env.one_asset.presets import PRESETS
         ("slice_length", -1, "> 0"),
         ("max_participation", 1.5, "in (0, 1]"),
         ("max_participation", 0.0, "or None"),
-        ("risk_aversion", -1e-6, ">= 0"),
+        ("terminal_penalty", 0.5, ">= 1"),
+        ("terminal_penalty", 0, ">= 1"),
     ],
 )
 def test_an_impossible_order_names_field_value_and_what_is_allowed(field: str, value: object, allowed: str) -> None:
@@ -69,7 +72,7 @@ def test_every_random_factor_has_mean_one(exponent: float, std: float, noise: fl
 
 
 def test_factors_load_on_liquidity_with_their_elasticities() -> None:
-    market, low, high = Market(), -0.5, 0.5
+    market, low, high = Market(volatility_elasticity=-0.25), -0.5, 0.5
     steps = high - low
 
     def slope(f: object) -> float:
@@ -79,16 +82,17 @@ def test_factors_load_on_liquidity_with_their_elasticities() -> None:
     assert slope(lambda l: market.volume_at(l, 0.0, 0.01)) == pytest.approx(1.0)
     assert slope(lambda l: market.temporary_at(l, 0.0, 0.01)) == pytest.approx(-1.0)
     assert slope(lambda l: market.variance_at(l, 0.01)) == pytest.approx(-0.5)
+    assert slope(lambda l: Market().variance_at(l, 0.01)) == 0.0  # volatility does not fall when volume rises
 
 
 def test_without_randomness_factors_are_the_parameters() -> None:
     market = PRESETS["classic"].market
     dt = 1 / 78
-    assert market.half_spread_at(0.0, 1.7) == pytest.approx(2.5 * BPS * 100.0)
+    assert market.half_spread_at(0.0, 1.7) == pytest.approx(1.0 * BPS * 100.0)
     assert market.volume_at(0.0, 1.7, dt) == pytest.approx(5e6 / 78)
-    assert market.temporary_at(0.0, 1.7, dt) == pytest.approx(1.4e-7 * 78)
+    assert market.temporary_at(0.0, 1.7, dt) == pytest.approx(1.6e-7 * 78)
     assert market.variance_at(0.0, dt) == pytest.approx(4.0 / 78)
-    assert market.decay_at(1.7, dt) == pytest.approx(np.exp(-20 / 78))
+    assert market.decay_at(1.7, dt) == pytest.approx(np.exp(-10 / 78))
 
 
 def test_the_u_shaped_profile_is_high_at_both_ends_and_has_mean_one() -> None:
@@ -119,3 +123,74 @@ def test_presets_are_the_problems_they_name() -> None:
     assert rl.market.temporary_impact / rl.order.slice_length == pytest.approx(0.01)
     assert rl.market.permanent_impact == 0.001
     assert rl.market.liquidity_volatility > 0
+
+
+def costs_of_an_even_pace(order: Order) -> dict[str, float]:
+    """Components in a market whose every factor is at its mean. [bps]"""
+    noises = ("volume_noise", "spread_noise", "impact_noise", "decay_noise", "liquidity_volatility", "volatility")
+    market = Market(**dict.fromkeys(noises, 0.0))
+    paths = Paths.shaped(market, order, Normals(*np.zeros((6, 1, order.n_steps))))
+    state, fills = opening(order.shares, np.zeros(1)), []
+    for t in range(order.n_steps):
+        even = order.shares / order.n_steps
+        state, fill = trade(state, paths.at(t), even, terms(market, order), t == order.n_steps - 1)
+        fills.append(fill)
+    to_bps = bps(order.shares * market.arrival_price)
+    return {name: float(to_bps * sum(np.sum(getattr(fill, name)) for fill in fills)) for name in COMPONENTS}
+
+
+def test_the_default_order_costs_what_markets_show_for_four_per_cent_of_a_days_volume() -> None:
+    market, order = Market(), Order()
+    assert order.shares / market.daily_volume == 0.04
+    costs = costs_of_an_even_pace(order)
+    assert sum(costs.values()) == pytest.approx(11.4, abs=0.1)
+    scale = market.volatility * (order.shares / market.daily_volume) ** 0.5 / BPS
+    assert scale == pytest.approx(40.0)
+    assert sum(costs.values()) / scale == pytest.approx(0.285, abs=0.005)
+    # Of what its impact costs, two fifths are from its size, the rest from its rate.
+    size = costs["permanent"] + costs["transient"]
+    assert size / (size + costs["temporary"]) == pytest.approx(0.4, abs=0.01)
+    # A half spread of 1 bp, in a stock that trades 500 M$ a day.
+    assert costs["spread"] == pytest.approx(1.0)
+    assert market.daily_volume * market.arrival_price == 500e6
+
+
+def test_cost_depends_on_size_as_well_as_on_rate() -> None:
+    """An even pace four times slower costs far more than a quarter."""
+    fast, middle, slow = (
+        sum(costs_of_an_even_pace(Order(n_steps=n, max_participation=None)).values()) for n in (10, 40, 156)
+    )
+    assert [fast, middle, slow] == pytest.approx([31.7, 11.4, 5.6], abs=0.1)
+
+
+def test_volatility_does_not_move_with_volume() -> None:
+    slices = Paths.simulate(Market(), Order(), 100, seed=0).slices
+    assert np.ptp(slices.variance) == 0.0
+    assert np.std(np.log(slices.volume)) == pytest.approx((0.5**2 + 0.4**2) ** 0.5, abs=0.05)
+
+
+@pytest.mark.parametrize("rate", [0.0, 8.0])
+def test_means_are_the_parameters_without_shocks_and_a_poorer_markets_with_them(rate: float) -> None:
+    """From the second slice on a shock may come, and lower log liquidity by J, of which a^k is left k slices later."""
+    market = Market(liquidity_volatility=0.0, volume_noise=0.0, impact_noise=0.0, shock_rate=rate, shock_size=1.1)
+    slices = Paths.simulate(market, Order(), 40_000, seed=1).slices
+    left = 1.1 * np.exp(-7.8 / 78 * np.arange(40))
+    p = rate / 78
+    for factor, e in ((slices.volume / (5e6 / 78), 1.0), (slices.temporary / (1.6e-7 * 78), -1.0)):
+        came = np.cumprod(1 - p + p * np.exp(-e * left))
+        for t in (10, 39):
+            error = factor[:, t].std() / len(factor) ** 0.5
+            assert abs(factor[:, t].mean() - came[t - 1]) <= 4 * error + 1e-12
+    if rate:
+        assert slices.volume.mean() < 0.8 * 5e6 / 78
+        assert slices.temporary.mean() > 1.2 * 1.6e-7 * 78
+
+
+def test_a_rescaled_market_has_impact_by_volatility_price_and_volume() -> None:
+    other = Market().rescaled(arrival_price=40.0, volatility=0.018, daily_volume=3e6)
+    for name in ("temporary_impact", "permanent_impact", "transient_impact"):
+        assert getattr(other, name) == pytest.approx(0.6 * getattr(Market, name), rel=1e-12)
+    assert other.resilience == Market.resilience
+    # A volatility of zero says nothing of impact.
+    assert Market().rescaled(100.0, 0.0, 5e6) == Market(volatility=0.0)
+    assert Market(volatility=0.0).rescaled(100.0, 0.02, 5e6) == Market()

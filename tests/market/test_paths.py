@@ -22,11 +22,11 @@ def within(sample: np.ndarray, mean: float, k: float = 4.0) -> bool:
 
 @pytest.mark.parametrize("profile", ["flat", "u-shaped"])
 def test_the_parameters_are_the_averages(profile: Any) -> None:
-    market, order = Market(volume_profile=profile), Order()
+    market, order = Market(volume_profile=profile, volatility_elasticity=-0.25), Order()
     s = Paths.simulate(market, order, 20_000, seed=1).slices
-    assert within(s.half_spread, 2.5e-4 * 100)
+    assert within(s.half_spread, 1e-4 * 100)
     assert within(s.volume, 5e6 / 78)
-    assert within(s.temporary, 1.4e-7 * 78)
+    assert within(s.temporary, 1.6e-7 * 78)
     assert within(s.variance, 4 / 78)
     assert within(s.price_shock, 0.0)
     assert within(s.price_shock**2, 4 / 78)
@@ -35,10 +35,10 @@ def test_the_parameters_are_the_averages(profile: Any) -> None:
 def test_log_liquidity_is_a_stationary_ornstein_uhlenbeck_process() -> None:
     order = Order()
     l = Paths.simulate(Market(), order, 50_000, seed=2).slices.log_liquidity
-    np.testing.assert_allclose(l.std(axis=0), 0.6, rtol=0.02)
+    np.testing.assert_allclose(l.std(axis=0), 0.5, rtol=0.02)
     a = np.exp(-7.8 / 78)
     for lag in (1, 5):
-        correlation = np.mean(l[:, 0] * l[:, lag]) / 0.36
+        correlation = np.mean(l[:, 0] * l[:, lag]) / 0.25
         assert correlation == pytest.approx(a**lag, abs=0.02)
 
 

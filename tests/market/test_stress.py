@@ -54,13 +54,15 @@ def test_nothing_changes_before_the_onset(name: str, end: float | None) -> None:
         np.testing.assert_array_equal(before[:, :20], after[:, :20])
 
 
-def test_a_liquidity_collapse_moves_everything_by_its_elasticity() -> None:
-    calm, stressed = columns(), columns(stress="liquidity-collapse")
+@pytest.mark.parametrize("elasticity", [-0.25, 0.0, 0.5])
+def test_a_liquidity_collapse_moves_everything_by_its_elasticity_but_leaves_volatility(elasticity: float) -> None:
+    calm, stressed = (columns(volatility_elasticity=elasticity, stress=s) for s in ("none", "liquidity-collapse"))
     late = np.s_[:, 20:]
     np.testing.assert_allclose(stressed.volume[late] / calm.volume[late], 0.2)
     np.testing.assert_allclose(stressed.temporary[late] / calm.temporary[late], 5.0)
     np.testing.assert_allclose(stressed.half_spread[late] / calm.half_spread[late], 5**0.5)
-    np.testing.assert_allclose(stressed.variance[late] / calm.variance[late], 5**0.5)
+    np.testing.assert_array_equal(stressed.variance, calm.variance)
+    np.testing.assert_array_equal(stressed.price_shock, calm.price_shock)
     np.testing.assert_allclose(stressed.log_liquidity[late] - calm.log_liquidity[late], np.log(0.2))
 
 
@@ -126,7 +128,7 @@ def test_the_probability_of_having_begun_never_falls(one: float, other: float, n
 
 def test_a_random_onset_is_uniform_over_its_window_and_stays() -> None:
     market, n = Market(stress="impact-regime-shift", stress_onset=0.25, stress_onset_end=0.75), 20_000
-    on = Paths.simulate(market, Order(), n, seed=0).slices.permanent > 2e-7
+    on = Paths.simulate(market, Order(), n, seed=0).slices.permanent > 5e-7
     assert (np.diff(on.astype(int), axis=1) >= 0).all()
     p = begun(0.25, 0.75, 40)
     error = np.sqrt(p * (1 - p) / n)
@@ -163,7 +165,7 @@ def test_a_poor_regime_comes_goes_and_stays_as_long_as_its_rates_say() -> None:
     slices = Paths.simulate(market, Order(), n, seed=2).slices
     poor = slices.log_liquidity < -1
     np.testing.assert_allclose(slices.log_liquidity[poor], np.log(0.25))
-    np.testing.assert_allclose(slices.variance[poor] / slices.variance[~poor].mean(), 4 * 0.25**-0.5)
+    np.testing.assert_allclose(slices.variance[poor] / slices.variance[~poor].mean(), 4.0)
     for share in poor.mean(0)[[0, 20, 39]]:
         assert abs(share - 1 / 3) < 4 * (2 / 9 / n) ** 0.5
     stays = poor[:, 1:][poor[:, :-1]].mean()
@@ -245,7 +247,8 @@ def test_a_recorded_market_is_multiplied_as_a_simulated_one_is(features: dict[st
 
 
 def test_shocks_on_a_tape_lower_its_liquidity_and_recover(tape_csv: Path) -> None:
-    problem = make_problem(tape=tape_csv, shares=5000.0, n_steps=10, shock_rate=8.0, shock_size=0.7)
+    given = {"shock_rate": 8.0, "shock_size": 0.7, "volatility_elasticity": 0.5}
+    problem = make_problem(tape=tape_csv, shares=5000.0, n_steps=10, **given)
     rng = np.random.default_rng(0)
     starts = np.full(2000, 3)
     shocked = problem.source.at(starts, rng).slices  # type: ignore[attr-defined]
@@ -255,6 +258,8 @@ def test_shocks_on_a_tape_lower_its_liquidity_and_recover(tape_csv: Path) -> Non
     assert set(np.unique(jumps.round(9))) <= {-0.7, 0.0, -0.0}
     assert abs((jumps < -0.1).mean() - 8 / 78) < 4 * (8 / 78 / jumps.size) ** 0.5
     np.testing.assert_allclose(shocked.volume / calm.volume, np.exp(fall))
+    # As in a drawn market, where variance is L^{2c}.
+    np.testing.assert_allclose(shocked.variance / calm.variance, np.exp(fall))
 
 
 def test_an_environment_on_a_tape_under_random_stress_can_begin_at_a_row(tape_csv: Path) -> None:
@@ -329,9 +334,8 @@ def test_two_slices_and_two_regimes_equal_the_solution_by_hand() -> None:
         **{"liquidity_volatility": 0.0, "half_spread": 0.0, "permanent_impact": 0.0, "transient_impact": 0.0},
         **{"impact_noise": 0.0, "regime_rate": 6.0, "regime_recovery": 6.0, "regime_liquidity": 0.5},
     )
-    order = Order(n_steps=2, slice_length=0.1, risk_aversion=0.0, terminal_penalty=0.0, shares=1000.0)
-    # With nothing to pay for the closing block, all is left to it; so it must cost.
-    order = replace(order, terminal_penalty=1e9)
+    # Whatever the penalty: nothing is left to the closing block where it costs as much as a larger last trade.
+    order = Order(n_steps=2, slice_length=0.1, risk_aversion=0.0, terminal_penalty=1.0, shares=1000.0)
     slope = market.temporary_impact / 0.1
     slopes, moved = np.array([1.0, 2.0]) * slope, (1 - np.exp(-1.2)) / 2
     ahead = np.array([[1 - moved, moved], [moved, 1 - moved]]) @ slopes
@@ -359,12 +363,15 @@ def test_large_shocks_do_not_fall_off_the_grid() -> None:
     assert bound - 3 * error < found.mean() < 1.01 * bound + 3 * error
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("features", [*RANDOM, {"stress": "impact-regime-shift", "stress_onset_end": 0.8}])
 def test_no_baseline_is_below_the_bound(features: dict[str, Any]) -> None:
-    result = evaluate(["twap", "static", "adaptive", "almgren-chriss", "garleanu-pedersen"], episodes=4000, **features)
-    table = result.per_agent
-    assert (table["objective_mean"] > result.bound_bps - 3 * table["objective_se"]).all()
+    names = ["twap", "static", "adaptive", "almgren-chriss", "garleanu-pedersen"]
+    for cap in (0.3, None):
+        result = evaluate(names, episodes=4000, max_participation=cap, **features)
+        table = result.per_agent
+        assert (table["objective_mean"] > result.bound_bps - 3 * table["objective_se"]).all()
+    # Under the cap, of which the adaptive rule knows nothing, the best fixed schedule may be better.
     assert table["objective_mean"]["adaptive"] < table["objective_mean"]["static"]
 
 
@@ -399,9 +406,9 @@ def test_shocks_that_raise_liquidity_lower_the_bound_a_little(factor: float) -> 
     [
         (
             {"stress": "liquidity-collapse", "stress_factor": 20.0},
-            "0.6 with stress = 'liquidity-collapse' × 20 takes it",
+            "0.5 with stress = 'liquidity-collapse' × 20 takes it",
         ),
-        ({"regime_rate": 2.0, "regime_liquidity": 50.0}, "liquidity_volatility = 0.6 with regime_liquidity = 50 takes"),
+        ({"regime_rate": 2.0, "regime_liquidity": 50.0}, "liquidity_volatility = 0.5 with regime_liquidity = 50 takes"),
         ({"liquidity_volatility": 2.0}, "liquidity_volatility = 2 takes it"),
     ],
 )

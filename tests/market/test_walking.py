@@ -77,9 +77,9 @@ def test_walking_a_book_of_three_levels_solved_by_hand(shares: float, cost: floa
     assert fill.shortfall == pytest.approx(cost + 0.02 * shares)
 
 
-def test_the_closing_block_walks_the_book_anew_at_the_penalty() -> None:
+def test_the_closing_block_walks_on_from_the_last_trade_and_anew_at_the_penalty_less_once() -> None:
     _, fill = trade(State(40.0, 0.0, 0.0, 0.0), NOW, 20.0, TERMS, True)
-    assert fill.temporary == pytest.approx(5.0 + 5 * 5.0)
+    assert fill.temporary == pytest.approx(20.0 + 5 * 2 + 5 * 5 * (2 / 35) / 2 + 4 * 5.0)  # of 40, four times of 20
 
 
 _SIZES = st.lists(st.tuples(st.floats(0, 100), st.floats(0, 1)), min_size=1, max_size=6)

@@ -65,7 +65,7 @@ def test_a_fixed_share_of_the_volume_is_faster_in_proportion_to_the_volume() -> 
 
 
 def test_observations_are_means_given_liquidity_along_the_best_fixed_schedule() -> None:
-    market, order, agent = Market(), Order(), Watching()
+    market, order, agent = Market(volatility_elasticity=-0.25), Order(), Watching()
     at = states(OneAsset(market, order))
     at.map(agent)
     s = market.liquidity_volatility

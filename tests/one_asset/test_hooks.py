@@ -40,6 +40,10 @@ def half_spread_only(fill: Any) -> Any:
     return -fill.spread
 
 
+LITERAL = {name: getattr(Market, name) for name in ("temporary_impact", "permanent_impact", "transient_impact")}
+"""Impact that is given, so that it does not follow the volatility."""
+
+
 def pressure(seen: Any) -> Any:
     """Inventory against time: above one where selling is behind an even pace."""
     return seen.inventory_left - seen.time_left
@@ -51,7 +55,7 @@ def test_a_market_and_an_order_are_taken_where_fields_are() -> None:
     assert env.market == replace(market, half_spread=7.0)
     assert env.order == order
     assert exec_env.bound(market=market, order=order).value_bps == pytest.approx(
-        exec_env.bound(volatility=0.05, shares=1000.0, n_steps=3).value_bps
+        exec_env.bound(volatility=0.05, shares=1000.0, n_steps=3, **LITERAL).value_bps
     )
 
 

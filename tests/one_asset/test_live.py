@@ -47,6 +47,29 @@ def test_decisions_on_the_snapshots_of_a_path_are_those_of_the_environment(basel
     assert live.remaining == pytest.approx(steps[-1]["block"], abs=1e-3)
 
 
+class ByVolatility:
+    action_mode = "fraction"
+
+    def act(self, observations: np.ndarray) -> np.ndarray:
+        return 0.03 * observations[:, 5:6]
+
+
+@pytest.mark.parametrize("stress", ["liquidity-collapse", "volatility-spike"])
+def test_under_a_stress_it_sees_the_volatility_that_the_environment_shows(stress: str) -> None:
+    env = gym.make("AlmgrenChrissContinuous-v0", stress=stress, volatility_elasticity=0.5, max_participation=None)
+    market, order = env.unwrapped.market, env.unwrapped.order
+    live = LiveExecutor(ByVolatility(), order, market)
+    steps = play(env, lambda o: ByVolatility().act(o[None])[0], seed=5)
+    for t, (now, step) in enumerate(zip(Paths.simulate(market, order, 1, seed=5).path(0), steps, strict=True)):
+        seen = snapshot(
+            t, mid=step["mid"], spread=2 * now.half_spread, volume=now.volume, log_liquidity=now.log_liquidity
+        )
+        shares, traded = live(seen), step["shares"] - step["block"]
+        if t < len(steps) - 1:
+            assert shares == pytest.approx(traded, rel=1e-5)
+        live.fill(traded, step["fill_price"])
+
+
 @given(fills=st.lists(st.floats(0, 1), min_size=40, max_size=40), volume=st.floats(0, 2e5))
 def test_it_never_oversells_and_says_what_is_left(fills: list[float], volume: float) -> None:
     order = Order()

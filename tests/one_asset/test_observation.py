@@ -19,7 +19,7 @@ def test_the_observation_is_measured_in_its_units() -> None:
     market, order = Market(), Order()
     observe = Observer(market, order)
     now = slice_of(
-        log_liquidity=0.3, half_spread=0.05, volume=5e6 / 39, variance=4 * 4 / 78, drift=2 * (40 / 78) ** 0.5 / 40
+        log_liquidity=0.3, half_spread=0.02, volume=5e6 / 39, variance=4 * 4 / 78, drift=2 * (40 / 78) ** 0.5 / 40
     )
     state = State(50_000.0, 0.01, -1.0, 0.2)
     seen = Observation(*observe(state, observe.market(now), 10))
@@ -31,7 +31,7 @@ def test_the_observation_is_measured_in_its_units() -> None:
     assert seen.relative_volume == pytest.approx(2.0)
     assert seen.relative_volatility == pytest.approx(2.0)
     assert seen.transient_impact == pytest.approx(
-        0.01 / (3e-7 * 2e5 * (1 - np.exp(-20 * horizon)) / (20 * horizon)), rel=1e-9
+        0.01 / (6e-7 * 2e5 * (1 - np.exp(-10 * horizon)) / (10 * horizon)), rel=1e-9
     )
     assert seen.price_move == pytest.approx(-1.0 / (2.0 * horizon**0.5))
     assert seen.last_participation == pytest.approx(0.2 / (2e5 / (5e6 * horizon)))

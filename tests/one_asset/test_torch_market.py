@@ -148,7 +148,7 @@ def test_gradients_of_the_policy_are_those_of_finite_differences() -> None:
 
 EVERYTHING = Market(
     **{"shock_rate": 10.0, "shock_size": 0.7, "signal": 0.02, "signal_volatility": 0.05, "slippage_noise": 1.0},
-    **{"impact_exponent": 0.6},
+    **{"impact_exponent": 0.6, "volatility_elasticity": -0.25},
     **{"regime_rate": 4.0, "stress": "liquidity-collapse", "stress_onset_end": 0.8, "stress_factor": 0.3},
 )
 SOME = Order(n_steps=6, shares=5e4)

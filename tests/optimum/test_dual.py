@@ -156,11 +156,22 @@ def test_its_lower_end_is_not_above_what_the_clipped_rule_costs(market: Market) 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("penalty", [1.0, 1.05, 5.0])
 @pytest.mark.parametrize("features", [{"liquidity_volatility": 0.1}, {"liquidity_volatility": 0.3}])
-def test_with_two_slices_it_holds_the_value_of_brute_force(features: dict[str, float]) -> None:
+def test_with_two_slices_it_holds_the_value_of_brute_force(features: dict[str, float], penalty: float) -> None:
     market, order = Market(**features), Order(n_steps=2, slice_length=0.05, max_participation=0.1)
+    order = replace(order, terminal_penalty=penalty)
     interval = certify(market, order, 20_000)
     assert consistent(interval, brute_force(market, order), 0.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("penalty", [1.0, 5.0])
+def test_under_a_tight_cap_it_holds_the_value_whatever_a_block_costs(penalty: float) -> None:
+    order = replace(SHORT, max_participation=0.1, terminal_penalty=penalty)
+    solution, interval = dynamic_programming.solve(Market(), order), certify(Market(), order, 4000)
+    assert consistent(interval, solution.value_bps, 2 * solution.error_bps)
+    assert interval.lower_bps > solution.linear.bound_bps
 
 
 def test_where_no_constraint_binds_both_ends_are_the_bound() -> None:
@@ -191,7 +202,7 @@ def test_a_seed_gives_the_same_numbers_and_more_paths_begin_with_the_same() -> N
 
 
 def test_what_has_no_interval_says_why() -> None:
-    with pytest.raises(NoBound, match=r"impact_exponent = 0\.5"):
+    with pytest.raises(NoBound, match="impact is a power law, and liquidity so random"):
         certify(Market(impact_exponent=0.5), SHORT)
     with pytest.raises(NoBound, match="signal_volatility"):
         certify(Market(signal_volatility=0.1), SHORT)
@@ -205,9 +216,10 @@ def test_evaluate_says_the_interval_where_it_is_asked_for(tmp_path: Any) -> None
     assert "optimum in [" in found.table()
     assert "(statistical interval from 100 paths; paired gap" in found.table()
     assert "certificate_bps" in (found.save(tmp_path / "out", plots=False) / "evaluation.yaml").read_text()
-    assert "interval" not in evaluate(["twap"], optimum=True, **options).table()
+    assert "from 500 paths" in evaluate(["twap"], optimum=True, **options).table()
+    assert "statistical interval" not in evaluate(["twap"], optimum=True, certify=0, **options).table()
     none = evaluate(["twap"], certify=100, impact_exponent=0.5, **options).table()
-    assert "no interval for the best achievable value: Market.impact_exponent = 0.5" in none
+    assert "no interval for the best achievable value: impact is a power law" in none
     for n_paths in (-1, 1, 2.5):
         with pytest.raises(InputError, match="certify|n_paths"):
             evaluate(["twap"], certify=n_paths, **options)

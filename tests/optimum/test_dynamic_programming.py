@@ -51,7 +51,7 @@ def excess(agent: Any, solution: Solution, paths: Paths) -> np.ndarray:
         seen = Seen(t, state.remaining, state.transient, signal, now.half_spread, now.log_liquidity)
         v, block, delta = step.fill.shares - step.fill.block, step.fill.block, market.impact_exponent
         total = total + linear.excess(seen, v)
-        for shares, weight in ((v, 1.0), (block, order.terminal_penalty)):
+        for shares, weight in ((v + block, 1.0), (block, order.terminal_penalty - 1.0)):
             power = temporary_cost(now.temporary, shares, delta)
             total = total + weight * (power - temporary_cost(now.temporary * even ** (delta - 1.0), shares, 1.0))
         expected = sum(q * w @ solution.price(t, state.remaining, state.transient, l + shifts[t]) for l, q in ahead)
@@ -69,8 +69,8 @@ def mean_and_error(values: np.ndarray) -> tuple[float, float]:
 def brute_force(market: Market, order: Order) -> float:
     """Optimal cost of two slices by quadrature over all that is random, and the equations of ``trade``. [bps]
 
-    What the second slice costs is a parabola in its trade: three points give its minimum within the cap. The first
-    trade is sought on a fine mesh.
+    What the second slice costs is a parabola in its trade: three points give it, and its minimum within the cap is at
+    one of the ends, or between them where it opens upwards. The first trade is sought on a fine mesh.
     """
     constants, dt = terms(market, replace(order, max_participation=None)), order.slice_length
     z, w = np.polynomial.hermite_e.hermegauss(9)
@@ -101,8 +101,9 @@ def brute_force(market: Market, order: Order) -> float:
     c2 = 2 * (c0 + end - 2 * middle)
     c1 = end - c0 - c2
     most = np.minimum(caps(ell1) / np.maximum(after.remaining, 1e-9), 1.0)
-    best = np.clip(-c1 / np.maximum(2 * c2, 1e-300), 0.0, most)
-    onward = np.einsum("vdln,d,n->vl", ((c0 + (c1 + c2 * best) * best) @ weights).swapaxes(1, 2), w, w)
+    between = np.clip(-c1 / np.where(c2 > 0, 2 * c2, np.inf), 0.0, most)
+    best = np.minimum.reduce([c0 + (c1 + c2 * p) * p for p in (0.0 * most, between, most)])
+    onward = np.einsum("vdln,d,n->vl", (best @ weights).swapaxes(1, 2), w, w)
     spread1 = sum(wi * market.half_spread_at(ell1, zi) for zi, wi in zip(z, w, strict=True))
     spread1 = np.einsum("ln,n->l", spread1[:, 0, :, 0], w)
     cost = fill.objective[:, :, 0, 0, 0] + onward + (order.shares - first[:, None]) * spread1
@@ -112,9 +113,8 @@ def brute_force(market: Market, order: Order) -> float:
     for i, wl in enumerate(w):
         for zi, wh in zip(z, w, strict=True):
             spread = market.half_spread_at(ell0[i, 0, 0, 0], zi)
-            whole = fine[:, i] + spread * mesh
-            limit = np.minimum(mesh[whole.argmin()], caps(ell0[i, 0, 0, 0]))
-            total += wl * wh * np.interp(limit, mesh, whole) @ weights
+            least = np.minimum.accumulate(fine[:, i] + spread * mesh)
+            total += wl * wh * np.interp(caps(ell0[i, 0, 0, 0]), mesh, least) @ weights
     return float(total) * bps(order.shares * market.arrival_price)
 
 
@@ -135,6 +135,64 @@ def test_two_slices_equal_brute_force(features: dict[str, float], cap: float) ->
     solution = solve(market, order)
     assert solution.value_bps > solution.linear.bound_bps * 1.001
     assert solution.value_bps == pytest.approx(brute_force(market, order), rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("penalty", [1.0, 1.05, 1.3, 5.0])
+def test_two_slices_equal_brute_force_whatever_a_block_costs(penalty: float) -> None:
+    # Up to 1.3 the push of a trade on the block costs more than the block: one trades all or nothing at the end.
+    market, order = Market(liquidity_volatility=0.3), Order(n_steps=2, slice_length=0.05, max_participation=0.1)
+    order = replace(order, terminal_penalty=penalty)
+    assert solve(market, order).value_bps == pytest.approx(brute_force(market, order), rel=1e-5)
+
+
+def brute_force_of_three(market: Market, order: Order, n: int) -> float:
+    """Optimal cost of three slices where only volume is random, on a mesh of shares held after each slice. [bps]
+
+    What is held after the first two slices says what the push is, so that no state is left out.
+    """
+    held = np.linspace(0.0, order.shares, n)
+    levels, weights = np.polynomial.legendre.leggauss(160)
+    levels, weights = 6 * levels, 6 * weights * norm.pdf(6 * levels)
+    caps = order.max_participation * market.volume_at(0.0, levels, order.slice_length)
+    constants, dt = terms(market, replace(order, max_participation=None)), order.slice_length
+    slope, variance = market.temporary_at(0.0, 0.0, dt), market.variance_at(0.0, dt)
+    spread, decay = market.half_spread_at(0.0, 0.0), market.decay_at(0.0, dt)
+    now = Slice(0.0, spread, 1.0, variance, 0.0, slope, market.permanent_impact, decay, 0.0, 0.0)
+
+    def step(state: State, to: np.ndarray, last: bool) -> tuple[State, np.ndarray]:
+        after, fill = trade(state, now, np.maximum(state.remaining - to, 0.0), constants, last)
+        return after, np.where(to <= state.remaining, fill.objective, np.inf)
+
+    def mean_of_best(cost: np.ndarray, remaining: np.ndarray) -> np.ndarray:
+        """Over the cap, of the least ``cost`` of any trade within it; the last axis is what is held after."""
+        out = np.empty(cost.shape[:-1])
+        for at in np.ndindex(out.shape):
+            trades, row = remaining[at] - held[held <= remaining[at]], cost[at][held <= remaining[at]]
+            least = np.minimum.accumulate(row[::-1])  # from no trade to all
+            out[at] = np.interp(caps, trades[::-1], least) @ weights
+        return out
+
+    start = State(*(np.full(len(held), s) for s in (order.shares, 0.0, 0.0, 0.0)))
+    one, cost_of_one = step(start, held, False)  # (x_1,)
+    two, cost_of_two = step(State(*(np.asarray(s)[..., None] + 0.0 * held for s in one)), held, False)  # (x_1, x_2)
+    _, cost_of_three = step(State(*(s[..., None] for s in two)), held + 0.0 * two.remaining[..., None], True)
+    # What is held after the last slice's trade is the block.
+    ahead = mean_of_best(cost_of_three, np.where(np.isfinite(cost_of_two), two.remaining, 0.0))
+    ahead = mean_of_best(cost_of_two + ahead, one.remaining)
+    whole = cost_of_one + ahead
+    return float(mean_of_best(whole[None], np.array([order.shares]))[0]) * bps(order.shares * market.arrival_price)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("penalty", [1.0, 1.05, 5.0])
+def test_three_slices_equal_brute_force_whatever_a_block_costs(penalty: float) -> None:
+    quiet = {f"{name}_noise": 0.0 for name in ("spread", "impact", "decay")} | {"liquidity_volatility": 0.0}
+    market = Market(**quiet)
+    order = Order(n_steps=3, slice_length=0.05, max_participation=0.2, terminal_penalty=penalty)
+    # A trade between two points costs what lies on the line between them: half the mesh, a quarter of the error.
+    coarse, fine = (brute_force_of_three(market, order, n) for n in (61, 121))
+    assert solve(market, order).value_bps == pytest.approx((4 * fine - coarse) / 3, rel=3e-5)
 
 
 @pytest.mark.parametrize("name", ["classic", "almgren-chriss-2001", "participation-notebook"])
@@ -215,12 +273,12 @@ def test_the_plain_cost_of_the_optimum_under_shocks_is_the_value(features: Any) 
 def test_the_value_grows_with_the_size_of_shocks_and_shrinks_where_they_raise_liquidity() -> None:
     sizes = [2.0, 1.3, 1.0, 0.8, 0.4, 0.1]  # what a shock leaves
     factors: list[dict[str, Any]] = [{"stress": "liquidity-shocks", "stress_factor": f} for f in sizes]
-    for liquidity_volatility in (0.0, 0.1, 0.6):
+    for liquidity_volatility in (0.0, 0.1, 0.5):
         markets = [Market(**f, liquidity_volatility=liquidity_volatility, stress_onset=0.0) for f in factors]
         assert (np.diff([solve(market, SHORT, 16).value_bps for market in markets]) > 0).all()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("features", "terms"),
     [
@@ -239,6 +297,12 @@ def test_the_value_grows_with_the_size_of_shocks_and_shrinks_where_they_raise_li
         ({"impact_exponent": 1.5}, {"side": "buy"}),
         ({"liquidity_volatility": 0.0, "spread_noise": 0.0}, {}),
         ({"resilience": 0.0, "volume_noise": 0.0}, {}),
+        ({}, {"terminal_penalty": 1.0, "max_participation": 0.1}),
+        (
+            {"liquidity_volatility": 0.3, "permanent_impact": 5e-7, "transient_impact": 1.5e-6},
+            {"terminal_penalty": 1.05, "max_participation": 0.1},
+        ),
+        ({"impact_exponent": 0.6}, {"terminal_penalty": 1.05, "max_participation": 0.1}),
     ],
 )
 def test_its_rule_attains_the_value_in_monte_carlo(features: dict[str, Any], terms: dict[str, Any]) -> None:
@@ -294,7 +358,7 @@ def test_the_default_optimum_is_between_the_bound_and_the_clipped_rule_and_attai
     paths = Paths.simulate(market, order, 2000, seed=5)
     ours, theirs = (excess(agent(market, order), solution, paths) for agent in (Optimal, Adaptive))
     above = solution.value_bps - solution.linear.bound_bps
-    assert above == pytest.approx(0.1646, abs=4e-4)  # at three times the resolution
+    assert above == pytest.approx(0.0978, abs=4e-4)  # at twice the resolution
     assert solution.error_bps < 1e-3
     mean, error = mean_and_error(ours)
     assert abs(mean - above) < 3 * error

@@ -79,8 +79,8 @@ def test_no_policy_is_below_the_bound_where_all_costs_give_none() -> None:
 
 
 def test_pushes_are_charged_less_than_they_could_be_where_round_trips_would_pay_a_lot() -> None:
-    order = Order(n_steps=5, shares=14_000.0, risk_aversion=1e-5, terminal_penalty=0.0)
-    market = Market(transient_impact=3.7e-5, resilience=1.2, half_spread=20.0, shock_rate=1.0, shock_size=0.9)
+    order = Order(n_steps=7, shares=13_000.0, risk_aversion=2.8e-5)
+    market = Market(transient_impact=1.5e-5, resilience=4.1, half_spread=24.0)
     found = relaxation.solve(market, order)
     more = lq.solve(market, order, charged=replace(found.charged, push=1.3 * found.charged.push))
     assert found.bound_bps > max(more.bound_bps, 0.0)

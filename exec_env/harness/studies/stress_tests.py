@@ -28,7 +28,7 @@ TOLD = " (told)"
 """What the label of an agent ends with that was built from the market under stress."""
 LEFT = 0.01
 """A path counts as completed where no more than this part of the order is left for the closing block. That is no
-failure of itself: what is left may be so on purpose, where a block costs less than a larger trade before it."""
+failure of itself: what is left may be so on purpose, where a block costs less than trading faster before it."""
 
 
 @dataclass(frozen=True, repr=False)

@@ -197,6 +197,7 @@ def test_numbers_that_cannot_be_are_refused(name: str, value: float) -> None:
 # On Ray
 
 
+@pytest.mark.slow
 def test_ray_gives_the_results_of_one_process(tmp_path: Path, here: Run, on_ray: Run) -> None:
     with tqdm(**QUIET) as bar:
         for name, run in (("here", here), ("ray", on_ray)):
@@ -204,6 +205,7 @@ def test_ray_gives_the_results_of_one_process(tmp_path: Path, here: Run, on_ray:
     assert contents(tmp_path / "ray") == contents(tmp_path / "here")
 
 
+@pytest.mark.long
 def test_on_ray_failures_are_as_in_one_process_and_a_dead_worker_is_replaced(tmp_path: Path, on_ray: Run) -> None:
     every = fragiles(tmp_path / "log", "refused", "broken", "flaky", "dies", "fine")
     with tqdm(**QUIET) as bar:
@@ -217,7 +219,7 @@ def test_on_ray_failures_are_as_in_one_process_and_a_dead_worker_is_replaced(tmp
     assert done(tmp_path / "log") == {"refused": 1, "broken": 3, "flaky": 2, "dies": 2, "fine": 1}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_ctrl_c_on_ray_keeps_what_is_finished_and_the_same_tasks_go_on(
     tmp_path: Path, ray_ready: None, here: Run
 ) -> None:
@@ -251,7 +253,7 @@ run(main)
     assert {f"group/task-{i}" for i in again} == {task.key for task in every} - kept
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_node_that_is_killed_half_way_costs_no_result_and_doubles_none(
     tmp_path: Path, ray_ready: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -106,6 +106,7 @@ def test_one_seed_has_no_interval_and_nothing_is_found() -> None:
     assert not any("nowhere" in sentence for sentence in said)
 
 
+@pytest.mark.slow
 def test_a_run_keeps_the_command_that_records_its_dataset_again(tmp_path: Path) -> None:
     (task,) = (t for t in tasks(TINY) if "td3-bc" in t.key)
     for name, content in task.work(**task.arguments).files.items():
@@ -139,6 +140,7 @@ def test_intervals_are_students_over_seeds() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_the_command_line_leaves_tables_a_picture_and_runs_and_goes_on_where_it_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

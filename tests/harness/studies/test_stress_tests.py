@@ -68,6 +68,7 @@ def test_who_can_never_be_told_is_refused_before_any_work(
         stress(["twap"], scenarios(["volatility-spike"]), told=[told], signal_volatility=0.1, **SMALL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("env_id", ["AlmgrenChrissLiquidityCollapse-v0", "AlmgrenChrissRegimeSwitching-v0"])
 def test_normal_is_without_stress_also_where_the_environment_has_one(env_id: str) -> None:
     among = scenarios(["volatility-spike", "normal"])
@@ -100,6 +101,7 @@ def test_a_regime_that_cannot_be_is_left_out_and_a_note_says_why() -> None:
         stress(["twap"], scenarios(["normal"]), randomise="stress", **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("regime", "paired"), [("volatility-spike", True), ("regime-switching", False)])
 def test_regrets_spread_over_seeds_as_their_errors_say(regime: str, paired: bool) -> None:
     small = SMALL | {"n_steps": 4}
@@ -149,6 +151,7 @@ def test_the_regret_that_a_change_of_regime_adds_is_beyond_what_it_costs_the_ora
     assert alone["added_regret"].isna().all()
 
 
+@pytest.mark.slow
 def test_regret_is_above_the_best_achievable_where_it_is_computed() -> None:
     small = SMALL | {"n_steps": 4, "max_participation": 0.2}
     found = stress(["twap"], scenarios(["normal", "regime-switching"]), optimum=True, **small).table
@@ -164,6 +167,7 @@ def test_more_severe_costs_more_and_completes_less() -> None:
     assert (np.diff(found.completed().loc["twap"]) < 0).all()
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=20)
 @given(st.integers(0, 1000))
 def test_probabilities_of_being_best_add_up_and_follow_the_paired_difference(seed: int) -> None:

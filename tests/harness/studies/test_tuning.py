@@ -1,6 +1,7 @@
 """Tuning: an outcome that depends on the settings alone, and settings that are refused by name."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -57,8 +58,22 @@ def here() -> Iterator[Run]:
         yield run
 
 
-def test_an_interrupted_study_ends_as_one_that_was_not(tmp_path: Path) -> None:
-    whole = study(tmp_path / "whole", quick)
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study that was begun; not to be changed."""
+    folder = tmp_path_factory.mktemp("studies") / "begun"
+    open_study(folder, settings(), 5)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, ...]]:
+    """The trials of a study that nothing interrupted."""
+    return study(tmp_path_factory.mktemp("studies") / "whole", quick)
+
+
+@pytest.mark.slow
+def test_an_interrupted_study_ends_as_one_that_was_not(tmp_path: Path, whole: list[tuple[Any, ...]]) -> None:
     done: list[str] = []
 
     def interrupted(tasks: Any) -> Iterator[Any]:
@@ -77,18 +92,22 @@ def test_an_interrupted_study_ends_as_one_that_was_not(tmp_path: Path) -> None:
     assert len(done) == len(set(done)) == 8
 
 
-def test_a_study_that_goes_on_to_more_trials_ends_as_one_that_had_them_from_the_start(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_study_that_goes_on_to_more_trials_ends_as_one_that_had_them_from_the_start(
+    tmp_path: Path, whole: list[tuple[Any, ...]]
+) -> None:
     study(tmp_path / "grown", quick, trials=4)
-    assert study(tmp_path / "grown", quick) == study(tmp_path / "whole", quick)
+    assert study(tmp_path / "grown", quick) == whole
     assert read_study(tmp_path / "grown")[1] == 8
 
 
+@pytest.mark.slow
 def test_a_finished_study_runs_nothing_again(tmp_path: Path) -> None:
     whole = study(tmp_path / "study", quick)
     assert study(tmp_path / "study", lambda tasks: pytest.fail("ran")) == whole  # type: ignore[arg-type]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_real_training_gives_the_same_study_on_ray_and_in_one_process(
     tmp_path: Path, here: Run, ray_ready: None
 ) -> None:
@@ -100,6 +119,7 @@ def test_real_training_gives_the_same_study_on_ray_and_in_one_process(
     assert runs == [f"trial-{n:04}/seed-{s}" for n in range(3) for s in (1000, 1001)]
 
 
+@pytest.mark.slow
 def test_the_first_trial_is_the_settings_as_they_are_and_later_ones_get_better(tmp_path: Path) -> None:
     found = study(tmp_path / "study", quick, trials=30)
     assert found[0][3] == {
@@ -119,6 +139,7 @@ def test_proposals_are_a_function_of_seed_and_what_was_told() -> None:
     assert propose(settings(), [], 4) != propose(settings(seed=1), [], 4)
 
 
+@pytest.mark.slow
 def test_a_trial_whose_settings_are_refused_has_failed_and_the_study_goes_on(tmp_path: Path, here: Run) -> None:
     search = {"warm_up": {"choices": [32, 100_000]}}
     study(tmp_path / "study", here, trials=6, search=search)
@@ -132,14 +153,17 @@ def test_a_trial_whose_settings_are_refused_has_failed_and_the_study_goes_on(tmp
     )
 
 
-def test_a_run_that_a_machine_let_fail_stops_the_study_and_is_tried_again(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_run_that_a_machine_let_fail_stops_the_study_and_is_tried_again(
+    tmp_path: Path, whole: list[tuple[Any, ...]]
+) -> None:
     def unlucky(tasks: Any) -> Iterator[Any]:
         for task, result in quick(tasks):
             yield task, Failure("node died", refused=False) if task.key.startswith("trial-0001") else result
 
     with pytest.raises(Interrupted, match=r"trial-0001/seed-1000 failed, --resume tries again: node died"):
         study(tmp_path / "study", unlucky)
-    assert study(tmp_path / "study", quick) == study(tmp_path / "whole", quick)
+    assert study(tmp_path / "study", quick) == whole
 
 
 def test_a_run_with_a_bug_is_no_failed_trial_but_shows_its_traceback(tmp_path: Path) -> None:
@@ -152,6 +176,7 @@ def test_a_run_with_a_bug_is_no_failed_trial_but_shows_its_traceback(tmp_path: P
         study(tmp_path / "study", buggy)
 
 
+@pytest.mark.slow
 def test_the_report_has_tables_a_picture_and_a_section_for_the_agents_file(tmp_path: Path) -> None:
     study(tmp_path / "study", quick, trials=12)
     with tqdm(disable=True) as bar:
@@ -179,10 +204,9 @@ def test_the_report_has_tables_a_picture_and_a_section_for_the_agents_file(tmp_p
         ({"search": {"gamma": {"low": 0.9, "high": 1.0}}}, r"begun with search\.learning_rate = .*, now without"),
     ],
 )
-def test_other_settings_are_refused_by_name(tmp_path: Path, changed: dict[str, Any], message: str) -> None:
-    open_study(tmp_path / "study", settings(), 5)
+def test_other_settings_are_refused_by_name(begun: Path, changed: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        open_study(tmp_path / "study", settings(**changed), 5)
+        open_study(begun, settings(**changed), 5)
 
 
 @pytest.mark.parametrize(
@@ -207,6 +231,7 @@ def test_settings_are_kept_where_the_search_leads_away_from_what_is_refused(tmp_
     assert open_study(tmp_path / "study", settings(agent_fields={"warm_up": 20_000}, search=search)) == 20
 
 
+@pytest.mark.slow
 def test_a_study_never_gets_fewer_trials(tmp_path: Path) -> None:
     for trials, now in ((3, 3), (1, 3), (None, 3), (4, 4)):
         assert open_study(tmp_path / "study", settings(), trials) == now
@@ -223,9 +248,8 @@ def test_a_study_never_gets_fewer_trials(tmp_path: Path) -> None:
         (lambda s: s["settings"].update(agent="twap"), r"study\.yaml: agent 'twap' does not learn"),
     ],
 )
-def test_a_spoilt_study_is_refused_in_one_sentence(tmp_path: Path, change: Any, message: str) -> None:
-    open_study(tmp_path / "study", settings())
-    path = tmp_path / "study" / "study.yaml"
+def test_a_spoilt_study_is_refused_in_one_sentence(begun: Path, tmp_path: Path, change: Any, message: str) -> None:
+    path = Path(shutil.copytree(begun, tmp_path / "study")) / "study.yaml"
     described = yaml.safe_load(path.read_text())
     change(described)
     path.write_text(yaml.safe_dump(described))

@@ -79,6 +79,7 @@ def copied(finished: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished, tmp_path / "copied"))
 
 
+@pytest.mark.slow
 @every_learner
 def test_a_run_folder_holds_configuration_weights_log_and_picture(finished: Path) -> None:
     names = {p.name for p in finished.iterdir()}
@@ -239,6 +240,7 @@ def test_a_run_interrupted_around_a_checkpoint_goes_on_and_ends_as_one_that_was_
     assert (tmp_path / "run" / "learning_curve.png").exists()
 
 
+@pytest.mark.slow
 @every_learner
 def test_going_on_with_a_finished_run_changes_nothing(finished: Path, copied: Path) -> None:
     resume(copied)
@@ -306,6 +308,7 @@ def test_an_impossible_training_configuration_is_refused(fields: dict, message: 
         TrainConfig(**fields)
 
 
+@pytest.mark.slow
 def test_options_of_the_environment_reach_training_and_are_kept(tmp_path: Path) -> None:
     run = fit(
         tmp_path / "run",
@@ -468,8 +471,9 @@ def test_seeds_of_different_purposes_and_neighbouring_seeds_do_not_meet() -> Non
     assert child_seed(0, 1, 0) == child_seed(0, 1, 0)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("agent", LEARNERS)
+@pytest.mark.parametrize(
+    "agent", [pytest.param(agent, marks=pytest.mark.slow if agent == "dqn" else pytest.mark.long) for agent in LEARNERS]
+)
 def test_any_learner_trains_on_markets_drawn_for_each_path_and_goes_on(agent: str, tmp_path: Path) -> None:
     run = fit(tmp_path / "run", agent, randomise=["stress", "volatility=0.01:0.04"])
     assert yaml.safe_load((run / "config.yaml").read_text())["options"]["randomise"][0] == "stress"
