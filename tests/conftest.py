@@ -1,5 +1,6 @@
 """What tests share: small problems, and one episode of any environment."""
 
+import importlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,13 @@ def tape_csv(tmp_path: Path) -> Path:
     )
     frame.to_csv(tmp_path / "market.csv", index=False)
     return tmp_path / "market.csv"
+
+
+@pytest.fixture
+def same_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first block of an evaluation is drawn as an environment with its seed draws, so that both can be compared."""
+    module = importlib.import_module("exec_env.harness.evaluation")
+    monkeypatch.setattr(module, "block_rng", lambda seed, k: np.random.default_rng(seed))
 
 
 @pytest.fixture

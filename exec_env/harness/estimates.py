@@ -2,7 +2,7 @@
 
 A control variate is a sum along an agent's path whose mean is known to be zero (``exec_env.envs.variates``). Taking it
 off changes no mean, but it may take most of the variance with it. Whether they are taken off is chosen agent by agent,
-by the estimated standard error, with three cautions that keep intervals honest, as measured by how often they hold the
+by the estimated standard error, with four cautions that keep intervals honest, as measured by how often they hold the
 truth:
 
 - Coefficients are one, the value by theory for a policy that is nearly optimal, unless regression on the same paths
@@ -10,6 +10,8 @@ truth:
   coefficients fit these paths.
 - A variate that says nothing of rare events is not taken alone unless what is left has tails that are lighter still: in
   most samples the event is missing, and the error looks far smaller than it is.
+- Of errors of a difference that are much the same, that with variates is taken: they know of rare events that these
+  paths may not show.
 - An interval is said to be not to be trusted where tails are heavy for so few paths, or where the error is smaller than
   so few paths can show: then what is left to vary may be missing from all of them.
 """
@@ -26,6 +28,7 @@ PREFIX = "variate_"
 """Of the columns of a table of episodes that are control variates."""
 NONE = "none"
 """Name of no variate."""
+_KNOWS = 0.8  # part of the error with variates that know of rare events that the plain one has to be below to be taken
 _PAYS = 0.5  # part of the error with coefficients one that regression has to leave to be used
 _HEAVY = 10  # an interval needs this many paths for each unit of kurtosis
 _LIGHT = 100  # regression needs so many
@@ -151,5 +154,5 @@ def difference(one: Estimate, other: Estimate, raw: np.ndarray, errors: Errors) 
     as_it_is = best = plain(raw, errors)
     if {one.variate, other.variate} != {NONE}:
         of_both = plain(one.values - other.values, errors, f"{one.variate}; {other.variate}")
-        best = of_both if of_both.se < best.se else best
+        best = of_both if _KNOWS * of_both.se < best.se else best
     return _beside(as_it_is, best)

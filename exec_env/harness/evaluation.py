@@ -241,12 +241,17 @@ def _rows(problem: Problem, episodes: int, starts: str) -> np.ndarray | None:
     return possible[np.linspace(0, possible.size - 1, min(episodes, possible.size)).round().astype(int)]
 
 
+def block_rng(seed: int, k: int) -> np.random.Generator:
+    """What block ``k`` of the paths of a seed is drawn from."""
+    return np.random.default_rng(np.random.SeedSequence([seed, k]))
+
+
 def _blocks(
     problem: Problem, episodes: int, seed: int, rows: np.ndarray | None
 ) -> Iterator[tuple[np.random.Generator, Paths]]:
     """The paths, block by block, and the generator of each as it was before they were drawn."""
     for k, first in enumerate(range(0, episodes, BLOCK)):
-        rng, again = (np.random.default_rng(np.random.SeedSequence([seed, k])) for _ in range(2))
+        rng, again = block_rng(seed, k), block_rng(seed, k)
         if rows is not None:
             paths = problem.at(rows[first : first + BLOCK], rng)
         else:

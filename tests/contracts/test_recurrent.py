@@ -67,6 +67,7 @@ def by_hand(
     return found
 
 
+@pytest.mark.usefixtures("same_stream")
 def test_evaluation_gives_what_the_model_does_by_hand_on_the_same_paths(model: Any) -> None:
     paths = evaluate([SB3Agent(model)], "AlmgrenChrissContinuous-v0", episodes=12, seed=3, **SMALL).per_path
     np.testing.assert_allclose(paths["objective"], by_hand(model, 12, 3), rtol=1e-5)
@@ -81,6 +82,7 @@ def test_its_memory_counts(model: Any) -> None:
     assert [entry.shape for entry in state] == [(1, 3, 256)] * 2
 
 
+@pytest.mark.usefixtures("same_stream")
 def test_a_model_that_normalises_sees_normalised_observations_with_a_memory_too() -> None:
     env = VecNormalize(SB3VecEnv("AlmgrenChrissContinuous-v0", num_envs=4, **SMALL))
     model = trained(env)

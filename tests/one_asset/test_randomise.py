@@ -125,6 +125,7 @@ def test_the_same_seed_gives_the_same_paths_however_many_are_drawn_at_once() -> 
         np.testing.assert_array_equal(np.concatenate([p.slices[i] for p in parts]), column)
 
 
+@pytest.mark.usefixtures("same_stream")
 @pytest.mark.parametrize("recorded", [False, True])
 def test_single_vector_and_evaluation_play_the_same_paths(recorded: bool, tape_csv: Path) -> None:
     options: dict[str, Any] = {"randomise": ["stress", "parameters"], "n_steps": 6, "shares": 30_000.0}

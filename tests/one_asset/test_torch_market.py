@@ -47,6 +47,7 @@ class Linear(torch.nn.Module):
 @pytest.mark.parametrize(
     ("preset", "mode"), [*((name, "pace") for name in PRESETS), ("default", "participation-levels")]
 )
+@pytest.mark.usefixtures("same_stream")
 @pytest.mark.parametrize("side", ["sell", "buy"])
 def test_the_same_paths_cost_the_same_as_in_numpy(preset: str, mode: str, side: Any) -> None:
     market, order = PRESETS[preset].market, replace(PRESETS[preset].order, side=side)

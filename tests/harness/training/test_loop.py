@@ -114,6 +114,7 @@ def test_the_log_has_a_row_per_interval(finished: Path) -> None:
     assert log["seconds"].is_monotonic_increasing
 
 
+@pytest.mark.usefixtures("same_stream")
 @every_learner
 def test_the_log_and_an_evaluation_agree_on_the_trained_agent(finished: Path) -> None:
     logged = pd.read_csv(finished / "progress.csv")["objective"]
