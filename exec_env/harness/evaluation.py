@@ -13,6 +13,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from exec_env.base.errors import InputError, NoBound
+from exec_env.base.seeds import block_rng
 from exec_env.base.validation import require_count
 from exec_env.envs.factory import kept_options
 from exec_env.envs.problem import Bound, Problem
@@ -239,11 +240,6 @@ def _rows(problem: Problem, episodes: int, starts: str) -> np.ndarray | None:
     if possible is None or starts == "random":
         return None
     return possible[np.linspace(0, possible.size - 1, min(episodes, possible.size)).round().astype(int)]
-
-
-def block_rng(seed: int, k: int) -> np.random.Generator:
-    """What block ``k`` of the paths of a seed is drawn from."""
-    return np.random.default_rng(np.random.SeedSequence([seed, k]))
 
 
 def _blocks(

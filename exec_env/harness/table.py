@@ -28,8 +28,7 @@ class Evaluation:
     the closing block [shares]; participation, traded over market volume until done; block_cost, what the closing block
     costs where the cap left shares for it [$]. On a tape also row, at which the path begins, counted from 0; where
     fills walk its book also trades and beyond_book, slices with a trade and those of them that went beyond the last
-    level. Where the problem has control variates, these too [bps]; NaN where
-    one was left out because it did not pay."""
+    level. Where the problem has control variates, these too [bps]; NaN where one did not pay and was left out."""
     examples: pd.DataFrame
     """The first few paths slice by slice: agent, path, step; inventory before, shares, participation, mid, fill_price,
     half_spread, log_liquidity."""

@@ -17,6 +17,8 @@ BPS = 1e-4
 """One basis point, as a fraction."""
 Multiplier = Annotated[float, Bounds(low=1e-6, high=1e6)]
 """Range of a factor that multiplies a market. Beyond this range nothing trades, or nothing costs anything."""
+NOISES = tuple(f"{name}_noise" for name in ("volume", "spread", "impact", "decay", "slippage"))
+"""Fields of Market that are noise from slice to slice."""
 Exponent = Annotated[float, Bounds(low=0.1, high=2.0)]
 """Power of the trading rate that impact grows with."""
 
@@ -243,9 +245,8 @@ class Market:
     def linearised(self, order: Order) -> "Market":
         """The same market with linear impact, which concedes as much at the order's average rate X / (N Δ).
 
-        What rules that know linear impact alone take for this market: η (v̄ / reference)^(δ − 1) for
-        η, with v̄ = X / N. It is neither above nor below the market: it concedes less at slower rates and more at
-        faster ones where δ < 1.
+        What rules that know linear impact alone take for this market: η (v̄ / reference)^(δ − 1) for η, with v̄ = X / N.
+        It is neither above nor below the market: it concedes less at slower rates and more at faster ones where δ < 1.
 
         >>> round(Market(impact_exponent=0.6).linearised(Order()).temporary_impact / 1.6e-7, 3)
         1.104
@@ -272,15 +273,14 @@ class Market:
             by: multipliers, of any shape that broadcasts with it.
         """
         liquidity, volatility, impact = by
-        variance = volatility**2
         return now._replace(
             log_liquidity=now.log_liquidity + namespace(liquidity).log(liquidity),
             half_spread=now.half_spread * liquidity**-self.spread_elasticity,
             volume=now.volume * liquidity,
-            variance=now.variance * variance,
+            variance=now.variance * volatility**2,
             temporary=now.temporary * (impact / liquidity),
             permanent=now.permanent * impact,
-            price_shock=now.price_shock * variance**0.5,
+            price_shock=now.price_shock * volatility,
         )
 
     # One slice. Floats, arrays and tensors alike; z is a standard normal.

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from exec_env.market.execution import opening, price_per_share, terms, trade
-from exec_env.market.market import Market
+from exec_env.market.market import NOISES, Market
 from exec_env.market.order import Order
 from exec_env.market.paths import Normals, Paths
 from exec_env.one_asset.presets import IMPACTS
@@ -21,7 +21,7 @@ _ALL = 1e4  # what a sale can lose at most [bps]
 _MOVES = f"a sale cannot lose more than {_ALL:,.0f} bps: prices move by dollars here, which holds for small moves alone"
 _STILL: dict[str, Any] = CALM | {
     **dict.fromkeys(("volatility", "liquidity_volatility", "shock_rate", "signal", "signal_volatility"), 0.0),
-    **dict.fromkeys((f"{name}_noise" for name in ("volume", "spread", "impact", "decay", "slippage")), 0.0),
+    **dict.fromkeys(NOISES, 0.0),
 }
 
 

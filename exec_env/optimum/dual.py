@@ -25,6 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
+from exec_env.base.seeds import block_rng
 from exec_env.base.validation import require_count, require_type
 from exec_env.market.execution import Slice, bps
 from exec_env.market.market import Market
@@ -93,8 +94,7 @@ def certify(market: Market, order: Order, n_paths: int = 2000, seed: int = 0, pr
     with tqdm(total=n_paths, unit=" paths", disable=not progress, desc="certify") as bar:
         for k, first in enumerate(range(0, n_paths, _BLOCK)):
             n = min(_BLOCK, n_paths - first)
-            rng = np.random.default_rng(np.random.SeedSequence([seed, k]))
-            program, trades, split = penalty.program(Simulator(market, order).normals([rng], n))
+            program, trades, split = penalty.program(Simulator(market, order).normals([block_rng(seed, k)], n))
             _, least, certificate = program.solve()
             ends.append([least, program.value(trades) + split, certificate])
             bar.update(n)

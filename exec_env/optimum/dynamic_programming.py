@@ -31,7 +31,7 @@ A trade adds to I what it takes off κ x. The load y = x + I/κ, the shares held
 only as the push decays: on a grid of x and y trades move along one axis, and decay along the other.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, ClassVar, Literal
@@ -95,11 +95,8 @@ class Solution:
         """
         if seen.step == self.order.n_steps - 1:
             push = self.linear.last_push_at(seen.liquidity, seen.regime)
-            impact = Rest.of(
-                self.market, self.order, seen.liquidity, self.linear.regimes.factors.impact[seen.step, seen.regime]
-            )
             x = np.maximum(seen.remaining, 0.0) + 0.0 * seen.half_spread
-            return Close(impact, self.order.terminal_penalty, push).trade(x, seen.most)
+            return Close(self.rest(seen), self.order.terminal_penalty, push).trade(x, seen.most)
         step, regime = seen.step, seen.regime
         target, x, transient, liquidity = np.broadcast_arrays(
             self.linear.policy(seen), seen.remaining, seen.transient, seen.liquidity
@@ -107,7 +104,7 @@ class Solution:
         x = np.maximum(x, 0.0)
         load = x + transient / self.market.transient_impact if self.market.transient_impact > 0 else x
         low, high = np.zeros_like(x), x
-        rest = Rest.of(self.market, self.order, liquidity, self.linear.regimes.factors.impact[step, regime])
+        rest = self.rest(seen._replace(liquidity=liquidity))
         double = 2 * self.linear.curvature_at(step, liquidity, regime)
         for _ in range(_HALVINGS):  # towards the root of v − v* − sooner(x − v) + g'(v) / 2q, which grows with v
             v = (low + high) / 2
@@ -115,6 +112,11 @@ class Solution:
             beyond = v > target + sooner - rest.marginal(v) / double
             low, high = np.where(beyond, low, v), np.where(beyond, v, high)
         return high
+
+    def rest(self, seen: Seen) -> Rest:
+        """What temporary impact costs in a slice beyond that of ``linear``."""
+        impact = self.linear.regimes.factors.impact[seen.step, seen.regime]
+        return Rest.of(self.market, self.order, seen.liquidity, impact)
 
     def price(self, step: int, remaining: Any, transient: Any, liquidity: Any, regime: int = 0) -> Any:
         """C_t: what the constraints will still cost, before spread and volume of slice ``step`` are seen. [$]
@@ -160,17 +162,17 @@ def solve(market: Market, order: Order, resolution: int = _RESOLUTION) -> Soluti
     """
     require_type(Market, market=market)
     require_type(Order, order=order)
-    _refuse(market, order)
     require_count(16, resolution=resolution)
     if resolution % 16:
         raise InputError(f"resolution = {resolution!r}: must be a multiple of 16")
-    linear, value, *tables = _recursion(market, order, resolution)
-    coarser = (_recursion(market, order, n)[1] for n in (resolution // 2, 3 * resolution // 4))
-    return Solution(market, order, linear, value, max(abs(value - other) for other in coarser), *tables)
+    solution = without_error(market, order, resolution)
+    coarser = [without_error(market, order, n).value_bps for n in (resolution // 2, 3 * resolution // 4)]
+    return replace(solution, error_bps=max(abs(solution.value_bps - value) for value in coarser))
 
 
-def coarse(market: Market, order: Order, resolution: int) -> Solution:
-    """``solve`` without an estimate of its error, which takes several times as long; the error is NaN."""
+@lru_cache(maxsize=16)
+def without_error(market: Market, order: Order, resolution: int) -> Solution:
+    """``solve`` without an estimate of its error, for which it is solved twice more; the error is NaN."""
     _refuse(market, order)
     linear, value, *tables = _recursion(market, order, resolution)
     return Solution(market, order, linear, value, float("nan"), *tables)

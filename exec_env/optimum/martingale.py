@@ -49,7 +49,7 @@ class Tables:
             raise NoBound(
                 f"the constrained optimum of so many slices, regimes or shocks takes long: {points:,.0f} points"
             )
-        self.news = News(dynamic_programming.coarse(market, order, _RESOLUTION))
+        self.news = News(dynamic_programming.without_error(market, order, _RESOLUTION))
         self.shape = self.news.solution.prices.shape[2:]
         self.jumps = (0.0, market.shocks[1]) if chain.shocks.any() else (0.0,)
         ends = [np.linspace(0.0, 1.0, n) if n > 1 else np.ones(1) for n in self.shape]

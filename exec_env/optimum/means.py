@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from exec_env.market.execution import Slice
-from exec_env.market.market import Market
+from exec_env.market.market import NOISES, Market
 from exec_env.market.order import Order
 from exec_env.optimum import lq, regimes
 from exec_env.optimum.liquidity_grid import plain
@@ -101,8 +101,8 @@ def averaged(market: Market, order: Order) -> Market:
     """
     market = market.linearised(order)
     decay, _ = lq.decay_moments(market, order.slice_length)
-    noises = {f"{name}_noise": 0.0 for name in ("volume", "spread", "impact", "decay", "slippage")}
-    quiet: dict[str, Any] = noises | {"liquidity_volatility": 0.0, "shock_rate": 0.0, "signal_volatility": 0.0}
+    still = (*NOISES, "liquidity_volatility", "shock_rate", "signal_volatility")
+    quiet: dict[str, Any] = dict.fromkeys(still, 0.0)
     if market.own_stress.shock_rate > 0:
         quiet |= {"stress": "none", "stress_factor": None, "stress_onset_end": None}
     return replace(market, resilience=-float(np.log(decay)) / order.slice_length, **quiet)

@@ -20,7 +20,6 @@ from scipy.special import ndtr
 from exec_env.market.execution import Slice
 from exec_env.market.paths import Normals
 from exec_env.optimum import dynamic_programming, liquidity_grid, lq
-from exec_env.optimum.closing import Rest
 from exec_env.optimum.seen import Seen
 
 _LIQUIDITY_NODES, _DECAY_NODES, _SPREAD_NODES = 5, 3, 3
@@ -117,7 +116,7 @@ class News:
         ahead = self._interpolate(self.after[seen.step, seen.regime], plain, load, x - v)
         value, of_x, of_i = np.moveaxis(ahead, -1, 0)
         marginal = 2 * q * beyond
-        rest = Rest.of(market, order, seen.liquidity, linear.regimes.factors.impact[seen.step, seen.regime])
+        rest = self.solution.rest(seen)
         value, direct = value + q * beyond**2, (of_x - marginal * a[0], of_i - marginal * b[0])
         if last:
             penalty, left = order.terminal_penalty - 1, x - v
