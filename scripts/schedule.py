@@ -29,7 +29,7 @@ from exec_env.baselines.garleanu_pedersen import GarleanuPedersen
 from exec_env.baselines.impact import Impact
 from exec_env.baselines.results import new_axes, save
 from exec_env.cli.main import run
-from exec_env.cli.options import Maybe, Plain, ProblemOptions, parse, refuse_existing
+from exec_env.cli.options import Maybe, Plain, ProblemOptions, parse, refuse_existing, say_remarks
 from exec_env.market.execution import bps
 from exec_env.market.market import Market
 from exec_env.market.order import Order
@@ -125,6 +125,7 @@ def main(argv: Sequence[str]) -> None:
     market, order = problem.market, problem.order
     impact = Impact.of(market, order)
     refuse_existing(args.options.out)
+    say_remarks(problem)
     planned, flat = trades(args.options, market, order), np.full(order.n_steps, order.shares / order.n_steps)
     sold, bound, _ = at_expected_volume(market, order, planned)
     held = order.shares - np.r_[0.0, np.cumsum(sold)]

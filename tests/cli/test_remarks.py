@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from exec_env.cli import collect, evaluate, live, train
+from exec_env.cli import collect, evaluate, live, schedule, train
 
 NOTE = "impact that is not given follows σ S0 / V: "
 
@@ -42,6 +42,18 @@ def test_command_lines_say_it_once(tmp_path: Path, call: Callable[..., Any]) -> 
     status, out, err = call(train, "dqn", *market, *small, "--quiet", "--run", tmp_path / "run")
     assert status == 0, err
     assert (out + err).count(NOTE) == 1
+
+
+def test_a_schedule_says_it_and_costs_what_the_scaled_market_does(tmp_path: Path, call: Callable[..., Any]) -> None:
+    stock = ["--arrival-price", 40, "--daily-volume", 3e6, "--volatility", 0.018, "--half-spread", 1.5]
+    order = ["--shares", 250_000, "--n-steps", 24, "--max-participation", "None"]
+    status, out, err = call(schedule, "twap", *stock, *order, "--out", tmp_path / "out")
+    assert status == 0, err
+    assert err.count(NOTE) == 1
+    assert "30.1" in next(line for line in out.splitlines() if line.startswith("twap"))
+    status, out, err = call(schedule, "twap", "--shares", 1_000_000_000, "--out", tmp_path / "huge")
+    assert status == 0, err
+    assert "fills below zero: impact takes the price from 100 to -" in err
 
 
 def test_recording_says_it(tmp_path: Path, call: Callable[..., Any]) -> None:
