@@ -47,7 +47,7 @@ format: $(BIN)/.installed  ## Format the code and mend what can be mended
 types: $(BIN)/.installed  ## Check types
 	$(BIN)/mypy
 
-check: lint types test long contracts  ## Everything that CI checks, and the long tests
+check: lint types test long contracts  ## Everything that CI checks
 
 schedule: $(BIN)/.installed  ## Print and plot the Almgren-Chriss schedule and the efficient frontier
 	$(BIN)/exec-env schedule almgren-chriss
