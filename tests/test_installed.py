@@ -339,7 +339,7 @@ def test_a_type_checker_sees_the_wheels_types(built: Path, tmp_path: Path) -> No
     for line, text in (
         (5, 'Revealed type is "float"'),
         (6, 'Revealed type is "exec_env.optimum.lq.Solution"'),
-        (7, 'Revealed type is "exec_env.harness.evaluation.Evaluation"'),
+        (7, 'Revealed type is "exec_env.harness.table.Evaluation"'),
         (8, "gymnasium.core.Env["),
         (9, 'Module has no attribute "evaluat"'),
         (10, 'Unexpected keyword argument "share" for "Order"'),
