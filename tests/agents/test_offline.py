@@ -262,6 +262,7 @@ def test_bcqs_perturbation_climbs_the_values() -> None:
     assert float(agent.policy(agent._data.observations).detach().mean()) > before + 0.3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["td3-bc", "bcq"])
 def test_values_reach_back_over_two_steps(name: str) -> None:
     # 1 now and 3 in the step after it, half as much from the first: 2.5 and 3.
@@ -313,13 +314,14 @@ def pace(agent: Any, liquidity: float) -> float:
     return float(agent.act(seen)[0, 0]) * 4
 
 
+@pytest.mark.slow
 def test_behaviour_cloning_recovers_the_mean_of_the_behaviour() -> None:
     agent = learned("bc", bandit())
     assert pace(agent, 1.0) == pytest.approx(1.0, abs=0.06)
     assert pace(agent, -1.0) == pytest.approx(1.0, abs=0.06)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "config"), [("td3-bc", {"alpha": 10.0}), ("bcq", {"latent_clip": 2.0})])
 def test_learning_values_finds_better_actions_than_those_it_was_shown_on_average(
     name: str, config: dict[str, Any]
@@ -329,14 +331,14 @@ def test_learning_values_finds_better_actions_than_those_it_was_shown_on_average
     assert pace(agent, -1.0) == pytest.approx(0.8, abs=0.15)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_alpha_leads_from_imitation_to_the_optimum() -> None:
     found = [pace(learned("td3-bc", bandit(), alpha=alpha), 1.0) for alpha in (0.01, 1.0, 10.0)]
     assert found[0] == pytest.approx(1.0, abs=0.06)
     assert found[0] < found[1] < found[2]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["td3-bc", "bcq"])
 def test_actions_stay_where_the_dataset_has_some(name: str) -> None:
     # More always pays more: the answer is the end of what the dataset knows.
@@ -371,7 +373,7 @@ def whole(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[
     return cache(lambda name: fit(name, tmp_path_factory.mktemp("whole") / name, dataset))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_offline_learners_beat_the_policy_that_they_learned_from_and_cloning_does_not(
     dataset: Path, tmp_path: Path
 ) -> None:
@@ -383,6 +385,7 @@ def test_offline_learners_beat_the_policy_that_they_learned_from_and_cloning_doe
     assert closed["bc"] < 15
 
 
+@pytest.mark.slow
 @every_learner
 def test_a_run_keeps_the_last_check_the_dataset_and_the_agent(
     name: str, dataset: Path, whole: Callable[[str], Path]

@@ -92,7 +92,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
 # --- on the default market
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_default_market_costs_what_an_independent_simulator_says() -> None:
     found = evaluate(["twap", "adaptive", "optimal"], episodes=20_000, seed=11, n_examples=0)
     assert found.bound_bps == pytest.approx(GOLDEN["bound"], rel=1e-6)
@@ -114,7 +114,7 @@ def test_errors_of_good_agents_are_ten_times_smaller_than_raw_ones() -> None:
     assert (smaller[["almgren-chriss", "twap"]] > 2).all()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("options", [{}, {"stress": "liquidity-collapse"}])
 def test_intervals_on_a_market_hold_the_truth_or_say_that_they_may_not(options: dict[str, Any]) -> None:
     small: dict[str, Any] = {"n_steps": 8, "shares": 30_000.0} | options
