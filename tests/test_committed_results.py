@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
 
 
+@pytest.mark.slow
 def test_committed_results_match_their_configuration() -> None:
     assert mismatches(RESULTS) == []
 

@@ -43,6 +43,7 @@ def loss(model: DQN) -> float:
     return float(model.logger.name_to_value["train/loss"])
 
 
+@pytest.mark.slow
 def test_the_target_values_the_online_networks_choice_with_the_target_network() -> None:
     # The online network prefers action 1, worth 2 to the target network: 1 + 0.5 · 2 = 2, against 0.
     model = table(DoubleDQN, [0.0, 5.0, 1.0], [10.0, 2.0, 3.0], config=DQNConfig(huber_delta=100.0))
@@ -98,6 +99,7 @@ def test_each_environment_explores_on_its_own() -> None:
     np.testing.assert_array_equal(agent.model.predict(observations)[0], greedy)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("num_envs", "update_every", "updates"),
     [(16, 16, 36), (16, 64, 9), (32, 8, 18 * 4), (1, 16, 36), (24, 16, 2 * 24), (20, 16, 29)],

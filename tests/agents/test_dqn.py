@@ -161,6 +161,7 @@ def learned(double: bool = True, seed: int = 0) -> DQN:
     return learner
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("double", [True, False])
 def test_it_learns_to_give_up_a_reward_now_for_a_larger_one_later(double: bool) -> None:
     learner = learned(double)
@@ -262,6 +263,7 @@ def test_without_a_hidden_layer_the_values_are_linear() -> None:
     assert [tuple(p.shape) for p in network.parameters()] == [(2, 3), (2,)]
 
 
+@pytest.mark.slow
 def test_on_a_two_slice_order_it_beats_twap_on_paths_it_has_never_seen() -> None:
     config = DQNConfig(
         hidden=(32,),

@@ -262,6 +262,7 @@ def test_bcqs_perturbation_climbs_the_values() -> None:
     assert float(agent.policy(agent._data.observations).detach().mean()) > before + 0.3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["td3-bc", "bcq"])
 def test_values_reach_back_over_two_steps(name: str) -> None:
     # 1 now and 3 in the step after it, half as much from the first: 2.5 and 3.
@@ -313,6 +314,7 @@ def pace(agent: Any, liquidity: float) -> float:
     return float(agent.act(seen)[0, 0]) * 4
 
 
+@pytest.mark.slow
 def test_behaviour_cloning_recovers_the_mean_of_the_behaviour() -> None:
     agent = learned("bc", bandit())
     assert pace(agent, 1.0) == pytest.approx(1.0, abs=0.06)
@@ -383,6 +385,7 @@ def test_offline_learners_beat_the_policy_that_they_learned_from_and_cloning_doe
     assert closed["bc"] < 15
 
 
+@pytest.mark.slow
 @every_learner
 def test_a_run_keeps_the_last_check_the_dataset_and_the_agent(
     name: str, dataset: Path, whole: Callable[[str], Path]

@@ -88,7 +88,7 @@ def fit(run: Path, steps: int = 40_000, config: PathwiseConfig | None = None, **
     return run
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_it_beats_twap_within_seconds_and_a_run_keeps_it(tmp_path: Path) -> None:
     run = fit(tmp_path / "run", 200_000)
     result = evaluate([run, "twap"], episodes=4000, seed=99, **SMALL).per_agent
@@ -96,7 +96,7 @@ def test_it_beats_twap_within_seconds_and_a_run_keeps_it(tmp_path: Path) -> None
     assert load_run(run).action_mode == ActionMode("fraction")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_tail_trained_policy_has_the_thinner_tail(tmp_path: Path) -> None:
     # Much volatility and no charge for risk: the mean alone would wait.
     risky: dict[str, Any] = {"volatility": 0.06, "risk_aversion": 0.0}
@@ -154,6 +154,7 @@ def test_one_path_has_no_variance_to_be_ranked_by(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_it_learns_on_markets_drawn_for_each_path(tmp_path: Path) -> None:
     config = TrainConfig(steps=12_800, num_envs=16, intervals=2, check_episodes=50)
     settings = PathwiseConfig(hidden=(8,), paths=128)

@@ -78,6 +78,7 @@ def test_after_the_last_slice_the_policy_is_still_finite() -> None:
     assert np.isfinite(agent.act(seen(np.zeros(3), 5))).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("action", ACTION_MODES)
 def test_it_learns_in_every_action_mode_and_is_saved_and_loaded(action: str, tmp_path: Any) -> None:
     agent, env = made(PPO, TINY, action, steps=320, **SMALL)

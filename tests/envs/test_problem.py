@@ -78,13 +78,18 @@ def test_components_add_up_to_the_shortfall_and_rewards_to_the_objective(env_id:
     assert steps[-1]["objective_bps"] == pytest.approx(-sum(s["reward"] for s in steps))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("env_id", "agent", "settings"),
     [
         ("TinyBasket-v0", "ppo", PPOConfig(rollout=8, batch_size=64, hidden=(8,))),
-        ("TinyTwoOrders-v0", "dqn", DQNConfig(hidden=(8,), warm_up=64, batch_size=16)),
-        ("TinyArrivals-v0", "ppo", PPOConfig(rollout=8, batch_size=64, hidden=(8,))),
         ("TinyArrivals-v0", "dqn", DQNConfig(hidden=(8,), warm_up=64, batch_size=16)),
+        pytest.param(
+            *("TinyTwoOrders-v0", "dqn", DQNConfig(hidden=(8,), warm_up=64, batch_size=16)), marks=pytest.mark.long
+        ),
+        pytest.param(
+            *("TinyArrivals-v0", "ppo", PPOConfig(rollout=8, batch_size=64, hidden=(8,))), marks=pytest.mark.long
+        ),
     ],
 )
 def test_training_evaluation_stress_and_report_know_a_problem_by_the_protocol_alone(
@@ -138,6 +143,7 @@ def test_what_a_problem_does_not_have_is_refused_in_one_sentence(tmp_path: Path)
         gym.make("TinyBasket-v0", volatilty=0.1)
 
 
+@pytest.mark.slow
 def test_an_id_of_ones_own_works_by_preset_by_factory_and_by_gymnasiums_own_register() -> None:
     exec_env.register("Mine-v0", "classic", shares=1000.0)
     assert gym.make("Mine-v0").unwrapped.order.shares == 1000.0

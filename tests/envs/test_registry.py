@@ -15,7 +15,13 @@ from exec_env import ENVIRONMENTS, PRESETS
 from exec_env.envs.registry import get_spec
 from exec_env.envs.vector import ExecutionVectorEnv
 
+KINDS = ("AlmgrenChriss-v0", "AlmgrenChrissContinuous-v0", "AlmgrenChrissLiquidityCollapse-v0")
+"""Paces and fractions, without and with a stress: the others differ in numbers of the market alone."""
+
 every_id = pytest.mark.parametrize("env_id", ENVIRONMENTS)
+every_kind = pytest.mark.parametrize(
+    "env_id", [pytest.param(env_id, marks=() if env_id in KINDS else pytest.mark.long) for env_id in ENVIRONMENTS]
+)
 
 
 def steps(env: Any, n: int) -> list[tuple[bytes, float]]:
@@ -30,7 +36,8 @@ def steps(env: Any, n: int) -> list[tuple[bytes, float]]:
     return out
 
 
-@every_id
+@pytest.mark.slow
+@every_kind
 def test_it_passes_gymnasiums_checker_without_a_warning(env_id: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -90,7 +97,8 @@ def test_a_copy_of_a_vector_environment_goes_on_alike(duplicate: Any) -> None:
         np.testing.assert_array_equal(ours[1], theirs[1])
 
 
-@every_id
+@pytest.mark.slow
+@every_kind
 def test_the_picture_changes_as_the_episode_goes_on(env_id: str) -> None:
     env = gym.make(env_id, render_mode="rgb_array")
     env.reset(seed=0)
@@ -106,6 +114,7 @@ def test_the_picture_changes_as_the_episode_goes_on(env_id: str) -> None:
     assert not np.array_equal(pictures[1], pictures[2])
 
 
+@pytest.mark.slow
 def test_a_finished_episode_can_still_be_drawn() -> None:
     env = gym.make("AlmgrenChriss-v0", render_mode="rgb_array", n_steps=3)
     env.reset(seed=0)

@@ -235,6 +235,7 @@ def test_what_cannot_be_adapted_is_refused_in_one_sentence(make: Any, message: s
 # Algorithms plug in
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("algorithm", "env_id", "settings"),
     [

@@ -45,6 +45,7 @@ def assert_same_infos(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
             )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP])
 @pytest.mark.parametrize("action", ["pace", "fraction"])
 @pytest.mark.parametrize("side", ["sell", "buy"])
@@ -192,6 +193,7 @@ def children() -> set[str]:
     return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
 
 
+@pytest.mark.slow
 def test_paths_made_by_another_process_are_the_same_and_it_ends_with_the_environment(
     helped: ExecutionVectorEnv, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,6 +217,7 @@ def test_paths_made_by_another_process_are_the_same_and_it_ends_with_the_environ
     assert children() == before
 
 
+@pytest.mark.slow
 def test_copies_and_forks_of_an_environment_go_on_like_itself(helped: ExecutionVectorEnv) -> None:
     helped.reset(seed=3)
     until_helped(helped)
@@ -230,6 +233,7 @@ def test_copies_and_forks_of_an_environment_go_on_like_itself(helped: ExecutionV
     assert not np.array_equal(seen, played(helped, 10))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["killed", "interrupted while it waits", "interrupted while paths are made here"])
 def test_an_environment_that_lost_its_paths_half_way_wants_a_reset(
     helped: ExecutionVectorEnv, monkeypatch: pytest.MonkeyPatch, how: str

@@ -74,6 +74,7 @@ def test_levels_of_an_action_come_back(tmp_path: Path) -> None:
     assert load_run(tmp_path).action_mode == mode
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fields", "message"),
     [

@@ -92,7 +92,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
 # --- on the default market
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_default_market_costs_what_an_independent_simulator_says() -> None:
     found = evaluate(["twap", "adaptive", "optimal"], episodes=20_000, seed=11, n_examples=0)
     assert found.bound_bps == pytest.approx(GOLDEN["bound"], rel=1e-6)

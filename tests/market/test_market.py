@@ -169,6 +169,7 @@ def test_volatility_does_not_move_with_volume() -> None:
     assert np.std(np.log(slices.volume)) == pytest.approx((0.5**2 + 0.4**2) ** 0.5, abs=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [0.0, 8.0])
 def test_means_are_the_parameters_without_shocks_and_a_poorer_markets_with_them(rate: float) -> None:
     """From the second slice on a shock may come, and lower log liquidity by J, of which a^k is left k slices later."""

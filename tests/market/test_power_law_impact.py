@@ -105,6 +105,7 @@ def test_feedback_rules_are_those_of_the_linearised_market(agent: Any) -> None:
     np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_there_is_no_linear_quadratic_bound_but_a_best_achievable_value() -> None:
     with pytest.raises(ValueError, match=r"no linear-quadratic bound for Market.impact_exponent = 0.6: .*--optimum"):
         lq.solve(POWER, SHORT)
@@ -129,6 +130,7 @@ def test_a_reference_without_effect_is_refused() -> None:
 # The best achievable
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exponent", [0.5, 0.6, 1.5])
 @pytest.mark.parametrize("n_steps", [2, 3])
 def test_without_noise_it_is_the_minimum_over_schedules(exponent: float, n_steps: int) -> None:
@@ -180,7 +182,7 @@ class Pushed:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("exponent", [0.5, 0.6, 1.5])
+@pytest.mark.parametrize("exponent", [0.6, *(pytest.param(e, marks=pytest.mark.long) for e in (0.5, 1.5))])
 def test_nobody_beats_the_optimum_on_common_paths(exponent: float) -> None:
     fields = {"impact_exponent": exponent, "shares": SHORT.shares, "n_steps": SHORT.n_steps}
     pushed = [Pushed(Market(impact_exponent=exponent), SHORT, seed) for seed in range(3)]

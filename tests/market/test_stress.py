@@ -86,6 +86,7 @@ def test_the_severity_can_be_chosen(factor: float) -> None:
     np.testing.assert_allclose(spike.variance[:, 20:] / calm.variance[:, 20:], factor**2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FACTORS)
 def test_a_severity_of_one_is_no_stress(name: Any) -> None:
     calm = Market()
@@ -290,6 +291,7 @@ def test_without_a_cap_who_sees_the_regime_attains_the_bound() -> None:
     assert bound - 3 * error < found.mean() < 1.003 * bound + 3 * error
 
 
+@pytest.mark.slow
 def test_without_a_cap_who_sees_a_spike_only_as_it_comes_pays_more_than_the_oracle() -> None:
     market = Market(stress="volatility-spike", stress_onset=0.1, stress_onset_end=0.9, stress_factor=6.0)
     order = Order(max_participation=None)

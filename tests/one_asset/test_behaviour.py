@@ -93,6 +93,7 @@ def test_a_stress_reaches_the_states_but_not_the_levels() -> None:
     np.testing.assert_allclose(agent.seen[-1].log_liquidity, at.levels + np.log(0.2), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_every_feature_of_the_market_can_be_switched_on(rich: dict) -> None:
     market, order = Market(**rich), Order(n_steps=6)
     assert np.isfinite(map_of("adaptive", market, order)).all()

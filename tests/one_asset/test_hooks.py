@@ -59,6 +59,7 @@ def test_a_market_and_an_order_are_taken_where_fields_are() -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_tape_is_taken_where_a_file_is(tape_csv: Path, tmp_path: Path) -> None:
     tape = Tape.from_csv(tape_csv)
     options: dict[str, Any] = {"n_steps": 5, "shares": 2.5e4}
@@ -121,6 +122,7 @@ def test_a_feature_that_is_not_finite_is_named() -> None:
         env.reset(seed=0)
 
 
+@pytest.mark.slow
 def test_a_run_keeps_functions_by_their_import_path_and_evaluation_needs_the_same_features(tmp_path: Path) -> None:
     options: dict[str, Any] = {"n_steps": 4, "shares": 2e4}
     features = {"pressure": pressure}
@@ -197,6 +199,7 @@ def test_a_file_is_read_once_for_many_problems_and_again_when_it_has_changed(
     assert len(reads) == 2
 
 
+@pytest.mark.slow
 def test_what_was_plugged_in_can_be_saved_pickled_and_learned_from_with_the_library(tmp_path: Path) -> None:
     options: dict[str, Any] = {"n_steps": 4, "shares": 2e4, "features": {"pressure": pressure}}
     env = pickle.loads(pickle.dumps(gym.make("AlmgrenChriss-v0", **options)))

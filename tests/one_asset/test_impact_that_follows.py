@@ -62,6 +62,7 @@ def test_every_preset_is_its_own_base(preset: str) -> None:
     assert impact(scaled) == pytest.approx([6 * value for value in impact(base)], rel=1e-12)
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(
     price=st.floats(1e-3, 1e5),
@@ -84,6 +85,7 @@ def test_an_order_as_large_in_another_market_costs_as_much_of_its_volatility(
         assert theirs.bound_bps == pytest.approx(sigma * ours.bound_bps, rel=1e-9)  # type: ignore[operator]
 
 
+@pytest.mark.slow
 def test_an_order_of_a_smaller_stock_costs_what_the_rule_says() -> None:
     """250 000 shares of a 40 $ stock that trades 3 M a day cost an even pace 30.1 bps: 1.5 of it the spread."""
     found = evaluate(

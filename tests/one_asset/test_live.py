@@ -70,6 +70,7 @@ def test_under_a_stress_it_sees_the_volatility_that_the_environment_shows(stress
         live.fill(traded, step["fill_price"])
 
 
+@pytest.mark.slow
 @given(fills=st.lists(st.floats(0, 1), min_size=40, max_size=40), volume=st.floats(0, 2e5))
 def test_it_never_oversells_and_says_what_is_left(fills: list[float], volume: float) -> None:
     order = Order()

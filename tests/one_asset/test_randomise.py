@@ -178,6 +178,7 @@ def test_observations_are_in_units_of_the_nominal_market() -> None:
     assert observation[5] == pytest.approx(3 * np.exp(-0.25 * liquidity - 0.25**2 * 0.25), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_ranges_without_width_are_the_market_itself_whose_impact_is_held() -> None:
     narrow = evaluate(["twap"], episodes=2000, seed=1, randomise=["volatility=0.03:0.03"]).per_agent
     same = evaluate(["twap"], episodes=2000, seed=2, market=Market(volatility=0.03)).per_agent

@@ -49,6 +49,7 @@ TOO_LARGE: dict[str, Any] = {
 """An even pace is 27 % of the mean volume, and the cap 30 % of each slice's."""
 
 
+@pytest.mark.slow
 def test_an_order_that_the_cap_does_not_let_finish_is_said_with_its_paths_and_its_cost() -> None:
     capped = evaluate(["twap", "almgren-chriss"], episodes=2000, n_examples=0, **TOO_LARGE)
     (line,) = [remark for remark in capped.remarks if remark.startswith("the cap does not let the order finish: ")]
@@ -68,6 +69,7 @@ def test_an_order_that_the_cap_does_not_let_finish_is_said_with_its_paths_and_it
     assert bps == pytest.approx(difference, rel=0.2)
 
 
+@pytest.mark.slow
 def test_little_is_not_said() -> None:
     """Of TWAP's 24.7 bps on the default problem the block is less than a hundredth."""
     assert not any("does not let" in remark for remark in evaluate(["twap"], episodes=1000).remarks)

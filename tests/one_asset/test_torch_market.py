@@ -44,6 +44,7 @@ class Linear(torch.nn.Module):
         return 0.2 + 0.1 * torch.tanh(observations @ self.weights)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("preset", "mode"), [*((name, "pace") for name in PRESETS), ("default", "participation-levels")]
 )
@@ -110,6 +111,7 @@ def test_a_slice_without_volume_is_no_nonsense_in_single_precision(cap: float | 
     assert torch.isfinite(policy.weights.grad).all()  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_simulated_paths_have_the_law_of_numpys() -> None:
     market = TorchMarket(Market(), Order())
     costs = market.costs(twap, market.simulate(20_000, market.generator(0)), PACE).objective.numpy()

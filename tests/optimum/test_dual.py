@@ -22,7 +22,10 @@ SHOCKED = Market(shock_rate=5.0, shock_size=1.0, liquidity_volatility=0.3)
 SWITCHING = Market(regime_rate=20.0, regime_recovery=40.0, regime_liquidity=0.4)
 SURPRISED = Market(stress="volatility-spike", stress_onset=0.1, stress_onset_end=0.9, stress_factor=6.0)
 COLLAPSE = Market(stress="liquidity-collapse")
-ALL = [Market(), COLLAPSE, *(pytest.param(m, marks=pytest.mark.slow) for m in (SHOCKED, SWITCHING, SURPRISED))]
+ALL = [
+    *(Market(), COLLAPSE, pytest.param(SHOCKED, marks=pytest.mark.slow)),
+    *(pytest.param(market, marks=pytest.mark.long) for market in (SWITCHING, SURPRISED)),
+]
 
 
 def programs(market: Market, order: Order, n: int, seed: int = 0) -> tuple[Program, np.ndarray]:
@@ -48,6 +51,7 @@ def consistent(interval: Interval, value: float, error: float) -> bool:
 # --- the program of one path
 
 
+@pytest.mark.slow
 def test_the_gradient_is_that_of_the_value() -> None:
     program, trades = programs(SWITCHING, SHORT, 5)
     _, gradient = program.gradient(trades)
@@ -58,6 +62,7 @@ def test_the_gradient_is_that_of_the_value() -> None:
         assert gradient[t] == pytest.approx(slope, rel=1e-5, abs=1e-5 * np.abs(gradient).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("market", [Market(), replace(Market(), transient_impact=0.0), COLLAPSE])
 def test_the_least_cost_of_a_path_equals_that_of_another_solver(market: Market) -> None:
     program, start = programs(market, replace(SHORT, n_steps=4, max_participation=0.2), 6)
@@ -118,6 +123,7 @@ def test_the_mean_of_a_piecewise_linear_function_is_exact() -> None:
     assert normal_mean(grid, values, 0.0) == np.interp(0.0, grid, values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("market", ALL)
 def test_the_penalty_costs_a_policy_that_does_not_look_ahead_nothing(market: Market) -> None:
     program, rule = programs(market, SHORT, 5000, seed=3)
@@ -136,6 +142,7 @@ def test_the_penalty_costs_a_policy_that_does_not_look_ahead_nothing(market: Mar
 # --- the interval
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("market", ALL)
 def test_the_interval_holds_the_value_of_dynamic_programming(market: Market) -> None:
     solution, interval = dynamic_programming.solve(market, SHORT), certify(market, SHORT, 2000)
@@ -145,6 +152,7 @@ def test_the_interval_holds_the_value_of_dynamic_programming(market: Market) -> 
     assert 0 <= interval.certificate_bps < 1e-7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("market", ALL)
 def test_its_lower_end_is_not_above_what_the_clipped_rule_costs(market: Market) -> None:
     program, rule = programs(market, SHORT, 4000, seed=5)
@@ -156,7 +164,7 @@ def test_its_lower_end_is_not_above_what_the_clipped_rule_costs(market: Market) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("penalty", [1.0, 1.05, 5.0])
+@pytest.mark.parametrize("penalty", [1.05, *(pytest.param(each, marks=pytest.mark.long) for each in (1.0, 5.0))])
 @pytest.mark.parametrize("features", [{"liquidity_volatility": 0.1}, {"liquidity_volatility": 0.3}])
 def test_with_two_slices_it_holds_the_value_of_brute_force(features: dict[str, float], penalty: float) -> None:
     market, order = Market(**features), Order(n_steps=2, slice_length=0.05, max_participation=0.1)
@@ -174,6 +182,7 @@ def test_under_a_tight_cap_it_holds_the_value_whatever_a_block_costs(penalty: fl
     assert interval.lower_bps > solution.linear.bound_bps
 
 
+@pytest.mark.slow
 def test_where_no_constraint_binds_both_ends_are_the_bound() -> None:
     for market, order in ((Market(), Order(max_participation=None)), (Market(transient_impact=0.0), SHORT)):
         order = replace(order, max_participation=None, n_steps=8)
@@ -182,6 +191,7 @@ def test_where_no_constraint_binds_both_ends_are_the_bound() -> None:
         assert interval.lower_bps == pytest.approx(bound, abs=5e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "features",
     [{"liquidity_volatility": 0.0, "spread_noise": 0.0, "decay_noise": 0.0}, {"signal": 0.05}, {"half_spread": 0.0}],
@@ -191,6 +201,7 @@ def test_it_is_there_where_something_is_not_random(features: dict[str, Any]) -> 
     assert consistent(interval, solution.value_bps, 2 * solution.error_bps)
 
 
+@pytest.mark.slow
 def test_a_seed_gives_the_same_numbers_and_more_paths_begin_with_the_same() -> None:
     few, again, other = (certify(Market(), SHORT, 600, seed) for seed in (1, 1, 2))
     assert few == again

@@ -26,6 +26,11 @@ SHORT = Order(shares=50_000.0, n_steps=6, max_participation=0.3)
 """An order whose cap binds often, and which takes a tenth of a second."""
 
 
+def more(*cases: Any) -> list[Any]:
+    """Further cases of what others show, for ``make long``."""
+    return [pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.long) for case in cases]
+
+
 class AtTheCap:
     action_mode = "shares"
 
@@ -216,11 +221,13 @@ def test_without_a_cap_only_the_sign_of_a_trade_costs_and_little() -> None:
     "features",
     [
         {},
-        {"stress": "liquidity-collapse"},
-        {"transient_impact": 0.0, "volume_noise": 0.0, "volume_profile": "u-shaped"},
         {"shock_rate": 20.0, "shock_size": 1.0},
         {"impact_exponent": 0.5},
-        {"impact_exponent": 1.5},
+        *more(
+            {"stress": "liquidity-collapse"},
+            {"transient_impact": 0.0, "volume_noise": 0.0, "volume_profile": "u-shaped"},
+            {"impact_exponent": 1.5},
+        ),
     ],
 )
 def test_it_converges_within_the_stated_error(features: Any) -> None:
@@ -257,7 +264,7 @@ def test_shocks_do_not_fall_off_the_grid(features: Any, monkeypatch: pytest.Monk
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("features", SHOCKED[1:3])
+@pytest.mark.parametrize("features", [SHOCKED[1], *more(SHOCKED[2])])
 def test_the_plain_cost_of_the_optimum_under_shocks_is_the_value(features: Any) -> None:
     # Without what is known to have mean zero taken out: where the grid is wrong, that is too.
     market = Market(**features)
@@ -270,12 +277,14 @@ def test_the_plain_cost_of_the_optimum_under_shocks_is_the_value(features: Any) 
 
 
 @pytest.mark.slow
-def test_the_value_grows_with_the_size_of_shocks_and_shrinks_where_they_raise_liquidity() -> None:
+@pytest.mark.parametrize("liquidity_volatility", [0.1, *more(0.0, 0.5)])
+def test_the_value_grows_with_the_size_of_shocks_and_shrinks_where_they_raise_liquidity(
+    liquidity_volatility: float,
+) -> None:
     sizes = [2.0, 1.3, 1.0, 0.8, 0.4, 0.1]  # what a shock leaves
     factors: list[dict[str, Any]] = [{"stress": "liquidity-shocks", "stress_factor": f} for f in sizes]
-    for liquidity_volatility in (0.0, 0.1, 0.5):
-        markets = [Market(**f, liquidity_volatility=liquidity_volatility, stress_onset=0.0) for f in factors]
-        assert (np.diff([solve(market, SHORT, 16).value_bps for market in markets]) > 0).all()
+    markets = [Market(**f, liquidity_volatility=liquidity_volatility, stress_onset=0.0) for f in factors]
+    assert (np.diff([solve(market, SHORT, 16).value_bps for market in markets]) > 0).all()
 
 
 @pytest.mark.long
@@ -283,26 +292,28 @@ def test_the_value_grows_with_the_size_of_shocks_and_shrinks_where_they_raise_li
     ("features", "terms"),
     [
         ({}, {}),
-        ({"stress": "extreme-shock"}, {}),
         ({"stress": "impact-regime-shift", "volume_profile": "u-shaped"}, {"risk_aversion": 1e-5}),
         ({"shock_rate": 20.0, "shock_size": 1.0, "slippage_noise": 1.0}, {"side": "buy"}),
-        ({"stress": "liquidity-shocks", "stress_factor": 0.2}, {}),
-        ({"liquidity_volatility": 0.0, "shock_rate": 20.0, "shock_size": 1.0}, {}),
         ({"signal": 0.05}, {"max_participation": None}),
-        ({"signal": -0.05, "half_spread": 0.0}, {"terminal_penalty": 1.0}),
-        ({"transient_impact": 0.0, "spread_elasticity": -0.8}, {"risk_aversion": 0.0}),
         ({"impact_exponent": 0.5}, {}),
-        ({"impact_exponent": 0.6, "stress": "impact-regime-shift"}, {"max_participation": None}),
         ({"impact_exponent": 0.6, "reference_participation": 0.05, "shock_rate": 20.0, "shock_size": 1.0}, {}),
-        ({"impact_exponent": 1.5}, {"side": "buy"}),
-        ({"liquidity_volatility": 0.0, "spread_noise": 0.0}, {}),
-        ({"resilience": 0.0, "volume_noise": 0.0}, {}),
         ({}, {"terminal_penalty": 1.0, "max_participation": 0.1}),
-        (
-            {"liquidity_volatility": 0.3, "permanent_impact": 5e-7, "transient_impact": 1.5e-6},
-            {"terminal_penalty": 1.05, "max_participation": 0.1},
-        ),
         ({"impact_exponent": 0.6}, {"terminal_penalty": 1.05, "max_participation": 0.1}),
+        *more(
+            ({"stress": "extreme-shock"}, {}),
+            ({"stress": "liquidity-shocks", "stress_factor": 0.2}, {}),
+            ({"liquidity_volatility": 0.0, "shock_rate": 20.0, "shock_size": 1.0}, {}),
+            ({"signal": -0.05, "half_spread": 0.0}, {"terminal_penalty": 1.0}),
+            ({"transient_impact": 0.0, "spread_elasticity": -0.8}, {"risk_aversion": 0.0}),
+            ({"impact_exponent": 0.6, "stress": "impact-regime-shift"}, {"max_participation": None}),
+            ({"impact_exponent": 1.5}, {"side": "buy"}),
+            ({"liquidity_volatility": 0.0, "spread_noise": 0.0}, {}),
+            ({"resilience": 0.0, "volume_noise": 0.0}, {}),
+            (
+                {"liquidity_volatility": 0.3, "permanent_impact": 5e-7, "transient_impact": 1.5e-6},
+                {"terminal_penalty": 1.05, "max_participation": 0.1},
+            ),
+        ),
     ],
 )
 def test_its_rule_attains_the_value_in_monte_carlo(features: dict[str, Any], terms: dict[str, Any]) -> None:
@@ -322,7 +333,7 @@ def test_its_rule_attains_the_value_in_monte_carlo(features: dict[str, Any], ter
     "features",
     [
         {"regime_rate": 20.0, "regime_recovery": 40.0, "regime_liquidity": 0.4},
-        {"stress": "volatility-spike", "stress_onset": 0.1, "stress_onset_end": 0.9, "stress_factor": 6.0},
+        *more({"stress": "volatility-spike", "stress_onset": 0.1, "stress_onset_end": 0.9, "stress_factor": 6.0}),
     ],
 )
 def test_with_regimes_that_show_its_rule_attains_the_value(features: dict[str, Any]) -> None:
@@ -351,7 +362,7 @@ def test_regimes_that_are_alike_are_none() -> None:
     assert alike.value_bps == pytest.approx(solve(Market(), SHORT, 16).value_bps, rel=1e-9)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_default_optimum_is_between_the_bound_and_the_clipped_rule_and_attained() -> None:
     market, order = Market(), Order()
     solution = solve(market, order)
@@ -366,6 +377,7 @@ def test_the_default_optimum_is_between_the_bound_and_the_clipped_rule_and_attai
     assert gain > 3 * error
 
 
+@pytest.mark.slow
 def test_a_smaller_cap_costs_more() -> None:
     caps = [None, 1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.01]
     values = [solve(Market(), replace(SHORT, n_steps=4, max_participation=cap), 16).value_bps for cap in caps]

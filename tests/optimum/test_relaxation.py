@@ -63,6 +63,7 @@ def test_bound_is_below_the_best_two_trades_there_can_be(push: float) -> None:
     assert 0 < relaxation.solve(market, order).bound_bps <= best * (1 + 1e-9)
 
 
+@pytest.mark.slow
 def test_no_policy_is_below_the_bound_where_all_costs_give_none() -> None:
     order = Order(n_steps=20, shares=100_000.0)
     for market in (PUSHING, JUMPY):

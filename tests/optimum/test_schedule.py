@@ -89,6 +89,7 @@ def test_the_cost_of_fixed_shares_is_exact(name: str) -> None:
 # Closed forms
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("penalty", [1.0, 5.0, 1000.0])
 @pytest.mark.parametrize("aversion", [0.0, 1e-7, 1e-6, 1e-5])
 @pytest.mark.parametrize("n_steps", [2, 3, 40, 300])
@@ -103,6 +104,7 @@ def test_in_the_classic_market_almgren_chriss_and_static_attain_the_bound(
         assert costs(agent, market, order, 1, seed=0)[0] == pytest.approx(bound, rel=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("penalty", [1.0, 1000.0])
 def test_a_thousand_slices_attain_the_bound_too(penalty: float) -> None:
     market, order = PRESETS["classic"].market, PRESETS["classic"].order
@@ -214,6 +216,7 @@ def test_the_gradient_over_capped_paths_is_that_of_finite_differences() -> None:
             assert gradient[i] == pytest.approx(difference, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_the_search_is_deterministic() -> None:
     first = best_schedule(Market(), Order(n_steps=5)).copy()
     best_schedule.cache_clear()

@@ -60,6 +60,7 @@ def followed(market: Market, order: Order, agent: Any, n: int, seed: int = 0) ->
     return 1e4 * objective / (order.shares * market.arrival_price), along.sums()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MARKETS)
 def test_their_mean_is_zero_whatever_the_agent_does(name: str) -> None:
     market = Market(**MARKETS[name])
@@ -71,6 +72,7 @@ def test_their_mean_is_zero_whatever_the_agent_does(name: str) -> None:
         assert abs(values.mean()) < 4 * error + 1e-5 * objective.mean()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in MARKETS if name not in ("random signal", "hidden onset")])
 def test_off_the_best_policy_they_leave_little(name: str) -> None:
     from exec_env.baselines.optimal import Optimal

@@ -59,6 +59,7 @@ def test_an_episode_is_what_the_environment_with_that_seed_plays_under_the_recor
         assert info["objective_bps"] == pytest.approx(-episodes.returns[e])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("same_stream")
 def test_without_noise_an_agent_costs_what_its_evaluation_says() -> None:
     for agent in ("twap", "pov", "almgren-chriss", "adaptive"):
