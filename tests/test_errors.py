@@ -72,6 +72,7 @@ def _caught(handler: ast.ExceptHandler | ast.Call) -> set[str]:
     return {node.id for node in ast.walk(kinds) if isinstance(node, ast.Name)} if kinds else {""}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_our_code_raises_errors_of_its_own_and_catches_no_more_than_it_means(path: Path) -> None:
     text, name = path.read_text(), str(path.relative_to(ROOT))
@@ -113,6 +114,7 @@ def test_a_programming_error_of_an_agent_shows_its_own_file_and_line() -> None:
     assert last.line == "return np.zeros(3) + np.zeros(4)"
 
 
+@pytest.mark.slow
 def test_a_command_line_shows_the_traceback_of_an_agent_that_fails(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(CLUMSY)
     command = [sys.executable, str(ROOT / "scripts" / "evaluate.py"), "mine:Clumsy", "--episodes", "2", "--quiet"]

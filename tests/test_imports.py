@@ -105,24 +105,29 @@ def test_every_sub_package_has_its_layer() -> None:
     assert folders == set(RANK)
 
 
+@pytest.mark.slow
 def test_imports_point_down() -> None:
     assert upward(graph()) == []
 
 
+@pytest.mark.slow
 def test_no_sub_packages_import_each_other() -> None:
     assert cycle(between_packages(graph())) == []
 
 
+@pytest.mark.slow
 def test_no_modules_import_each_other() -> None:
     assert cycle(graph()) == []
 
 
+@pytest.mark.slow
 def test_the_package_is_found_under_one_name_only() -> None:
     outside = {"agents", "baselines", "scripts"}
     for name, file in module_files().items():
         assert not imports(file.read_text(), outside), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(module_files()))
 def test_a_file_is_at_most_400_lines_long_or_says_why(name: str) -> None:
     lines = len(module_files()[name].read_text().splitlines())

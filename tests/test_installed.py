@@ -88,6 +88,7 @@ def test_importing_the_package_registers_the_environments_and_imports_nothing_he
     assert imported("import exec_env, gymnasium; gymnasium.spec('AlmgrenChriss-v0')") & HEAVY == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["--help", "--version"])
 def test_the_commands_help_imports_nothing_heavy(option: str) -> None:
     code = f"import runpy, sys; sys.argv = ['exec-env', {option!r}]; runpy.run_module('exec_env', run_name='__main__')"

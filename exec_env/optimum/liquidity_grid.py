@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.polynomial.hermite_e import hermegauss
 from scipy.interpolate import CubicSpline
-from scipy.stats import poisson
+from scipy.special import pdtrik
 
 from exec_env.base.errors import NoBound
 from exec_env.market.market import Market
@@ -45,7 +45,7 @@ def grid(market: Market, order: Order, n_grid: int) -> tuple[np.ndarray, Any]:
         return (np.linspace(-_WIDTH, _WIDTH, n_grid) if s > 0 else np.zeros(1)), s
     unit = s if hasattr(s, "detach") else max(s, _FINE * abs(plain(size)))
     step = 2 * _WIDTH / (n_grid - 1)
-    at_once = poisson.ppf(1 - _RARE, plain(rate) * min(order.horizon, 2 / plain(market.liquidity_reversion)))
+    at_once = np.ceil(pdtrik(1 - _RARE, plain(rate) * min(order.horizon, 2 / plain(market.liquidity_reversion))))
     reach = min(at_once, order.n_steps) * abs(plain(size))
     if plain(size) < 0:
         reach = min(reach, max(_AMPLE - _WIDTH * plain(s), 0.0))

@@ -217,6 +217,7 @@ def test_the_learning_rate_falls_to_zero_along_a_half_cosine() -> None:
     assert rates == pytest.approx([0.01, 0.005, 0.0])
 
 
+@pytest.mark.slow
 def test_a_state_that_was_kept_goes_on_bit_by_bit_and_holds_tensors_and_plain_numbers_only(tmp_path: Path) -> None:
     one, other = learned(), agent(total_steps=4000, seed=9, **LEARNS)
     torch.save(one.state_dict(), tmp_path / "state.pt")

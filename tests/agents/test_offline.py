@@ -409,7 +409,7 @@ def test_a_run_keeps_the_last_check_the_dataset_and_the_agent(
 
 
 @pytest.mark.slow
-@every_learner
+@pytest.mark.parametrize("name", ["bc", *(pytest.param(name, marks=pytest.mark.long) for name in ("td3-bc", "bcq"))])
 def test_a_run_that_goes_on_ends_where_an_uninterrupted_one_does(
     name: str, dataset: Path, whole: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -107,6 +107,7 @@ def test_the_tail_trained_policy_has_the_thinner_tail(tmp_path: Path) -> None:
     assert result.loc["tail", "objective_mean"] > result.loc["mean", "objective_mean"]
 
 
+@pytest.mark.slow
 def test_the_least_steps_that_work_are_named(tmp_path: Path) -> None:
     config = TrainConfig(steps=1000, intervals=4, num_envs=48, check_episodes=10)
     paths = PathwiseConfig(paths=64, hidden=(4,))
@@ -140,6 +141,7 @@ def test_a_reward_that_would_have_no_effect_is_refused(name: str, value: Any, tm
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error")
 def test_learning_that_diverged_is_said(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="learning diverged: try a smaller learning rate than 1e"):

@@ -93,6 +93,7 @@ def test_it_learns_in_every_action_mode_and_is_saved_and_loaded(action: str, tmp
     evaluate([loaded], episodes=20, **SMALL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rollout", "num_envs"), [(1, 1), (1, 3), (40, 1), (7, 2)])
 def test_it_learns_with_few_environments_and_short_rollouts(rollout: int, num_envs: int, tmp_path: Any) -> None:
     config = PPOConfig(hidden=(4,), rollout=rollout, epochs=1)

@@ -28,6 +28,7 @@ every_learner = pytest.mark.parametrize("cls", LEARNERS)
 OBSERVATIONS = np.random.default_rng(0).uniform(0.0, 1.0, (500, 10)).astype(np.float32)
 
 
+@pytest.mark.slow
 @every_learner
 def test_schedules_span_the_whole_run_although_it_is_cut_into_intervals(cls: Any) -> None:
     agent, env = made(cls, LEARNERS[cls], steps=1120, **SMALL)  # ten rollouts of PPO
@@ -61,6 +62,7 @@ def test_what_a_rollout_overshoots_an_interval_is_taken_off_the_next_ones() -> N
     assert seen == [112, 112, 224, 224, 336, 336, 336, 448]
 
 
+@pytest.mark.slow
 @every_learner
 def test_every_step_is_reported_once_and_so_is_what_the_library_logs(cls: Any) -> None:
     agent, env = made(cls, LEARNERS[cls], steps=1120, **SMALL)
@@ -95,6 +97,7 @@ def test_it_is_a_learner_whose_device_must_be_there(cls: Any) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cls", "load", "action"),
     [(ppo.PPO, PPO, "pace"), (ppo.PPO, PPO, "fraction"), (DDQN, DQN, "pace"), (DDQN, DoubleDQN, "pace")],

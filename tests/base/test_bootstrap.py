@@ -29,6 +29,7 @@ def test_independent_episodes_have_the_usual_standard_error() -> None:
     assert np.mean(ratios) == pytest.approx(1.0, abs=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("phi", [0.0, 0.5])
 def test_intervals_of_overlapping_and_dependent_episodes_cover_the_truth_about_as_stated(phi: float) -> None:
     n_steps, trials, possible = 10, 100, np.arange(1491)
@@ -87,6 +88,7 @@ def test_of_a_single_start_nothing_is_said() -> None:
     assert np.isnan(blocks.standard_error(np.array([1.0, 1.0])))
 
 
+@pytest.mark.slow
 def test_with_one_block_nothing_is_said_and_with_few_a_warning(tape_csv: Path) -> None:
     assert np.isnan(Blocks(np.arange(10), np.arange(10), 8).standard_error(np.arange(10.0)))
     kwargs: dict[str, Any] = {"tape": tape_csv, "shares": 5e4, "episodes": 60}

@@ -166,7 +166,7 @@ def test_an_impossible_pov_is_refused(kwargs: dict) -> None:
         POV(Market(), Order(), **kwargs)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_twap_costs_what_was_computed_independently() -> None:
     # By another simulator, 400 000 paths: 24.7167 ± 0.0043, with a standard deviation of 81.4 of the shortfall.
     row = evaluate(["twap"], episodes=40_000, seed=123).per_agent.loc["twap"]
@@ -174,7 +174,7 @@ def test_twap_costs_what_was_computed_independently() -> None:
     assert row["shortfall_std"] == pytest.approx(81.4, abs=1.5)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_objective_of_agents_is_above_the_bound_and_almgren_chriss_is_close_to_it() -> None:
     evaluation = evaluate(["twap", "vwap", "pov", "almgren-chriss"], episodes=20_000, seed=5)
     table = evaluation.per_agent

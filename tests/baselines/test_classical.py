@@ -124,6 +124,7 @@ def test_analytic_mean_and_variance_agree_with_simulation_in_the_classic_environ
         assert abs(shortfall.var(ddof=1) / std**2 - 1) < 3 * (2 / n) ** 0.5
 
 
+@pytest.mark.slow
 def test_no_baseline_beats_the_closed_form_in_the_classic_environment() -> None:
     result = evaluate(
         ["twap", "vwap", "pov", "adaptive", "garleanu-pedersen", "almgren-chriss"],
@@ -176,6 +177,7 @@ def test_impossible_schedules_are_refused(change: dict[str, Any], message: str) 
         ac_optimal_schedule(**(good | {"risk_aversion": 1e-6} | change))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("convention", CONVENTIONS)
 @pytest.mark.parametrize("exponent", [0.5, 0.6, 1.5])
 def test_the_optimum_under_a_power_law_minimises_the_objective(convention: Any, exponent: float) -> None:
@@ -202,6 +204,7 @@ def test_a_power_law_has_a_frontier_but_no_closed_form() -> None:
         impact.closed_form(1e6, 5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("volume", "outstanding", "volatility", "costs"),
     [(6_561_000.0, 1.728e9, 0.0157, [32.22, 24.64, 18.42]), (1_929_000.0, 168e6, 0.0226, [42.93, 32.01, 23.06])],
@@ -342,7 +345,7 @@ def test_impossible_trajectories_are_refused(change: dict[str, Any]) -> None:
             function(*places, **(GP | change))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_dynamic_policy_beats_twap_when_the_signal_is_real_and_ties_when_it_is_zero() -> None:
     real = {"risk_aversion": 0.0, "signal_volatility": 0.005, "max_participation": None}
     for signal, side in ((0.01, "sell"), (-0.01, "sell"), (0.01, "buy")):

@@ -183,7 +183,7 @@ def test_the_elasticity_of_volatility_stands_moves_of_zero() -> None:
     assert -0.8 < coarse.value < -0.2
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_liquidity_factor_is_seen_through_volume_spread_and_depth() -> None:
     rng = np.random.default_rng(1)
     n, a, s = 8000, np.exp(-10.0 * DT), 0.5

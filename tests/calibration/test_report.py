@@ -12,7 +12,7 @@ from exec_env.market.market import Market
 STRONG = Market(permanent_impact=3e-6, transient_impact=6e-6, temporary_impact=2e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_page_shows_every_parameter_loads_nothing_and_overwrites_nothing(tmp_path: Path) -> None:
     calibration = of(truth.slices_of(STRONG, 20, 1))
     page = render(calibration)

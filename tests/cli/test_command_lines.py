@@ -119,7 +119,7 @@ def test_evaluating_on_a_tape_as_a_module_says_how_each_column_was_used(tmp_path
     assert done.stderr == ""
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_agent_of_the_users_own_is_found_in_the_folder_he_is_in(tmp_path: Path) -> None:
     (tmp_path / "my_agents.py").write_text(
         "import numpy as np\n\n\nclass Patient:\n    action_mode = 'pace'\n\n"
@@ -168,6 +168,7 @@ def test_training_plays_the_first_rows_of_a_tape_and_the_others_are_evaluated(
     assert "run was trained on rows 1 to 30 of this tape" in call(evaluate, tmp_path / "run", *tape, *again)[1]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_under_stress_agents_that_nobody_named_and_that_cannot_be_are_left_out(
     tmp_path: Path, call: Callable[..., Any]
@@ -220,6 +221,7 @@ def test_a_wrong_name_is_one_line_and_exit_status_two(tmp_path: Path) -> None:
 # Help
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "texts"),
     [
@@ -243,6 +245,7 @@ def headings(out: str) -> set[str]:
     return {*re.findall(r"╭─ (.*?) ─", out), *re.findall(r"^ (\S.*?) *\n -{9,} *$", out, flags=re.M)}
 
 
+@pytest.mark.slow
 def test_help_of_training_shows_the_options_of_the_agent_that_was_named_and_of_no_other(
     call: Callable[..., Any],
 ) -> None:
@@ -254,6 +257,7 @@ def test_help_of_training_shows_the_options_of_the_agent_that_was_named_and_of_n
     assert "--dataset STR" not in of_dqn
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_help_names_the_command_and_has_headings_that_say_something(name: str, call: Callable[..., Any]) -> None:
     path = str(ROOT / "scripts" / f"{name}.py")  # as `python scripts/NAME.py`, which runs the same
@@ -280,6 +284,7 @@ def test_help_shows_the_values_of_the_preset_that_was_named(call: Callable[..., 
 # What the user can mend
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "arguments", "message"),
     [
@@ -373,6 +378,7 @@ def test_what_the_user_can_mend_is_one_line_and_exit_status_two(
     assert {p.name for p in tmp_path.iterdir()} == {"market.csv"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "arguments", "message"),
     [
@@ -399,6 +405,7 @@ def test_an_option_that_cannot_be_is_explained_and_exit_status_two(
 # Options reach the problem
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_an_option_equal_to_the_default_still_wins_over_the_tape(
     tmp_path: Path, tape_csv: Path, call: Callable[..., Any]
@@ -409,6 +416,7 @@ def test_an_option_equal_to_the_default_still_wins_over_the_tape(
     assert "volatility 0.02 per" in out
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_the_tape_is_described_with_the_market_of_the_environment_that_was_named(
     tmp_path: Path, tape_csv: Path, call: Callable[..., Any]

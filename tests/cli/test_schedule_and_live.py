@@ -17,7 +17,14 @@ from exec_env.market.market import Market
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["almgren-chriss", "static", "garleanu-pedersen", "lqr", "vwap"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        "almgren-chriss",
+        "static",
+        *(pytest.param(m, marks=pytest.mark.long) for m in ("garleanu-pedersen", "lqr", "vwap")),
+    ],
+)
 def test_a_schedule_is_printed_plotted_and_kept(model: str, tmp_path: Path, call: Callable[..., Any]) -> None:
     order = ("--n-steps", "5", "--shares", "20000")
     status, out, err = call(schedule, model, *order, "--out", str(tmp_path / "out"))
@@ -31,6 +38,7 @@ def test_a_schedule_is_printed_plotted_and_kept(model: str, tmp_path: Path, call
     assert "exists" in err
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("model", ["almgren-chriss", "static"])
 def test_schedule_and_evaluation_agree_on_what_an_order_costs_under_its_cap(
     model: str, tmp_path: Path, call: Callable[..., Any]
@@ -51,6 +59,7 @@ def test_schedule_and_evaluation_agree_on_what_an_order_costs_under_its_cap(
     assert re.search(said, out)
 
 
+@pytest.mark.slow
 def test_a_schedule_keeps_to_the_cap_and_says_what_is_left(tmp_path: Path, call: Callable[..., Any]) -> None:
     given = ("--n-steps", "4", "--max-participation", "0.1")
     status, out, err = call(schedule, "almgren-chriss", *given, "--out", tmp_path / "out")
@@ -63,6 +72,7 @@ def test_a_schedule_keeps_to_the_cap_and_says_what_is_left(tmp_path: Path, call:
     assert f"the cap of 10 % binds in slices 1-4 and leaves {left:,.6g} shares to the closing block" in out
 
 
+@pytest.mark.slow
 def test_who_seeks_risk_gets_the_published_schedule_and_too_much_of_it_one_error(
     tmp_path: Path, call: Callable[..., Any]
 ) -> None:
@@ -76,6 +86,7 @@ def test_who_seeks_risk_gets_the_published_schedule_and_too_much_of_it_one_error
     assert err.startswith("error: risk_aversion = -2e-06: must be above -1.005e-06 for cost + λ variance to have a")
 
 
+@pytest.mark.slow
 def test_a_small_order_is_printed_with_four_digits_of_its_trades(tmp_path: Path, call: Callable[..., Any]) -> None:
     _, out, err = call(schedule, "twap", "--shares", "2", "--n-steps", "5", "--out", str(tmp_path / "out"))
     assert out.splitlines()[1].split() == ["1", "0.4000", "1.6000"], err

@@ -40,7 +40,7 @@ def write_experiment(folder: Path, **changed: Any) -> Path:
     return folder / "experiment.yaml"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.usefixtures("undrawn")
 def test_a_study_goes_on_and_says_what_was_found(tmp_path: Path, search: Path, call: Callable[..., Any]) -> None:
     study = tmp_path / "study"
@@ -61,6 +61,7 @@ def test_a_study_goes_on_and_says_what_was_found(tmp_path: Path, search: Path, c
     assert "study.yaml: the study was begun with batch = 2, now 3" in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "arguments", "message"),
     [
@@ -150,6 +151,7 @@ def test_a_failing_task_is_listed_at_the_end_and_the_others_are_kept(
     assert not (path.parent / "runs.csv").exists()
 
 
+@pytest.mark.slow
 def test_help_teaches_by_examples_and_units(call: Callable[..., Any]) -> None:
     for script, texts in (
         (tune, ["Examples:", "--resume", "--batch", "[shares]", "{low: 0.0001", "[GiB]"]),
@@ -161,6 +163,7 @@ def test_help_teaches_by_examples_and_units(call: Callable[..., Any]) -> None:
             assert text in out, text
 
 
+@pytest.mark.slow
 def test_without_ray_installed_both_say_how_to_install_it(
     tmp_path: Path, small_training: None, call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,6 +65,7 @@ def test_with_a_tape_the_file_says_how_the_price_answers(path: Path, tape_csv: P
     assert problem.market.arrival_price == pytest.approx(problem.tape.mid.mean())
 
 
+@pytest.mark.slow
 def test_agents_are_evaluated_on_it_as_on_the_same_market_by_hand(path: Path) -> None:
     ours = evaluate(["twap", "adaptive"], episodes=50, market=str(path)).per_agent["objective_mean"]
     fields: dict[str, Any] = {"slice_length": 1 / 390, "shares": 8_000}

@@ -127,6 +127,7 @@ def test_nothing_is_trained_on_rows_for_evaluation(tmp_path: Path, tape_csv: Pat
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_the_table_says_where_an_agent_has_seen_what_it_is_evaluated_on(tmp_path: Path, tape_csv: Path) -> None:
     options: dict[str, Any] = {"tape": str(tape_csv), **SMALL}
     config = TrainConfig(steps=640, intervals=1, check_episodes=20, num_envs=8)
@@ -156,6 +157,7 @@ def test_shares_of_rows_are_not_lost_to_rounding() -> None:
     assert Split.at(0.29, 100).training == 29
 
 
+@pytest.mark.slow
 def test_a_market_calibrated_on_the_time_of_rows_for_evaluation_is_named(tmp_path: Path, tape_csv: Path) -> None:
     parameters = {name: Parameter(getattr(Market(), name)) for name in UNITS}
     options: dict[str, Any] = {"tape": str(tape_csv), "tape_split": 0.5, **SMALL}

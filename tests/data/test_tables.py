@@ -41,6 +41,7 @@ def test_the_kind_of_a_file_is_told_by_its_columns(tmp_path: Path, suffix: str) 
         assert DataFile(path).kind == path.stem
 
 
+@pytest.mark.slow
 def test_csv_and_parquet_give_the_same_slices_however_they_are_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -78,6 +79,7 @@ BAD: list[tuple[str, str, Any, str]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "column", "value", "why"), BAD)
 def test_a_bad_row_is_refused_by_file_and_row_and_dropped_and_counted_when_asked(
     kind: str, column: str, value: Any, why: str, tmp_path: Path
@@ -296,6 +298,7 @@ def test_lobster_files_belong_in_pairs_of_one_length(tmp_path: Path) -> None:
         read([messages, book])
 
 
+@pytest.mark.slow
 def test_files_become_a_market_in_one_call(tmp_path: Path) -> None:
     slices().to_csv(tmp_path / "slices.csv", index=False)
     found = calibrate([tmp_path / "slices.csv"], prior=Market(resilience=5.0), hours_per_day=24.0)

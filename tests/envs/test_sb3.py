@@ -50,6 +50,7 @@ def play(env: VecEnv, seed: int | None, steps: int = 60) -> list[Any]:
 # What a step gives
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", ["sell", "buy"])
 @pytest.mark.parametrize("env_id", ["AlmgrenChriss-v0", "AlmgrenChrissContinuous-v0"])
 def test_a_step_gives_what_it_gives_with_single_environments(env_id: str, side: str, rich: dict[str, Any]) -> None:
@@ -259,6 +260,7 @@ def test_an_algorithm_plugs_in_and_is_evaluated_beside_twap(
     assert agent.action_mode == env.get_attr("mode")[0]
 
 
+@pytest.mark.slow
 def test_learning_depends_on_the_seed_alone() -> None:
     def learned() -> dict[str, torch.Tensor]:
         env = SB3VecEnv("AlmgrenChriss-v0", num_envs=16, **SMALL)

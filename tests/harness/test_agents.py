@@ -112,6 +112,7 @@ def test_a_description_that_does_not_fit_is_refused_in_one_sentence(run: Path, f
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "weights",
     [
@@ -197,6 +198,7 @@ def keep(name: str, folder: Path) -> Any:
     return agent
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KEPT)
 def test_loading_a_run_on_the_library_gives_it_back_and_runs_nothing_that_it_contains(
     name: str, tmp_path: Path
@@ -222,6 +224,7 @@ def test_loading_a_run_on_the_library_gives_it_back_and_runs_nothing_that_it_con
     assert not marker.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "fields", "message"),
     [

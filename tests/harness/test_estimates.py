@@ -79,6 +79,7 @@ def test_a_difference_is_that_of_the_estimates_unless_the_columns_vary_less_toge
     assert (together.variate, together.mean) == ("none", pytest.approx(1e-3 * own.mean()))
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
     # A path costs 2 + a + r: a is known to the variates, r is left. The truth is 2.
     rng, held = np.random.default_rng(5), 0
@@ -106,7 +107,7 @@ def test_the_default_market_costs_what_an_independent_simulator_says() -> None:
     assert free["objective_mean"].item() == pytest.approx(GOLDEN["adaptive without a cap"][0], abs=3e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_errors_of_good_agents_are_ten_times_smaller_than_raw_ones() -> None:
     table = evaluate(["adaptive", "optimal", "almgren-chriss", "twap"], episodes=8192, seed=2, n_examples=0).per_agent
     smaller = table["objective_raw_se"] / table["objective_se"]

@@ -82,6 +82,7 @@ def test_path_e_of_the_first_block_is_what_an_environment_plays_that_draws_from_
         assert paths["temporary"][e] == pytest.approx(sum(s["temporary"] for s in steps), rel=1e-9)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_frames_and_another_seed_others(small: dict) -> None:
     first, again, other = (evaluate(BASELINES, episodes=40, seed=s, **small) for s in (5, 5, 6))
     pd.testing.assert_frame_equal(first.per_path, again.per_path, check_exact=True)
@@ -89,6 +90,7 @@ def test_the_same_seed_gives_the_same_frames_and_another_seed_others(small: dict
     assert not np.isin(first.per_path["shortfall"], other.per_path["shortfall"]).any()
 
 
+@pytest.mark.slow
 def test_one_agent_under_two_labels_is_never_in_two_threads_at_once() -> None:
     class Counting:
         """Its pace depends on how often it was asked, by whomever."""
@@ -148,6 +150,7 @@ def test_the_first_paths_of_more_episodes_are_those_of_fewer(small: dict) -> Non
 # Accounts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", ["sell", "buy"])
 def test_components_add_up_to_the_shortfall_on_every_path(side: str, rich: dict) -> None:
     paths = evaluate([*BASELINES, Fixed(level=0)], episodes=60, side=side, n_steps=6, **rich).per_path
@@ -163,6 +166,7 @@ def test_without_a_signal_the_objective_is_the_shortfall_without_the_price_and_w
     np.testing.assert_allclose(paths["objective"], expected, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_without_a_signal_the_price_costs_nothing_on_average() -> None:
     evaluation = evaluate(["twap", "almgren-chriss"], episodes=4000, seed=3, n_steps=10)
     for _, paths in evaluation.per_path.groupby("agent", observed=True):
@@ -171,6 +175,7 @@ def test_without_a_signal_the_price_costs_nothing_on_average() -> None:
         assert standard_error > 0
 
 
+@pytest.mark.slow
 def test_with_a_signal_the_objective_is_the_expected_shortfall_and_risk(rich: dict) -> None:
     paths = evaluate(["almgren-chriss"], episodes=4000, seed=3, n_steps=10, **rich).per_path
     difference = paths["shortfall"] + paths["risk"] - paths["objective"]
@@ -293,6 +298,7 @@ def test_an_action_outside_the_space_is_the_agents_error_and_is_named(small: dic
         evaluate([Fixed(level=11)], episodes=2, **small)
 
 
+@pytest.mark.slow
 def test_the_best_achievable_value_is_reported_where_asked_for(small: dict, tmp_path: Path) -> None:
     evaluation = evaluate(["twap", "optimal"], episodes=300, optimum=True, **small)
     best, table = evaluation.optimum, evaluation.table()
@@ -438,6 +444,7 @@ def test_the_table_for_a_terminal_names_the_unit_the_bound_and_what_is_missing(s
     assert "-0.0" not in with_reference.split("twap", 1)[1].splitlines()[0]
 
 
+@pytest.mark.slow
 def test_an_agent_that_was_trained_on_something_else_is_said_to_be(tmp_path: Path, small: dict) -> None:
     run = tmp_path / "run"
     config = TrainConfig(steps=256, intervals=1, num_envs=16, check_episodes=4)
@@ -496,6 +503,7 @@ def test_variance_is_charged_at_the_risk_aversion_of_the_order(small: dict) -> N
     assert "J is not that (Lorenz & Almgren 2011)" in found.table()
 
 
+@pytest.mark.slow
 def test_where_the_bound_says_nothing_the_table_says_so_and_shows_the_best_achievable() -> None:
     found = evaluate(["twap", "adaptive"], episodes=300, n_examples=0, shares=100.0, n_steps=20)
     assert found.bound_bps < 0
@@ -511,6 +519,7 @@ def test_where_the_bound_says_nothing_the_table_says_so_and_shows_the_best_achie
     assert "says little" not in plain.table()
 
 
+@pytest.mark.slow
 def test_where_clipping_makes_the_adaptive_rule_worse_than_twap_the_table_says_so(small: dict) -> None:
     said = "it is the best rule without constraints, and clipping it to them hurts here"
     hurt = evaluate(["twap", "adaptive"], episodes=500, n_examples=0, n_steps=10, signal=0.05)

@@ -132,6 +132,7 @@ def test_costs_sum_to_the_implementation_shortfall_and_shares_are_conserved(
     assert held[-1] == 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exponent", [1.0, 0.6])
 def test_floats_numpy_and_torch_agree_path_by_path(exponent: float) -> None:
     market, order = Market(**RICH, impact_exponent=exponent), Order(n_steps=12)

@@ -51,6 +51,7 @@ def test_shocks_come_at_their_rate_and_lower_liquidity() -> None:
     assert within((jumps < -0.5).astype(float), 0.1)
 
 
+@pytest.mark.slow
 def test_the_signal_decays_from_its_start_and_has_its_deviation() -> None:
     market, order = Market(signal=0.1, signal_volatility=0.3, signal_reversion=10.0), Order()
     alpha = Paths.simulate(market, order, 50_000, seed=4).slices.drift / (100.0 * order.slice_length)

@@ -154,6 +154,7 @@ def test_without_noise_it_is_the_minimum_over_schedules(exponent: float, n_steps
     assert abs(solution.value_bps - best) < 2 * solution.error_bps
 
 
+@pytest.mark.slow
 def test_as_the_exponent_goes_to_one_the_best_achievable_goes_to_that_of_linear_impact() -> None:
     one = solve(Market(), SHORT, 16).value_bps
     below, above = (solve(Market(impact_exponent=e), SHORT, 16).value_bps for e in (0.999, 1.001))

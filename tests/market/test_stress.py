@@ -160,6 +160,7 @@ def test_liquidity_shocks_as_a_stress_begin_with_it_at_their_rate_and_recover() 
     )
 
 
+@pytest.mark.slow
 def test_a_poor_regime_comes_goes_and_stays_as_long_as_its_rates_say() -> None:
     market = Market(regime_rate=4.0, regime_recovery=8.0, regime_liquidity=0.25, liquidity_volatility=0.0)
     n = 40_000
@@ -284,6 +285,7 @@ def test_without_a_cap_the_oracle_attains_its_bound(name: Any, onset: float) -> 
     assert bound - 3 * error < found.mean() < 1.003 * bound + 3 * error
 
 
+@pytest.mark.slow
 def test_without_a_cap_who_sees_the_regime_attains_the_bound() -> None:
     market, order = Market(regime_rate=4.0, regime_liquidity=0.5), Order(max_participation=None)
     found, bound = objective(market, order, 20_000, seed=4), lq.solve(market, order).bound_bps
@@ -345,6 +347,7 @@ def test_two_slices_and_two_regimes_equal_the_solution_by_hand() -> None:
     assert lq.solve(market, order).bound == pytest.approx(wanted, rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("features", [{}, {"stress": "liquidity-shocks", "stress_onset": 0.0, "stress_factor": 0.5}])
 def test_shocks_count_where_liquidity_is_otherwise_constant(features: dict[str, Any]) -> None:
     shocks = features or {"shock_rate": 4.0, "shock_size": 0.7}
@@ -358,6 +361,7 @@ def test_shocks_count_where_liquidity_is_otherwise_constant(features: dict[str, 
     assert solution.bound_bps == pytest.approx(nearly, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_large_shocks_do_not_fall_off_the_grid() -> None:
     market, order = Market(liquidity_volatility=0.05, shock_rate=4.0, shock_size=1.5), Order(max_participation=None)
     found, bound = objective(market, order, 20_000, seed=6), lq.solve(market, order).bound_bps

@@ -42,6 +42,7 @@ def test_twap_is_one_everywhere() -> None:
     np.testing.assert_allclose(paces, 1.0, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_where_the_cap_binds_the_pace_is_what_the_cap_lets_through() -> None:
     market, order = Market(), Order()
     at, paces = states(OneAsset(market, order)), map_of("twap", market, order)
@@ -64,6 +65,7 @@ def test_a_fixed_share_of_the_volume_is_faster_in_proportion_to_the_volume() -> 
     np.testing.assert_allclose(paces[:, 3] / paces[20, 3], volume / volume[20], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_observations_are_means_given_liquidity_along_the_best_fixed_schedule() -> None:
     market, order, agent = Market(volatility_elasticity=-0.25), Order(), Watching()
     at = states(OneAsset(market, order))
@@ -85,6 +87,7 @@ def test_observations_are_means_given_liquidity_along_the_best_fixed_schedule() 
     assert (agent.seen[5].last_participation > 0).all()
 
 
+@pytest.mark.slow
 def test_a_stress_reaches_the_states_but_not_the_levels() -> None:
     market, order, agent = get_preset("liquidity-collapse").market, Order(), Watching()
     at = states(OneAsset(market, order))

@@ -140,6 +140,7 @@ def test_a_run_keeps_functions_by_their_import_path_and_evaluation_needs_the_sam
         evaluate([run], episodes=8, **options)
 
 
+@pytest.mark.slow
 def test_baselines_act_on_the_entries_alone_where_there_are_features() -> None:
     plain = evaluate(["twap", "adaptive"], episodes=20)
     more = evaluate(["twap", "adaptive"], episodes=20, features={"pressure": pressure})
@@ -199,7 +200,7 @@ def test_a_file_is_read_once_for_many_problems_and_again_when_it_has_changed(
     assert len(reads) == 2
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_was_plugged_in_can_be_saved_pickled_and_learned_from_with_the_library(tmp_path: Path) -> None:
     options: dict[str, Any] = {"n_steps": 4, "shares": 2e4, "features": {"pressure": pressure}}
     env = pickle.loads(pickle.dumps(gym.make("AlmgrenChriss-v0", **options)))
@@ -230,6 +231,7 @@ def test_a_split_that_was_registered_is_evaluated_on_its_later_rows(tape_csv: Pa
         gym.registry.pop("Split-v0")
 
 
+@pytest.mark.slow
 def test_a_problem_that_no_other_process_can_have_is_drawn_in_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
     ahead = PathsAhead(Local(), 4, 3)
     monkeypatch.setattr(ahead, "_alone", False)

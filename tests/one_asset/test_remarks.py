@@ -125,6 +125,7 @@ def test_no_preset_has_fills_below_zero(preset: str) -> None:
     assert remarks.below_zero(PRESETS[preset].market, PRESETS[preset].order) == []
 
 
+@pytest.mark.slow
 def test_the_table_says_where_prices_are_below_zero() -> None:
     large = evaluate(["twap"], episodes=50, shares=1_000_000_000)
     assert any(remark.startswith("average prices below zero: twap in 100 % of paths") for remark in large.remarks)

@@ -87,6 +87,7 @@ def test_what_can_always_be_sold_costs_nothing_more_and_what_never_can_the_whole
     assert close(1.0).price(HELD, CAP, 16) == pytest.approx(0.0, abs=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("penalty", [1.0, 1.02, 5.0])
 def test_the_rule_optimal_closes_as_the_last_slice_is_best_closed(penalty: float) -> None:
     market, order = Market(), Order(50_000.0, n_steps=3, max_participation=0.1, terminal_penalty=penalty)

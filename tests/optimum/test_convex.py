@@ -33,6 +33,7 @@ def test_what_costs_too_much_is_left_out_and_what_is_full_stays_full() -> None:
     np.testing.assert_allclose(minimise(full), [0.1, 0.45, 0.45], atol=1e-10)
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 10_000), power=st.sampled_from([1.5, 1.6, 2.0, 2.5]))
 def test_no_other_point_is_lower(seed: int, power: float) -> None:
     rng = np.random.default_rng(seed)

@@ -84,6 +84,7 @@ def test_the_least_cost_of_a_path_equals_that_of_another_solver(market: Market) 
     assert (certificate < 1e-8).all()
 
 
+@pytest.mark.slow
 def test_its_trades_are_feasible_and_the_certificate_is_never_negative_and_shrinks() -> None:
     program, rule = programs(COLLAPSE, SHORT, 100)
     worst, lower = [], []
@@ -212,6 +213,7 @@ def test_a_seed_gives_the_same_numbers_and_more_paths_begin_with_the_same() -> N
     assert (simulator.sample([np.random.default_rng(3)], 5).slices.volume > 0).all()
 
 
+@pytest.mark.slow
 def test_what_has_no_interval_says_why() -> None:
     with pytest.raises(NoBound, match="impact is a power law, and liquidity so random"):
         certify(Market(impact_exponent=0.5), SHORT)
@@ -221,6 +223,7 @@ def test_what_has_no_interval_says_why() -> None:
         certify(Market(), SHORT, 1)
 
 
+@pytest.mark.slow
 def test_evaluate_says_the_interval_where_it_is_asked_for(tmp_path: Any) -> None:
     options: dict[str, Any] = {"episodes": 5, "n_steps": 4, "shares": 20_000.0}
     found = evaluate(["twap"], certify=100, **options)

@@ -200,6 +200,7 @@ def test_three_slices_equal_brute_force_whatever_a_block_costs(penalty: float) -
     assert solve(market, order).value_bps == pytest.approx((4 * fine - coarse) / 3, rel=3e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["classic", "almgren-chriss-2001", "participation-notebook"])
 def test_where_no_constraint_binds_it_is_the_linear_quadratic_optimum(name: str) -> None:
     market, order = PRESETS[name].market, PRESETS[name].order
@@ -211,12 +212,13 @@ def test_where_no_constraint_binds_it_is_the_linear_quadratic_optimum(name: str)
         assert solution.policy(seen) == pytest.approx(solution.linear.policy(seen), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_without_a_cap_only_the_sign_of_a_trade_costs_and_little() -> None:
     solution = solve(Market(), Order(max_participation=None), 16)
     assert 0 < solution.value_bps - solution.linear.bound_bps < 0.01
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     "features",
     [
@@ -247,6 +249,7 @@ SHOCKED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("features", SHOCKED)
 def test_shocks_do_not_fall_off_the_grid(features: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     linear, value, *_ = _recursion(Market(**features), SHORT, 16)
@@ -384,6 +387,7 @@ def test_a_smaller_cap_costs_more() -> None:
     assert (np.diff(values) > 0).all()
 
 
+@pytest.mark.slow
 def test_under_a_tiny_cap_one_always_trades_at_the_cap() -> None:
     market, order = Market(), replace(SHORT, n_steps=4, max_participation=0.01)
     solution = solve(market, order)
@@ -398,6 +402,7 @@ def test_a_buy_costs_what_a_sell_does() -> None:
     assert solve(Market(), replace(SHORT, side="buy"), 16).value_bps == solve(Market(), SHORT, 16).value_bps
 
 
+@pytest.mark.slow
 def test_the_rule_knows_the_cap_and_trades_sooner() -> None:
     market, order = Market(), replace(SHORT, max_participation=0.1)
     seen = Seen(0, order.shares, 0.0, 0.0, market.half_spread_at(0.0, 0.0), np.linspace(-1.5, 1.5, 7))
@@ -422,6 +427,7 @@ def test_what_it_cannot_solve_is_refused_in_a_sentence(market: Market, resolutio
         solve(market, SHORT, resolution)
 
 
+@pytest.mark.slow
 def test_the_same_problem_is_solved_once() -> None:
     solution = solve(Market(), SHORT)
     assert isinstance(solution, Solution)

@@ -195,6 +195,7 @@ def test_costs_of_policies_are_what_was_computed_independently(
     assert abs(objective.mean() - j) < 3 * np.hypot(ours, error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("elasticity", "limit"), [(0.5, 39.534), (-0.25, 46.05)])
 def test_the_limit_of_many_slices_is_the_solution_of_almgren_2012(elasticity: float, limit: float) -> None:
     # Almgren (2012), "Optimal trading with stochastic liquidity and volatility", by a partial differential equation.

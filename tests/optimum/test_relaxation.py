@@ -87,6 +87,7 @@ def test_pushes_are_charged_less_than_they_could_be_where_round_trips_would_pay_
     assert found.bound_bps > max(more.bound_bps, 0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("push", [1.5e-6, 1.5e-5])
 def test_there_is_a_bound_where_a_stress_begins_at_random(push: float) -> None:
     order = Order(n_steps=10, shares=100_000.0)
@@ -135,6 +136,7 @@ def test_the_rule_takes_a_wider_spread_for_the_most_that_is_charged() -> None:
     assert Adaptive(JUMPY, order).solution.charged == solution.charged
 
 
+@pytest.mark.slow
 def test_a_table_says_what_its_bound_leaves_out() -> None:
     changed: dict[str, Any] = {"transient_impact": 1.5e-5, "resilience": 60.0, "n_steps": 6, "shares": 20_000.0}
     table = evaluate(["twap"], episodes=5, **changed).table()

@@ -52,6 +52,7 @@ def costs(agent: Any, market: Market, order: Order, n_paths: int, seed: int) -> 
 # The means of slices
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MARKETS)
 def test_means_of_slices_are_those_of_simulated_paths(name: str) -> None:
     market, order = Market(**MARKETS[name]), Order(n_steps=8, slice_length=5 / 78)
@@ -76,6 +77,7 @@ def test_the_mean_under_shocks_is_that_by_hand() -> None:
     np.testing.assert_allclose(slope, [1.0, one, one * two])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MARKETS)
 def test_the_cost_of_fixed_shares_is_exact(name: str) -> None:
     market, order = Market(**MARKETS[name]), Order(n_steps=6, slice_length=6 / 78, max_participation=None)
@@ -198,6 +200,7 @@ def test_a_cap_that_never_binds_changes_nothing() -> None:
     )
 
 
+@pytest.mark.slow
 def test_an_order_too_large_for_the_cap_is_sold_as_fast_as_it_lets() -> None:
     order = Order(1e7)
     assert fractions(best_schedule(Market(), order)) == pytest.approx(np.ones(40))

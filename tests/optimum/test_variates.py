@@ -73,7 +73,14 @@ def test_their_mean_is_zero_whatever_the_agent_does(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in MARKETS if name not in ("random signal", "hidden onset")])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.long if {"shocks", "onset"} & {*name.split()} else ())
+        for name in MARKETS
+        if name not in ("random signal", "hidden onset")
+    ],
+)
 def test_off_the_best_policy_they_leave_little(name: str) -> None:
     from exec_env.baselines.optimal import Optimal
 

@@ -223,7 +223,8 @@ def picture(figure: Figure, width: float | None = None) -> Markup:
     if width is not None:
         figure.set_figwidth(width)
     # The layout is solved in an order that differs from time to time, and with it the last digit of what it finds.
-    figure.draw_without_rendering()
+    if (engine := figure.get_layout_engine()) is not None:
+        engine.execute(figure)
     figure.set_layout_engine("none")
     for axes in figure.axes:
         left, bottom, wide, high = (round(float(edge), 6) for edge in axes.get_position().bounds)

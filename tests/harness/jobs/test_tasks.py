@@ -197,7 +197,7 @@ def test_numbers_that_cannot_be_are_refused(name: str, value: float) -> None:
 # On Ray
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_ray_gives_the_results_of_one_process(tmp_path: Path, here: Run, on_ray: Run) -> None:
     with tqdm(**QUIET) as bar:
         for name, run in (("here", here), ("ray", on_ray)):

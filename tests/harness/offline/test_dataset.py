@@ -134,6 +134,7 @@ def test_episodes_of_a_recorded_market(tape_csv: Path, tmp_path: Path) -> None:
 # What is kept
 
 
+@pytest.mark.slow
 def test_what_is_read_is_what_was_recorded_with_what_made_it(mixture: Any, tmp_path: Path) -> None:
     found = load(save(mixture, tmp_path / "mixture-v0"))
     assert_same(found.episodes, mixture.episodes)
@@ -230,6 +231,7 @@ def replaced(name: str, value: Any) -> Any:
     return change
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -260,6 +262,7 @@ def rewrite(folder: Path, change: Any) -> None:
     file.write_text(json.dumps(metadata))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [

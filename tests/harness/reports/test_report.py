@@ -112,6 +112,7 @@ def alone(run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Evaluati
 # What it says
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_the_tables_say_what_the_evaluation_says_best_first(tmp_path: Path, small: dict) -> None:
     evaluation = write_report(
@@ -140,6 +141,7 @@ def test_a_run_alone_is_compared_with_twap_and_the_optimum(run: Path, alone: tup
     assert with_baselines([], evaluation.problem) == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_runs_on_different_problems_share_a_picture_of_learning(run: Path, tmp_path: Path, small: dict) -> None:
     there = small_run(tmp_path / "there", **(small | {"volatility": 0.03}))
@@ -149,6 +151,7 @@ def test_runs_on_different_problems_share_a_picture_of_learning(run: Path, tmp_p
     assert "there was trained on AlmgrenChriss-v0 with n_steps=5, shares=25000.0, volatility=0.03" in text
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_a_run_without_a_log_that_can_be_read_has_no_curve(run: Path, tmp_path: Path, small: dict) -> None:
     logs = {"lost": None, "empty": "", "spoilt": "nonsense\n1\n", "text": "steps,objective,twap\n1,two,3\n"}
@@ -164,6 +167,7 @@ def test_a_run_without_a_log_that_can_be_read_has_no_curve(run: Path, tmp_path: 
     assert 'alt="Learning curves"' not in text
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_settings_that_were_changed_are_named(tmp_path: Path, small: dict) -> None:
     write_report(["twap"], tmp_path / "r.html", episodes=20, seed=7, volatility=0.03, side="buy", **small)
@@ -186,7 +190,7 @@ def test_a_recorded_market_has_no_bound_and_the_page_says_why(tmp_path: Path, ta
     assert evaluation.bound_bps is None
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("env", "overrides"),
     [
@@ -212,7 +216,7 @@ def test_a_single_path_has_a_page_without_a_warning(tmp_path: Path, small: dict)
 # Any name, any place
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_names_are_text_and_never_html(tmp_path: Path, small: dict) -> None:
     write_report([Named(NASTY), Named(NASTY), "twap", "twap"], tmp_path / "r.html", episodes=20, **small)
     text = (tmp_path / "r.html").read_text()
@@ -236,7 +240,7 @@ def test_the_page_loads_nothing_from_anywhere(alone: tuple[Evaluation, Path]) ->
     assert len(text) < 2_000_000
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_same_input_gives_the_same_bytes(tmp_path: Path, small: dict) -> None:
     for name in ("one", "two"):
         write_report(["twap", "pov"], tmp_path / f"{name}.html", episodes=20, seed=3, **small)
@@ -270,7 +274,7 @@ def test_numbers_are_rounded_and_what_is_missing_is_a_dash() -> None:
 # In a browser
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_browser_without_a_network_shows_the_page(run: Path, tmp_path: Path, small: dict) -> None:
     browsers = ("chromium", "chromium-browser", "google-chrome")
     executable = next(filter(None, map(shutil.which, browsers)), None)

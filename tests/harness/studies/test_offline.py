@@ -57,6 +57,7 @@ def test_a_study_that_makes_no_sense(fields: dict[str, Any], message: str) -> No
         Study(**fields)
 
 
+@pytest.mark.slow
 def test_every_learner_has_a_task_per_noise_and_seed_with_the_published_protocol() -> None:
     made = {task.key: task.arguments for task in tasks(Study(noises=(0.0, 0.4), seeds=(0, 1)))}
     assert len(made) == 6 + 2 + 2 * 3 * 2
@@ -70,6 +71,7 @@ def read(content: bytes, path: Path) -> np.ndarray:
     return np.load(path)
 
 
+@pytest.mark.slow
 def test_schedules_and_the_policy_that_is_learned_from_are_judged_on_the_same_paths(tmp_path: Path) -> None:
     twap = evaluate(["twap"], ENV, **EVALUATION).per_path["objective"]
     for result in (baseline("ac-neutral", ENV, EVALUATION), behaviour(0.0, ENV, EVALUATION)):
@@ -139,7 +141,7 @@ def test_intervals_are_students_over_seeds() -> None:
     assert "bcq: nowhere better than TWAP; worse at 0.4" in findings(narrow)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.usefixtures("undrawn")
 def test_the_command_line_leaves_tables_a_picture_and_runs_and_goes_on_where_it_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -79,7 +79,7 @@ def results(finished: Path, tmp_path: Path) -> Path:
 # What is kept and written
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_run_keeps_its_agent_and_its_evaluation(finished: Path) -> None:
     kept = finished / "work" / "Calm" / "dqn" / "seed-7"
     assert {str(p.relative_to(kept)) for p in kept.rglob("*") if p.is_file()} == {
@@ -194,7 +194,7 @@ def test_the_interval_is_around_the_mean_and_narrows_with_seeds() -> None:
     assert widths[1] < 0.5 * widths[0]  # a quarter, as the square root of the sample size
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_interval_of_five_seeds_covers_the_truth_as_often_as_its_docstring_says() -> None:
     rng = np.random.default_rng(1)
     intervals = np.array([module._interval([rng.standard_normal(5)]) for _ in range(60)])
@@ -247,6 +247,7 @@ def test_tasks_are_baselines_first_and_then_every_agent_with_every_seed(tmp_path
 CELL = TINY["cells"][0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changed", "message"),
     [

@@ -25,6 +25,7 @@ RISKY: dict[str, Any] = SMALL | {"risk_aversion": 10.0}
 """Where liquidity is a million times as good, risk is too large beside impact for a bound."""
 
 
+@pytest.mark.slow
 def test_each_regime_is_one_evaluation_on_its_own_paths() -> None:
     found = stress(["twap", "pov"], scenarios(["normal", "volatility-spike"], onset=0.25), seed=4, **SMALL)
     for label, options in (("normal", {}), ("volatility-spike", {"stress": "volatility-spike", "stress_onset": 0.25})):
@@ -34,6 +35,7 @@ def test_each_regime_is_one_evaluation_on_its_own_paths() -> None:
             np.testing.assert_allclose(rows.loc[alone.index, column], alone[column])
 
 
+@pytest.mark.slow
 def test_the_bound_is_that_of_an_oracle_who_knows_the_window() -> None:
     found = stress(["twap"], scenarios(["extreme-shock"], [0.3], 0.25, 0.75), **SMALL)
     market = Market(stress="extreme-shock", stress_factor=0.3, stress_onset=0.25, stress_onset_end=0.75)
@@ -41,6 +43,7 @@ def test_the_bound_is_that_of_an_oracle_who_knows_the_window() -> None:
     assert found.table["bound_bps"].tolist() == pytest.approx([wanted])
 
 
+@pytest.mark.slow
 def test_nobody_tells_the_agents_but_those_that_are_told() -> None:
     found = stress(AGENTS, scenarios(["normal", "liquidity-collapse"]), told=["adaptive"], **SMALL)
     above = found.above()
@@ -50,6 +53,7 @@ def test_nobody_tells_the_agents_but_those_that_are_told() -> None:
     assert set(found.best["best"]) <= set(AGENTS)
 
 
+@pytest.mark.slow
 def test_who_cannot_be_told_is_left_out_and_a_note_says_why() -> None:
     found = stress(["twap"], scenarios(["liquidity-collapse"], [0.5, 1e6]), told=["adaptive"], **RISKY)
     assert "adaptive (told) left out of liquidity-collapse × 1e+06: Order.risk_aversion = 10: too large" in found.text()
@@ -79,6 +83,7 @@ def test_normal_is_without_stress_also_where_the_environment_has_one(env_id: str
     assert again.bound_bps == ours.table["bound_bps"][0]
 
 
+@pytest.mark.slow
 def test_what_is_said_of_the_poor_regime_counts_where_it_comes() -> None:
     found = stress(["twap"], scenarios(["normal", "regime-switching"]), regime_volatility=5.0, **SMALL).table
     wanted = lq.solve(Market(regime_rate=2.0, regime_volatility=5.0), Order(n_steps=8, shares=40_000.0)).bound_bps
@@ -101,7 +106,7 @@ def test_a_regime_that_cannot_be_is_left_out_and_a_note_says_why() -> None:
         stress(["twap"], scenarios(["normal"]), randomise="stress", **options)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("regime", "paired"), [("volatility-spike", True), ("regime-switching", False)])
 def test_regrets_spread_over_seeds_as_their_errors_say(regime: str, paired: bool) -> None:
     small = SMALL | {"n_steps": 4}
@@ -115,6 +120,7 @@ def test_regrets_spread_over_seeds_as_their_errors_say(regime: str, paired: bool
     assert stress(["twap"], among, **small).table["added_regret_se"][0] == 0
 
 
+@pytest.mark.slow
 def test_one_regime_without_a_bound_changes_no_other() -> None:
     with_, without = (scenarios(["liquidity-collapse"], factors) for factors in ([0.5, 1e6], [0.5]))
     one, other = (stress(["twap", "pov"], among, **RISKY) for among in (with_, without))
@@ -138,6 +144,7 @@ def test_every_regime_has_its_severities_but_the_normal_one() -> None:
     assert [s.label for s in scenarios(["extreme-shock"], [0.3])] == ["extreme-shock × 0.3"]
 
 
+@pytest.mark.slow
 def test_the_regret_that_a_change_of_regime_adds_is_beyond_what_it_costs_the_oracle() -> None:
     found = stress(["twap", "static"], scenarios(["normal", "impact-regime-shift"]), told=["static"], **SMALL).table
     by = found.set_index(["regime", "agent"])
@@ -159,6 +166,7 @@ def test_regret_is_above_the_best_achievable_where_it_is_computed() -> None:
     np.testing.assert_allclose(found["regret"], found["objective_mean"] - found["best_bps"])
 
 
+@pytest.mark.slow
 def test_more_severe_costs_more_and_completes_less() -> None:
     among = scenarios(["liquidity-collapse"], [0.8, 0.3, 0.1])
     found = stress(["twap"], among, **SMALL)
@@ -196,6 +204,7 @@ def test_the_probability_is_that_of_a_normal_mean() -> None:
     assert p == pytest.approx(0.8413, abs=0.03)
 
 
+@pytest.mark.slow
 def test_saving_writes_tables_settings_and_pictures(tmp_path: Path) -> None:
     found = stress(AGENTS, scenarios(["normal", "extreme-shock"], [0.5, 0.2]), **SMALL)
     folder = found.save(tmp_path / "out")
@@ -208,6 +217,7 @@ def test_saving_writes_tables_settings_and_pictures(tmp_path: Path) -> None:
         found.save(tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_a_recorded_market_has_no_bound_so_agents_are_compared_with_the_best(tape_csv: Path, tmp_path: Path) -> None:
     among = scenarios(["normal", "liquidity-collapse", "regime-switching"])
     found = stress(["twap", "pov"], among, tape=tape_csv, shares=50_000.0, n_steps=10, episodes=60)

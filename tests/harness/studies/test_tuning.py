@@ -72,7 +72,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, ...]]:
     return study(tmp_path_factory.mktemp("studies") / "whole", quick)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_interrupted_study_ends_as_one_that_was_not(tmp_path: Path, whole: list[tuple[Any, ...]]) -> None:
     done: list[str] = []
 
@@ -133,6 +133,7 @@ def test_the_first_trial_is_the_settings_as_they_are_and_later_ones_get_better(t
     assert len({str(params) for *_, params in found}) > 25
 
 
+@pytest.mark.slow
 def test_proposals_are_a_function_of_seed_and_what_was_told() -> None:
     assert propose(settings(), [], 4) == propose(settings(), [], 4)
     assert propose(settings(), [], 4)[:2] == propose(settings(), [], 2)
@@ -166,6 +167,7 @@ def test_a_run_that_a_machine_let_fail_stops_the_study_and_is_tried_again(
     assert study(tmp_path / "study", quick) == whole
 
 
+@pytest.mark.slow
 def test_a_run_with_a_bug_is_no_failed_trial_but_shows_its_traceback(tmp_path: Path) -> None:
     def buggy(tasks: Any) -> Iterator[Any]:
         for task, result in quick(tasks):
@@ -194,6 +196,7 @@ def test_the_report_has_tables_a_picture_and_a_section_for_the_agents_file(tmp_p
     assert TrainConfig(**section["train"]).num_envs == best.params["num_envs"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
@@ -209,6 +212,7 @@ def test_other_settings_are_refused_by_name(begun: Path, changed: dict[str, Any]
         open_study(begun, settings(**changed), 5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
@@ -238,6 +242,7 @@ def test_a_study_never_gets_fewer_trials(tmp_path: Path) -> None:
         assert read_study(tmp_path / "study")[1] == now
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -259,6 +264,7 @@ def test_a_spoilt_study_is_refused_in_one_sentence(begun: Path, tmp_path: Path, 
         assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_a_spoilt_database_is_refused_in_one_sentence(tmp_path: Path) -> None:
     open_study(tmp_path / "study", settings())
     (tmp_path / "study" / "study.db").write_text("garbage " * 1000)
@@ -267,6 +273,7 @@ def test_a_spoilt_database_is_refused_in_one_sentence(tmp_path: Path) -> None:
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("search", "message"),
     [

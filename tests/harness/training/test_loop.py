@@ -114,6 +114,7 @@ def test_the_log_has_a_row_per_interval(finished: Path) -> None:
     assert log["seconds"].is_monotonic_increasing
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("same_stream")
 @every_learner
 def test_the_log_and_an_evaluation_agree_on_the_trained_agent(finished: Path) -> None:
@@ -137,6 +138,7 @@ def test_the_summary_names_the_best_check(finished: Path) -> None:
     assert (summary["intervals"], summary["steps"]) == (4, 1280)
 
 
+@pytest.mark.slow
 def test_training_stops_at_the_gap_that_is_enough_and_stays_stopped(finished: Path, tmp_path: Path) -> None:
     gaps = pd.read_csv(finished / "progress.csv")["gap_percent"]
     enough = float(gaps.iloc[:2].min()) + 1e-3
@@ -146,6 +148,7 @@ def test_training_stops_at_the_gap_that_is_enough_and_stays_stopped(finished: Pa
     assert resume(run).steps == 320 * first
 
 
+@pytest.mark.slow
 def test_training_stops_when_it_has_not_improved_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     values = iter([9.0, 7.0, 8.0, 7.5])
     monkeypatch.setattr(module._Check, "__call__", lambda self, learner: {"objective": next(values)})
@@ -154,6 +157,7 @@ def test_training_stops_when_it_has_not_improved_for_long(tmp_path: Path, monkey
     assert (summary["intervals"], summary["best_interval"], summary["objective"]) == (3, 2, 7.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["objective", "score"])
 def test_learning_that_diverged_is_said_and_leaves_the_best_agent(
     what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -254,6 +258,7 @@ def test_an_existing_folder_is_refused_and_left_as_it_was(copied: Path) -> None:
     assert {p.name: p.read_bytes() for p in copied.iterdir() if p.is_file()} == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("agent", "kwargs", "message"),
     [
@@ -326,6 +331,7 @@ def test_options_of_the_environment_reach_training_and_are_kept(tmp_path: Path) 
     resume(run)
 
 
+@pytest.mark.slow
 def test_training_on_a_tape_has_no_bound_and_can_be_evaluated(tmp_path: Path, tape_csv: Path) -> None:
     run = fit(tmp_path / "run", config={"steps": 128, "intervals": 2}, tape=tape_csv)
     assert "gap_percent" not in pd.read_csv(run / "progress.csv")
@@ -339,6 +345,7 @@ def edit(path: Path, change: Callable[[dict], Any]) -> None:
     path.write_text(yaml.safe_dump(values))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -383,6 +390,7 @@ class Malicious:
         return os.system, (f"touch {self.marker}",)
 
 
+@pytest.mark.slow
 @every_learner
 def test_going_on_with_a_run_runs_nothing_that_it_contains(copied: Path, tmp_path: Path) -> None:
     marker = tmp_path / "marker"
@@ -414,6 +422,7 @@ def test_a_checkpoint_of_something_else_is_refused(state: dict, copied: Path) ->
         resume(copied)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("finished", "spoil"),
     [
@@ -439,6 +448,7 @@ def test_a_checkpoint_that_lacks_something_or_has_another_shape_is_refused(spoil
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("one", "other"), list(itertools.permutations(LEARNERS, 2)))
 def test_the_checkpoint_and_the_weights_of_another_agent_are_refused(
     one: str, other: str, run_of: Callable[[str], Path], tmp_path: Path
@@ -453,6 +463,7 @@ def test_the_checkpoint_and_the_weights_of_another_agent_are_refused(
         resume(run)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "content",
     ["", "nonsense\n1\n", None, "interval,steps,seconds\n1,320,1\n", "interval,steps,objective,seconds\n1,320,x,1\n"],
