@@ -451,11 +451,19 @@ def test_without_a_dataset_there_is_one_clear_sentence(name: str, tmp_path: Path
     ("options", "message"),
     [
         ({"volatility": 0.03}, r"Market\.volatility = 0\.02, but the environment's is 0\.03"),
-        ({"shares": 9_000.0}, r"Order\.shares = 200000\.0, but the environment's is 9000\.0"),
-        ({"n_steps": 3}, r"Order\.n_steps = 4, but here 3"),
-        ({"reward": "shortfall"}, r"rewards are Reward\(kind='expected'.*, but the environment's are"),
+        pytest.param(
+            {"shares": 9_000.0}, r"Order\.shares = 200000\.0, but the environment's is 9000\.0", marks=pytest.mark.long
+        ),
+        pytest.param({"n_steps": 3}, r"Order\.n_steps = 4, but here 3", marks=pytest.mark.long),
+        pytest.param(
+            {"reward": "shortfall"},
+            r"rewards are Reward\(kind='expected'.*, but the environment's are",
+            marks=pytest.mark.long,
+        ),
         ({"randomise": "stress"}, r"drawn from is none, but the environment's is .*'stress': True"),
-        ({"action": "shares"}, "action 'fraction', but the environment's is 'shares'"),
+        pytest.param(
+            {"action": "shares"}, "action 'fraction', but the environment's is 'shares'", marks=pytest.mark.long
+        ),
     ],
 )
 def test_a_dataset_of_another_problem_is_refused_before_anything_is_written(

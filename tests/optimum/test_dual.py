@@ -166,7 +166,9 @@ def test_its_lower_end_is_not_above_what_the_clipped_rule_costs(market: Market) 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("penalty", [1.05, *(pytest.param(each, marks=pytest.mark.long) for each in (1.0, 5.0))])
-@pytest.mark.parametrize("features", [{"liquidity_volatility": 0.1}, {"liquidity_volatility": 0.3}])
+@pytest.mark.parametrize(
+    "features", [{"liquidity_volatility": 0.3}, pytest.param({"liquidity_volatility": 0.1}, marks=pytest.mark.long)]
+)
 def test_with_two_slices_it_holds_the_value_of_brute_force(features: dict[str, float], penalty: float) -> None:
     market, order = Market(**features), Order(n_steps=2, slice_length=0.05, max_participation=0.1)
     order = replace(order, terminal_penalty=penalty)

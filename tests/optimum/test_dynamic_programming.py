@@ -133,7 +133,7 @@ def brute_force(market: Market, order: Order) -> float:
         {"liquidity_volatility": 0.0},
     ],
 )
-@pytest.mark.parametrize("cap", [0.1, 0.3])
+@pytest.mark.parametrize("cap", [0.1, pytest.param(0.3, marks=pytest.mark.long)])
 def test_two_slices_equal_brute_force(features: dict[str, float], cap: float) -> None:
     market = Market(**({"liquidity_volatility": 0.3} | features))
     order = Order(n_steps=2, slice_length=0.05, max_participation=cap)

@@ -364,7 +364,9 @@ def test_a_problem_without_an_optimum_is_refused() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize(
+    "name", [name if name == "default" else pytest.param(name, marks=pytest.mark.long) for name in PRESETS]
+)
 def test_every_preset_has_a_bound_or_a_best_achievable_value_and_a_schedule_that_finishes(name: str) -> None:
     preset = PRESETS[name]
     if preset.market.impact_exponent == 1:

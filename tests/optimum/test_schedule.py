@@ -94,7 +94,7 @@ def test_the_cost_of_fixed_shares_is_exact(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("penalty", [1.0, 5.0, 1000.0])
 @pytest.mark.parametrize("aversion", [0.0, 1e-7, 1e-6, 1e-5])
-@pytest.mark.parametrize("n_steps", [2, 3, 40, 300])
+@pytest.mark.parametrize("n_steps", [2, 40, *(pytest.param(n, marks=pytest.mark.long) for n in (3, 300))])
 def test_in_the_classic_market_almgren_chriss_and_static_attain_the_bound(
     n_steps: int, aversion: float, penalty: float
 ) -> None:

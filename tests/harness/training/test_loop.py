@@ -215,8 +215,14 @@ _WHERE = {"dqn": (DQN, "update", 40), "ddqn": (DoubleDQN, "train", 40), "ppo": (
 @pytest.mark.parametrize(
     ("finished", "where", "name", "call", "after", "rows"),
     [
-        *(pytest.param(agent, module, "write_tensors", 2, True, 2, id=f"{agent} after one") for agent in LEARNERS),
-        *(pytest.param(agent, *_WHERE[agent], True, 2, id=f"{agent} between two") for agent in LEARNERS),
+        *(
+            pytest.param(*case, marks=pytest.mark.long if case[0] == "ppo" else (), id=f"{case[0]} {when}")
+            for agent in LEARNERS
+            for case, when in (
+                ((agent, module, "write_tensors", 2, True, 2), "after one"),
+                ((agent, *_WHERE[agent], True, 2), "between two"),
+            )
+        ),
         pytest.param("dqn", module, "write_tensors", 3, False, 3, id="before one, with weights already saved"),
         pytest.param("dqn", module._Check, "__call__", 1, False, None, id="before the first"),
     ],
