@@ -25,6 +25,7 @@ _DAILY = "days alone: no spread, no liquidity within a day, no impact"
 _TICKS = "volume is a number of ticks, or zero, where it is no exchange's"
 
 _OHLCV = {"open": "open", "high": "high", "low": "low", "close": "close", "volume": "volume"}
+_TITLED = {ours: name.title() for ours, name in _OHLCV.items()}
 _DATED = ("date", "open", "high", "low", "close", "volume")
 _DATED_CLOCK = ("date", "time", "open", "high", "low", "close", "volume")
 
@@ -265,28 +266,37 @@ DESKS: dict[str, Format] = {
     # A day has no zone; times within days name theirs.
     "yfinance": Format(
         "bars",
-        ("~Date|Datetime", *_OHLCV, "Adj Close", "Dividends", "Stock Splits", "Capital Gains"),
-        _OHLCV | {"time": "~Date|Datetime"},
+        ("~Date|Datetime", *_TITLED.values(), "Adj Close", "Dividends", "Stock Splits", "Capital Gains"),
+        _TITLED | {"time": "~Date|Datetime"},
         _YFINANCE,
         optional=("Adj Close", "Capital Gains"),
         cannot=_BARS,
     ),
     # Yahoo's own file, as long as it gave one. The close is adjusted for splits alone.
     "yahoo": Format(
-        "bars", ("Date", *_OHLCV, "Adj Close"), _OHLCV | {"time": "Date"}, "https://finance.yahoo.com", cannot=_DAILY
+        "bars",
+        ("Date", *_TITLED.values(), "Adj Close"),
+        _TITLED | {"time": "Date"},
+        "https://finance.yahoo.com",
+        cannot=_DAILY,
     ),
     # download() of version 0.2.51 on: names, then the tickers, then the name of the index. One ticker alone.
     "yfinance-download": Format(
         "bars",
         ("Price", "Close", "High", "Low", "Open", "Volume", "Adj Close"),
-        _OHLCV | {"time": "Price"},
+        _TITLED | {"time": "Price"},
         _YFINANCE,
         optional=("Adj Close",),
         after=2,
         cannot=_BARS,
     ),
     "stooq-daily": Format(
-        "bars", _DATED, _OHLCV | {"time": "date"}, "https://stooq.com/db/h/", own=False, cannot=_DAILY
+        "bars",
+        ("Date", *_TITLED.values()),
+        _TITLED | {"time": "Date"},
+        "https://stooq.com/db/h/",
+        own=False,
+        cannot=_DAILY,
     ),
     "stooq": Format(
         "bars",
@@ -334,8 +344,8 @@ DESKS: dict[str, Format] = {
     ),
     "dukascopy-bars": Format(
         "bars",
-        ("~Gmt time|Local time", *_OHLCV),
-        _OHLCV | {"time": "~Gmt time|Local time"},
+        ("~Gmt time|Local time", *_TITLED.values()),
+        _TITLED | {"time": "~Gmt time|Local time"},
         _DUKASCOPY,
         time=_LOCAL,
         cannot=f"{_BARS}; {_ONE_SIDE}",
@@ -374,7 +384,7 @@ DESKS: dict[str, Format] = {
     "sierrachart": Format(
         "bars",
         ("Date", "Time", "Open", "High", "Low", "Last", "Volume", "NumberOfTrades", "BidVolume", "AskVolume"),
-        _OHLCV | {"time": "Date Time", "close": "Last", "flow": "AskVolume - BidVolume"},
+        _TITLED | {"time": "Date Time", "close": "Last", "flow": "AskVolume - BidVolume"},
         "https://www.sierrachart.com/index.php?page=doc/TextCSVDataFormat.html",
         time="%Y/%m/%d %H:%M:%S or %Y/%m/%d %H:%M:%S.%f",
         zone=None,
