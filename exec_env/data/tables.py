@@ -92,8 +92,10 @@ class DataFile:
     @cached_property
     def format_name(self) -> str | None:
         """Name of the vendor's format: as it is said, or as the names of columns tell it."""
-        if self.rows_of or self.reading.format or self.lobster:
+        if self.rows_of or self.reading.format or self.lobster or self.frame is not None:
             return self.rows_of or self.reading.format
+        if why := formats.unreadable(self.header):
+            raise InputError(f"{self.path}: {why}")
         return formats.recognise(self.header)
 
     @cached_property
@@ -133,7 +135,7 @@ class DataFile:
     @cached_property
     def own(self) -> dict[str, str]:
         """Our names -> columns or arithmetic, where they are not ours: as said, of the format, or near enough."""
-        named = dict(self.format.columns) if self.format is not None else {}
+        named = self.format.taken(self.header) if self.format is not None else {}
         for ours, text in self.columns.items():
             if self.tape or ours not in self.header or columns.readable(text, self.header) or self.format is not None:
                 named[ours] = text
