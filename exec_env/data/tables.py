@@ -32,14 +32,14 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "trades": ("time", "price", "size"),
     "quotes": ("time", "bid", "ask"),
     "book": ("time", *LEVEL),
-    "bars": ("time", "open", "high", "low", "close", "volume"),
+    "bars": ("time", "open", "volume"),
 }
 ALSO: dict[str, tuple[str, ...]] = {
     "slices": ("depth", "flow", "cost", "slope"),
     "trades": ("side",),
     "quotes": ("volume", "flow"),
     "book": ("volume", "flow"),
-    "bars": ("flow",),
+    "bars": ("high", "low", "close", "flow"),
 }
 TAPE = ("mid", "spread", "depth")
 """What a tape may take beside a book; in calibration they are the book's own, and naming them has no effect."""
@@ -240,10 +240,10 @@ class DataFile:
     @property
     def _other_columns(self) -> set[str]:
         """Columns that say which rows count."""
-        return {*(self.format.only if self.format is not None else ()), *([self._symbols] if self._symbols else [])}
+        return {*(self.format.only if self.format is not None else ()), *([self.symbols] if self.symbols else [])}
 
     @cached_property
-    def _symbols(self) -> str | None:
+    def symbols(self) -> str | None:
         """The column that names the instrument."""
         return next((name for name in self.header if name.lower().strip("<> ") in SYMBOLS), None)
 
@@ -284,11 +284,9 @@ class DataFile:
         """
         for name, value in (self.format.only if self.format is not None else {}).items():
             raw = raw[raw[name].astype(str).str.strip() == value]
-        if self._symbols is None:
-            if self.reading.symbol is not None and not self.lobster:
-                raise InputError(f"{self.path}: symbol = {self.reading.symbol!r}: no column names an instrument")
+        if self.symbols is None:
             return raw
-        codes, cells = pd.factorize(raw[self._symbols], use_na_sentinel=False)
+        codes, cells = pd.factorize(raw[self.symbols], use_na_sentinel=False)
         names = [str(cell).strip() for cell in cells]
         counted.symbols |= dict.fromkeys(names)
         if self.reading.symbol is None:
@@ -332,7 +330,7 @@ class DataFile:
     @cached_property
     def session(self) -> Session | None:
         """Hours that count."""
-        return None if self.reading.session is None else Session.parse(self.reading.session, self._zone)
+        return None if self.reading.session is None else Session(self.reading.session, self._zone)
 
     def _times(self, raw: pd.DataFrame) -> np.ndarray:
         """Nanoseconds since 1970; the least number there is where there is no time."""
@@ -390,7 +388,7 @@ class DataFile:
             yield from self._table.parts(ROWS, wanted)
         else:
             as_written = {name for name in self._parts_of("time") if self._as_written}
-            as_written |= {self._symbols} if self._symbols else set()
+            as_written |= {self.symbols} if self.symbols else set()
             yield from self._table.parts(ROWS, wanted, [name for name in wanted if name in as_written])
 
     @property
