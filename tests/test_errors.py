@@ -53,6 +53,7 @@ ALLOWED = {
     "exec_env/base/files.py": "PyYAML's, of dates that are none",
     "exec_env/data/columns.py": "pandas' and Python's parser's, of a user's arithmetic",
     "exec_env/data/reading.py": "Python's, of a zone that is no path",
+    "exec_env/data/sessions.py": "the calendars', of a year that they do not know",
     "exec_env/data/tape.py": "NumPy's, of columns that are no numbers",
     "exec_env/harness/jobs/tasks.py": "Ray's, of an address",
     "exec_env/harness/studies/offline.py": "Python's and PyYAML's, of a text that is no number",
