@@ -13,7 +13,7 @@ import docstring_parser
 import tyro
 
 from exec_env.base.errors import InputError
-from exec_env.base.files import yaml_value
+from exec_env.base.plain_yaml import yaml_value
 from exec_env.data.slices import Stamp
 from exec_env.data.split import Part
 from exec_env.data.tape import Fills

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from exec_env.base import release
 from exec_env.base.errors import InputError, NoBound
-from exec_env.base.files import read_yaml, write_yaml
+from exec_env.base.files import read_yaml, write_bytes, write_yaml
 from exec_env.base.validation import require, require_count
 
 _GIB = 2**30
@@ -123,10 +123,7 @@ def _keep(task: Task, result: Result, folder: Path) -> None:
     partial_folder = kept.with_name(kept.name + ".partial")
     shutil.rmtree(partial_folder, ignore_errors=True)
     for name, content in result.files.items():
-        path = partial_folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    partial_folder.mkdir(parents=True, exist_ok=True)
+        write_bytes(partial_folder / name, content)
     made_with = {"summary": result.summary, "exec_env": release.VERSION}
     write_yaml(partial_folder / "task.yaml", task.described() | made_with)
     os.rename(partial_folder, kept)

@@ -19,6 +19,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from exec_env.base.bootstrap import Z95
+from exec_env.base.csv_files import read_csv
 from exec_env.base.errors import NoBound
 from exec_env.base.files import new_file, read_yaml, write_text
 from exec_env.envs.problem import Problem
@@ -157,7 +158,7 @@ def _logs(runs: dict[str, Path]) -> tuple[dict[str, pd.DataFrame], list[str]]:
     logs, unread = {}, []
     for label, run in runs.items():
         try:
-            log = pd.read_csv(run / "progress.csv")
+            log = read_csv(run / "progress.csv")
             log[["steps", "objective", "twap"]].astype(float)
         except (OSError, ValueError, KeyError):
             log = pd.DataFrame()

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import gymnasium as gym
 import numpy as np
 
+from exec_env.base.csv_files import csv_text
 from exec_env.base.errors import InputError
 from exec_env.base.files import read_yaml
 from exec_env.base.validation import Bounds, Count, check_fields, from_mapping, unknown
@@ -207,7 +208,7 @@ def _evaluated(agent: str | Path, env: str, problem: dict[str, Any], evaluation:
     objective = estimate.values.astype(np.float32)
     gap = row["gap_percent"][0]
     said = f"J {row['objective_mean'][0]:.2f} bps" + (f", gap {gap:+.2f} %" if np.isfinite(gap) else "")
-    return said, {"evaluation.csv": row.to_csv(index=False).encode(), "objective.npy": _npy(objective)}
+    return said, {"evaluation.csv": csv_text(row).encode(), "objective.npy": _npy(objective)}
 
 
 def _npy(array: np.ndarray) -> bytes:

@@ -10,6 +10,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from exec_env.base.bootstrap import Errors
+from exec_env.base.csv_files import write_csv
 from exec_env.base.errors import InputError, NoBound
 from exec_env.base.files import new_folder, write_yaml
 from exec_env.base.validation import require_count
@@ -116,8 +117,8 @@ class Stressed:
 
         folder = new_folder(folder)
         write_yaml(folder / "stress.yaml", self.settings)
-        self.table.to_csv(folder / "stress.csv", index=False)
-        self.best.to_csv(folder / "best.csv", index=False)
+        write_csv(self.table, folder / "stress.csv")
+        write_csv(self.best, folder / "best.csv")
         heat_map(self).savefig(folder / "heat_map.png", dpi=130)
         if self.table.groupby("regime")["factor"].nunique().max() > 1:
             severities(self).savefig(folder / "severity.png", dpi=130)

@@ -21,8 +21,9 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 from tqdm import tqdm
 
+from exec_env.base.csv_files import write_csv
 from exec_env.base.errors import InputError, Interrupted, NoBound
-from exec_env.base.files import new_folder, read_yaml, write_yaml
+from exec_env.base.files import new_folder, read_yaml, write_text, write_yaml
 from exec_env.base.validation import Bounds, Count, check_fields, from_mapping, is_finite, require_count, unknown
 from exec_env.harness.agents import agent_class, normalise
 from exec_env.harness.jobs import training_task
@@ -350,14 +351,14 @@ def report(folder: Path, trials: list[FrozenTrial], shown: int = 10) -> str:
         raise InputError(f"{folder}: all {len(trials)} trials failed; the last: {trials[-1].user_attrs['reason']}")
     name = best[0].user_attrs["measure"]
     table = pd.DataFrame([{"trial": t.number, name: t.value} | t.params | t.user_attrs for t in trials])
-    table.drop(columns="measure").to_csv(folder / "trials.csv", index=False)
+    write_csv(table.drop(columns="measure"), folder / "trials.csv")
     _figure(trials, name, f"{wanted.agent} on {wanted.env}").savefig(folder / "trials.png", dpi=130)
     train, agent_config = wanted.configs(best[0].params)
     section = {"train": {k: train[k] for k in wanted.space if k not in wanted.own}}
     section |= {"agent": {k: agent_config[k] for k in wanted.space if k in wanted.own}}
     section = {part: values for part, values in section.items() if values}
     said = f"best of {len(trials)} trials, {name} {best[0].value:.4g} on validation paths, mean of {wanted.seeds} seeds"
-    (folder / "best.yaml").write_text(f"# {said}\n" + yaml.safe_dump({wanted.env: section}, sort_keys=False))
+    write_text(folder / "best.yaml", f"# {said}\n" + yaml.safe_dump({wanted.env: section}, sort_keys=False))
     top = table.set_index("trial").loc[[t.number for t in best[:shown]], [name, *wanted.space]]
     lines = [top.to_string(), said]
     lines += [f"{len(failed)} failed; the last: {failed[-1].user_attrs['reason']}"] if failed else []
