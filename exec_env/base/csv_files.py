@@ -59,9 +59,9 @@ def _texts(frame: pd.DataFrame, change: Any) -> pd.DataFrame:
     frame = frame.copy(deep=False)
     for i, dtype in enumerate(frame.dtypes):
         if isinstance(dtype, pd.CategoricalDtype):
-            frame.isetitem(i, frame.iloc[:, i].cat.rename_categories(change))
+            frame.isetitem(i, frame.iloc[:, i].cat.rename_categories(change).array)
         elif not pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_datetime64_any_dtype(dtype):
-            frame.isetitem(i, frame.iloc[:, i].map(change))
+            frame.isetitem(i, frame.iloc[:, i].map(change).array)
     return frame.rename(index=change, columns=change) if len(frame.index.names) == 1 else frame.rename(columns=change)
 
 

@@ -51,7 +51,7 @@ class _Plain(yaml.SafeLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         """A node, of which depth and size are known."""
-        anchor = getattr(self.peek_event(), "anchor", None)
+        anchor: Any = getattr(self.peek_event(), "anchor", None)
         alias = self.check_event(yaml.events.AliasEvent)
         if alias and anchor in self._open:
             raise _refused("an alias to what it stands in", self.peek_event())
@@ -85,7 +85,7 @@ class _Plain(yaml.SafeLoader):
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode) or key.tag.endswith(":merge"):
                 continue  # the one is refused where it is built, the other brings keys that may be overridden
-            name: Any = self.construct_object(key)  # type: ignore[no-untyped-call]
+            name: Any = self.construct_object(key)
             if name in lines:
                 raise _refused(f"the key {key.value!r} a second time, after line {lines[name] + 1}", key)
             lines[name] = key.start_mark.line

@@ -24,8 +24,10 @@ from tqdm import tqdm
 from exec_env.base.csv_files import write_csv
 from exec_env.base.errors import InputError, Interrupted, NoBound
 from exec_env.base.files import new_folder, read_yaml, write_text, write_yaml
+from exec_env.base.inputs import refuse_changed
 from exec_env.base.validation import Bounds, Count, check_fields, from_mapping, is_finite, require_count, unknown
 from exec_env.harness.agents import agent_class, normalise
+from exec_env.harness.inputs import inputs_of
 from exec_env.harness.jobs import training_task
 from exec_env.harness.jobs.tasks import Result, Run, Task, difference, plain, run_tasks
 from exec_env.harness.training.hyperparameters import TrainConfig, search_space, settings
@@ -179,8 +181,11 @@ def open_study(folder: Path, wanted: Settings, trials: int | None = None) -> int
             else.
     """
     path = folder / "study.yaml"
+    inputs = inputs_of(wanted.env, wanted.options, wanted.agent_config.get("dataset"))
     if path.exists():
         was, least = read_study(folder)
+        way_out = "put the old one back, or choose another --study"
+        refuse_changed(read_yaml(path, "study").get("inputs"), inputs, "the study began", way_out)
         if changed := difference(was.described(), wanted.described()):
             raise InputError(
                 f"{path}: the study was begun with {changed}; choose another --study, or --resume this one"
@@ -190,7 +195,7 @@ def open_study(folder: Path, wanted: Settings, trials: int | None = None) -> int
         trials = trials or _TRIALS
         _require_one_that_runs(wanted, trials)
         new_folder(folder)
-    write_yaml(path, {"trials": trials, "settings": wanted.described()})
+    write_yaml(path, {"trials": trials, "settings": wanted.described()} | ({"inputs": inputs} if inputs else {}))
     return trials
 
 

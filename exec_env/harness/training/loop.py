@@ -16,6 +16,7 @@ from tqdm import tqdm
 from exec_env.base.csv_files import read_csv, write_csv
 from exec_env.base.errors import InputError, UnknownOption
 from exec_env.base.files import new_folder, read_tensors, read_yaml, write_tensors, write_yaml
+from exec_env.base.inputs import refuse_changed
 from exec_env.base.seeds import child_seed
 from exec_env.base.validation import from_mapping, require, unexpected
 from exec_env.envs.factory import kept_options, plain
@@ -120,8 +121,12 @@ def resume(run: str | Path, progress: bool = False) -> Learner:
         if not isinstance(name, str):
             raise InputError(f"{where}: options: {name!r}: must be a name")
     agent_config = from_mapping(cls.Config, described["agent_config"], where)
+    _env(config, options, 1).problem.check_saved(run, options)
     problem, learner = build(str(described["agent"]), config, agent_config, options)
-    problem.check_saved(run, options)
+    ours, theirs = (getattr(learner, "provenance", {}).get("dataset"), described.get("dataset"))
+    if ours is not None:
+        now = {"dataset": {"file": str(agent_config.dataset), "sha256": ours["sha256"]}}
+        refuse_changed({"dataset": theirs}, now, "the run began", "put the old one back, or train a new run")
     done = 0
     if (run / "checkpoint.pt").exists():
         state = read_tensors(run / "checkpoint.pt")
