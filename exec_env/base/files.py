@@ -7,6 +7,7 @@ from contextlib import suppress
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import Any
 
 import yaml
@@ -138,11 +139,13 @@ def require_regular(path: Path, what: str) -> None:
         InputError: beginning with ``what``.
     """
     try:
-        there = path.exists()
-    except (OSError, ValueError) as error:  # Python's, of a name with a zero byte; too long, too many links
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:  # Python's, of a name with a zero byte
         raise InputError(f"{what}: {getattr(error, 'strerror', None) or error}") from None
-    if there and not path.is_file():
-        raise InputError(f"{what}: {'a folder' if path.is_dir() else 'no regular file'}")
+    if not S_ISREG(mode):
+        raise InputError(f"{what}: {'a folder' if S_ISDIR(mode) else 'no regular file'}")
 
 
 def new_folder(folder: str | Path) -> Path:
