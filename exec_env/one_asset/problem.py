@@ -193,7 +193,7 @@ class OneAsset(OrderInMarket):
             return baseline(self.market, self.order)  # of a class in C, which does not say what it takes
         try:
             inspect.signature(baseline).bind(self.market, self.order)
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             raise InputError(f"{baseline.__name__}: must be built from (market, order): {error}") from None
         return baseline(self.market, self.order)
 

@@ -5,7 +5,7 @@ from dataclasses import fields
 from typing import Any
 
 from exec_env.base.errors import InputError
-from exec_env.base.validation import listed, shown, unknown
+from exec_env.base.validation import listed, require, shown, unknown
 from exec_env.envs.scenario import NORMAL, Scenario
 from exec_env.market.market import Market
 from exec_env.market.stress import STRESSES
@@ -50,6 +50,8 @@ def scenarios(
     """
     found = []
     severities = listed("severities", "a list of numbers", severities)
+    for factor in severities:
+        require(severity=factor)
     for name in listed("regimes", "a list of names", regimes):
         if name not in NAMES:
             raise InputError(unknown("regime", name, NAMES))

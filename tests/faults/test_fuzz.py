@@ -277,6 +277,7 @@ def test_what_nothing_was_done_to_is_taken(inputs: Inputs, monkeypatch: pytest.M
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning")  # of a tensor among arrays
 @pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_input_brings_a_traceback_or_a_hang_or_a_number_that_is_none(kind: str, inputs: Inputs) -> None:
@@ -284,6 +285,7 @@ def test_no_input_brings_a_traceback_or_a_hang_or_a_number_that_is_none(kind: st
 
 
 @pytest.mark.long
+@pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning")
 @pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("kind", KINDS)
 def test_nor_do_many_inputs(kind: str, inputs: Inputs) -> None:
