@@ -105,7 +105,11 @@ def _check(hint: Any, value: Any) -> Any:
 
 
 def _allowed(kind: type, bounds: Bounds) -> str:
-    return str(bounds).replace("a finite number", "a whole number") if kind is int else str(bounds)
+    if kind is not int:
+        return str(bounds)
+    if math.isfinite(bounds.low) and math.isfinite(bounds.high):
+        return f"a whole number >= {bounds.low:.0f} and <= {bounds.high:.0f}"
+    return str(bounds).replace("a finite number", "a whole number")
 
 
 def _number(kind: type, value: Any, bounds: Bounds) -> Any:
