@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from exec_env.base.csv_files import read_csv
 from exec_env.harness.metrics import REFERENCE
 from exec_env.harness.reports.plots import colours
 
@@ -17,9 +18,9 @@ _REFERENCES = {"adaptive": "-", "static": "--", REFERENCE: ":"}
 
 def save_figures(folder: Path) -> None:
     """``gaps.png`` and ``learning_curves.png`` from the tables in a folder."""
-    runs, baselines, summary = (pd.read_csv(folder / f"{name}.csv") for name in ("runs", "baselines", "summary"))
+    runs, baselines, summary = (read_csv(folder / f"{name}.csv") for name in ("runs", "baselines", "summary"))
     gaps(runs, baselines, summary).savefig(folder / "gaps.png", dpi=130)
-    learning_curves(pd.read_csv(folder / "curves.csv"), baselines).savefig(folder / "learning_curves.png", dpi=130)
+    learning_curves(read_csv(folder / "curves.csv"), baselines).savefig(folder / "learning_curves.png", dpi=130)
 
 
 def gaps(runs: pd.DataFrame, baselines: pd.DataFrame, summary: pd.DataFrame) -> Figure:
