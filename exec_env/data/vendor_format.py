@@ -63,9 +63,10 @@ class Format:
         ...     "Volume BTC"])
         {'close': 'CLOSE', 'volume': 'Volume BTC'}
         """
-        return {ours: self._spelled(text, header) for ours, text in self.columns.items()}
+        return {ours: self.spelled(text, header) for ours, text in self.columns.items()}
 
-    def _spelled(self, text: str, header: Sequence[str]) -> str:
+    def spelled(self, text: str, header: Sequence[str]) -> str:
+        """A column, or arithmetic of columns, as the names in ``header`` are written."""
         exact = next((name for name in header if _same(text, name)), None)
         if exact is not None:
             return exact
