@@ -23,7 +23,7 @@ Then play on it, with any command:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -33,7 +33,7 @@ from exec_env.base.errors import InputError
 from exec_env.base.extras import require_packages
 from exec_env.base.files import new_file, write_text
 from exec_env.cli.main import run
-from exec_env.cli.options import Flag, Maybe, Several, named_columns, parse
+from exec_env.cli.options import Flag, Group, Maybe, ReadingOptions, Several, named_columns, parse
 from exec_env.data.slices import Stamp
 from exec_env.market.market import Market
 from exec_env.one_asset.presets import get_preset
@@ -55,20 +55,17 @@ class Options:
     """CSV file of the slices to create, all of them whatever --split is; others play it with --tape."""
     minutes: float = 5.0
     """Length of a slice; recorded slices have their own. [minute]"""
-    hours_per_day: float = 6.5
-    """Length of a trading day, the unit of time of every rate; 24 where trading never stops. [hour]"""
+    hours_per_day: Maybe[float] = None
+    """Length of a trading day, the unit of time of every rate; by default the session's, or else as the data show, 24
+    where they know no night. [hour]"""
     columns: Several[str] = ()
     """Where files have other names: OURS=COLUMN, or arithmetic such as "volume=(buys + sells) / price", as
     everywhere. Of a book mid and spread are those of its best prices."""
-    time_unit: Maybe[Literal["s", "ms", "us", "ns"]] = None
-    """Unit of times that are plain numbers since 1970."""
     stamp: Stamp = "start"
     """Whether volume and flow of recorded slices, or books, are of the time from their stamp on, or before it."""
     split: Maybe[float] = None
     """Calibrate on this part of the slices alone, from the first on, so that the rest can judge: exec-env evaluate
     plays it with --tape and the same --split."""
-    clean: Flag = False
-    """Drop bad rows, and count them, rather than refuse the first."""
     prior: str = "default"
     """Preset whose market gives what the data cannot tell, its impact scaled by volatility, price and volume."""
     exponent: float | Literal["fit"] = 1.0
@@ -82,6 +79,7 @@ class Options:
     """Of these."""
     quiet: Flag = False
     """No progress bar."""
+    reading: Group[ReadingOptions] = field(default_factory=ReadingOptions)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -115,16 +113,13 @@ def main(argv: Sequence[str]) -> None:
         options.minutes,
         options.hours_per_day,
         columns,
-        options.time_unit,
-        options.clean,
+        options.reading.read(),
         progress=not options.quiet,
         stamp=options.stamp,
     )
     known = slices if options.split is None else slices.training(options.split)
     calibration = of(known, prior, options.exponent)
     print(calibration.table())
-    for reason, count in calibration.slices.cleaner.dropped.items():
-        print(f"dropped {count}: {reason}")
     calibration.file.save(options.out)
     print(f"market: {options.out}")
     if options.slices is not None:

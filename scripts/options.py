@@ -14,6 +14,7 @@ import tyro
 
 from exec_env.base.errors import InputError
 from exec_env.base.files import yaml_value
+from exec_env.data.reading import Reading, Sides, TimeUnit
 from exec_env.data.slices import Stamp
 from exec_env.data.split import Part
 from exec_env.data.tape import Fills
@@ -81,7 +82,33 @@ def join_lines(arguments: Any) -> None:
             join_lines(group)
 
 
-_OF_A_TAPE = ("columns", "stamp", "split", "part", "purge")
+@dataclass(frozen=True)
+class ReadingOptions(Reading):
+    """How files of data are read; a format that their columns tell needs none of these."""
+
+    format: Maybe[str] = None
+    time_unit: Maybe[TimeUnit] = None
+    time_format: Maybe[str] = None
+    zone: Maybe[str] = None
+    session: Maybe[str] = None
+    separator: Maybe[str] = None
+    decimal: Maybe[str] = None
+    thousands: Maybe[str] = None
+    header: Several[str] = ()
+    symbol: Maybe[str] = None
+    sides: Maybe[Sides] = None
+    clean: Flag = False
+
+    def read(self) -> Reading:
+        """Without what is of command lines alone.
+
+        Raises:
+            InputError: as ``Reading``, which names fields as options have them but for their dashes.
+        """
+        return Reading(**self.named())
+
+
+_OF_A_TAPE = ("columns", "stamp", "split", "part", "purge", "minutes", "reading")
 """Options that ``make_problem`` calls tape_columns and so on."""
 
 
@@ -89,9 +116,9 @@ _OF_A_TAPE = ("columns", "stamp", "split", "part", "purge")
 class TapeOptions:
     """A recorded market to use instead of a simulated one."""
 
-    tape: Maybe[Path] = None
-    """CSV file with columns time, mid, spread, volume and, if known, depth and levels of the book (which has a mid and
-    a spread of its own)."""
+    tape: Several[Path] = ()
+    """Files, or patterns of names, as of exec-env calibrate: slices with columns time, mid, spread, volume and, if
+    known, depth; books with volume, a row a slice; or ticks and bars, of which slices are made."""
     columns: Several[str] = ()
     """Where the file has other names: OURS=COLUMN, or arithmetic such as "volume=(buys + sells) / price". Of the book's
     levels # is the number, in the file from 0 or 1: "bid_price_#=mid * (1 - bid_distance_#)", likewise bid_size_#,
@@ -99,6 +126,8 @@ class TapeOptions:
     hours_per_day: Maybe[float] = None
     """Length of its trading day, the unit of time of every rate; 24 where trading never stops. By default that of
     --market, which it has to agree with, or else 6.5. [hour]"""
+    minutes: Maybe[float] = None
+    """Length of slices that are made of ticks or bars, by default 5; also of books, which are rows else. [minute]"""
     stamp: Maybe[Stamp] = None
     """Whether a row's volume is that from its time on (start, the default) or up to it (end)."""
     split: Maybe[float] = None
@@ -108,6 +137,7 @@ class TapeOptions:
     by all that evaluates."""
     purge: Maybe[int] = None
     """Rows between the two that nobody plays; by default as many as the order has slices."""
+    reading: Group[ReadingOptions] = field(default_factory=ReadingOptions)
     fills: Fills = "impact"
     """What trades cost beyond the touch: by temporary impact, or by walking the book that the tape has."""
 
@@ -116,16 +146,18 @@ class TapeOptions:
         columns = named_columns(self.columns, "--columns")
         fills = None if self.fills == TapeOptions.fills else self.fills
         given: dict[str, Any] = {"columns": columns or None, "hours_per_day": self.hours_per_day, "fills": fills}
-        given |= {name: getattr(self, name) for name in ("stamp", "split", "part", "purge")}
+        given |= {name: getattr(self, name) for name in ("minutes", "stamp", "split", "part", "purge")}
+        given |= {"reading": self.reading.read().named() or None}
         given = {name: value for name, value in given.items() if value is not None}
         whole = {f"tape_{name}" if name in _OF_A_TAPE else name: value for name, value in given.items()}
-        if self.tape is None and own is not None and "tape" in own.options:
+        if not self.tape and own is not None and "tape" in own.options:
             return whole
-        if self.tape is None:
+        if not self.tape:
             for name in given:
                 raise InputError(f"--{name.replace('_', '-')}: there is no --tape")
             return {}
-        return {"tape": str(self.tape.resolve()), "tape_columns": columns} | whole
+        paths = [str(path.resolve()) for path in self.tape]
+        return {"tape": paths[0] if len(paths) == 1 else paths, "tape_columns": columns} | whole
 
 
 @dataclass(frozen=True)
@@ -210,11 +242,12 @@ def problem_arguments(argv: Sequence[str]) -> str:
     >>> problem_arguments(["--market", "a market.yaml", "--steps", "9", "--columns", "mid=a", "volume=b + c"])
     " --market 'a market.yaml' --columns mid=a 'volume=b + c'"
     """
-    ours = {"env", *(f.name for part in (Market, Order, TapeOptions, ProblemOptions) for f in dataclasses.fields(part))}
+    parts = (Market, Order, TapeOptions, Reading, ProblemOptions)
+    ours = {"env", *(f.name for part in parts for f in dataclasses.fields(part))}
     found, inside = [], False
     for argument in argv:
         if argument.startswith("--"):
-            inside = argument.partition("=")[0].lstrip("-").replace("-", "_") in ours - {"part", "order"}
+            inside = argument.partition("=")[0].lstrip("-").replace("-", "_") in ours - {"part", "order", "reading"}
         if inside:
             found.append(argument)
     return "".join(f" {shlex.quote(argument)}" for argument in found)

@@ -52,8 +52,7 @@ ALLOWED = {
     "exec_env/base/validation.py": "what numbers of any library say of themselves",
     "exec_env/base/files.py": "PyYAML's, of dates that are none",
     "exec_env/data/columns.py": "pandas' and Python's parser's, of a user's arithmetic",
-    "exec_env/data/csv_table.py": "pandas', of a file that is no table",
-    "exec_env/data/slices.py": "pandas', of stamps",
+    "exec_env/data/reading.py": "Python's, of a zone that is no path",
     "exec_env/data/tape.py": "NumPy's, of columns that are no numbers",
     "exec_env/harness/jobs/tasks.py": "Ray's, of an address",
     "exec_env/harness/studies/offline.py": "Python's and PyYAML's, of a text that is no number",
@@ -258,7 +257,7 @@ def test_tape_columns_that_are_no_mapping_of_texts_are_refused(columns: Any, tmp
     tape = tmp_path / "tape.csv"
     tape.write_text("time,mid,spread,volume\n2025-03-03 09:30,10,0.01,100\n2025-03-03 09:35,10,0.01,100\n")
     with pytest.raises(InputError, match="tape_columns = .*: must be a mapping from our names to columns"):
-        Tape.from_csv(tape, columns)
+        Tape.read(tape, columns)
 
 
 def test_a_message_is_short_whatever_it_shows() -> None:

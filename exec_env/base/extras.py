@@ -15,6 +15,7 @@ EXTRA_OF = {
     "arch": "results",
     "statsmodels": "calibration",
     "pyarrow": "calibration",
+    "zstandard": "calibration",
     "minari": "offline",
     "h5py": "offline",
     "PIL": "offline",

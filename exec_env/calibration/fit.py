@@ -364,7 +364,7 @@ def _reported(slices: Slices, delta: Estimate | None, response: impact.Response 
 
 
 def _remarks(slices: Slices) -> list[str]:
-    remarks = list(slices.cleaner.remarks)
+    remarks = [*slices.cleaner.taken, *slices.cleaner.remarks]
     shown = remarks[:20] + ([f"and {len(remarks) - 20} more such remarks"] if len(remarks) > 20 else [])
     if slices.cleaner.dropped:
         shown.insert(0, f"bad rows dropped: {sum(slices.cleaner.dropped.values())}")

@@ -51,6 +51,8 @@ def evaluate(frame: pd.DataFrame, ours: str, text: str, name: str, needs: str) -
         if isinstance(frame[text], pd.DataFrame):
             raise InputError(f"{name}: column {ours!r}: the data has more than one column {text!r}")
         return frame[text]
+    if ours == "time" and (both := two(text, frame.columns)):
+        return frame[both[0]].astype(str).str.strip() + " " + frame[both[1]].astype(str).str.strip()
     try:
         tree = ast.parse(text.strip(), mode="eval").body
         if not any(isinstance(node, ast.Name) for node in ast.walk(tree)):
@@ -58,10 +60,7 @@ def evaluate(frame: pd.DataFrame, ours: str, text: str, name: str, needs: str) -
         return _arithmetic(tree, frame)
     except (KeyError, SyntaxError, RecursionError, MemoryError):
         what = f"column {ours!r}" if text == ours else f"column {ours!r} as {text!r}"
-        raise InputError(
-            f"{name}: {what} is missing; it needs {needs}. "
-            f"Its columns: {', '.join(map(str, list(frame)[:12]))}{' ...' if frame.shape[1] > 12 else ''}"
-        ) from None
+        raise InputError(f"{name}: {what} is missing; it needs {needs}. {there([str(c) for c in frame])}") from None
     except (TypeError, ValueError, ArithmeticError) as error:  # what pandas says of text and of numbers too large
         raise InputError(f"{name}: column {ours!r} as {text!r}: {error}") from None
 
@@ -96,9 +95,42 @@ def names(text: str) -> set[str]:
     return {text} | {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
 
 
-def needed(text: str, header: Collection[str]) -> set[str]:
+def two(text: str, header: Collection[str]) -> tuple[str, str] | None:
+    """The two columns of a file that ``text`` names with a space between them, a day and a clock; None: not two.
+
+    >>> two("<DATE> <TIME>", ["<DATE>", "<TIME>", "<OPEN>"])
+    ('<DATE>', '<TIME>')
+    """
+    words = text.split(" ")
+    for i in range(1, len(words)):
+        day, clock = " ".join(words[:i]), " ".join(words[i:])
+        if day in header and clock in header:
+            return day, clock
+    return None
+
+
+def parts_of(text: str, header: Collection[str]) -> set[str]:
     """The columns that ``text`` takes from a file: itself where the file has it, else the names in it."""
     return {text} if text in header else (names(text) - {text}) or {text}
+
+
+def readable(text: str, header: Collection[str]) -> bool:
+    """Whether a file has all columns that ``text`` takes."""
+    return parts_of(text, header) <= set(header)
+
+
+def there(header: Collection[str]) -> str:
+    """What columns there are, for messages."""
+    return f"Its columns: {', '.join(list(map(str, header))[:12])}{' ...' if len(header) > 12 else ''}"
+
+
+def numbered(text: str, number: int) -> str:
+    """The column of a level of the book: ## is its number in two digits, # as it is.
+
+    >>> numbered("bid_px_##", 3), numbered("bids[#].price", 3)
+    ('bid_px_03', 'bids[3].price')
+    """
+    return text.replace("##", f"{number:02d}").replace("#", str(number))
 
 
 def levels(header: Collection[str], given: Mapping[str, str]) -> list[int]:
@@ -111,18 +143,14 @@ def levels(header: Collection[str], given: Mapping[str, str]) -> list[int]:
     >>> levels(["p0", "p1", "p2", "p4"], dict.fromkeys(LEVEL, "p#"))
     [0, 1, 2]
     """
-    found = [
-        i
-        for i in range(200)
-        if all(needed(given.get(name, name).replace("#", str(i)), header) <= set(header) for name in LEVEL)
-    ]
+    found = [i for i in range(200) if all(readable(numbered(given.get(name, name), i), header) for name in LEVEL)]
     return [i for i in found if i - found[0] == found.index(i)]
 
 
 def at_levels(numbers: list[int], given: Mapping[str, str]) -> dict[str, str]:
     """Columns of the book: our names, levels counted from 1 -> the column or arithmetic that each is read from."""
     return {
-        name.replace("#", str(ours)): given.get(name, name).replace("#", str(theirs))
+        name.replace("#", str(ours)): numbered(given.get(name, name), theirs)
         for ours, theirs in enumerate(numbers, 1)
         for name in LEVEL
     }

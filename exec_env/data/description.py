@@ -1,6 +1,5 @@
 """How a recorded market is used, number by number, in lines for a person to read."""
 
-from exec_env.data.slices import OPTIONAL, REQUIRED
 from exec_env.data.tape import Tape
 from exec_env.market.market import Market
 
@@ -23,10 +22,11 @@ def describe(tape: Tape, market: Market, base: Market | None = None, calibrated:
         calibrated: whether ``base`` is a market file's, whose impact is taken as it is; if not, it was scaled.
     """
     lines = [f"{tape.name}: {len(tape.mid)} slices from {tape.time[0]} to {tape.time[-1]}"]
-    for ours in REQUIRED + OPTIONAL:
+    for ours in _USES:
         source = tape.columns.get(ours, ours) if getattr(tape, ours) is not None else "(none)"
         use = _USES[ours] if source != "(none)" else "liquidity taken as constant"
         lines.append(f"  {ours:7} = {source}: {use}")
+    lines += [f"  {remark}" for remark in tape.remarks]
     if tape.split is not None:
         lines += [f"  {line}" for line in _periods(tape)]
     if tape.levels is not None:

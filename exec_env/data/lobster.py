@@ -12,7 +12,8 @@ import pandas as pd
 
 from exec_env.base.errors import InputError
 from exec_env.data import csv_table
-from exec_env.data.checks import NO_TIME, Cleaner, check
+from exec_env.data.checks import Cleaner, check
+from exec_env.data.stamps import NO_TIME
 from exec_env.data.tables import ROWS, DataFile
 
 _UNIT = 1e-4  # prices are whole numbers of this [$]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, fields
 
 import numpy as np
+import pandas as pd
 
 from exec_env.base.errors import InputError
 
@@ -46,6 +47,20 @@ class OrderBook:
             _refuse(flat, price[:, -1:], f"{side}_price", "is the price of every level: the book has no slope")
         crossed = self.bid_price[:, :1] > self.ask_price[:, :1]
         _refuse(crossed, self.bid_price, "bid_price", "is above the ask: a crossed book")
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame, n_levels: int, name: str) -> "OrderBook":
+        """The book whose level i is the columns ``bid_price_i``, ``bid_size_i`` and so on, counted from 1.
+
+        Raises:
+            InputError: as the class, naming the data.
+        """
+        names = ("bid_price", "bid_size", "ask_price", "ask_size")
+        sides = {of: np.stack([frame[f"{of}_{i}"] for i in range(1, n_levels + 1)], -1) for of in names}
+        try:
+            return cls(**sides)
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from None
 
     def hit(self, sign: float) -> tuple[np.ndarray, np.ndarray]:
         """Size [shares] and distance from the touch [$] of the levels that are hit by a sell (sign 1) or buy (−1).

@@ -1,8 +1,8 @@
-"""Data files, read a part at a time: CSV or Parquet, columns of any name, rows checked and named where they are bad."""
+"""Data files, read a part at a time: columns of any name, rows checked, and named where they are bad."""
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -11,13 +11,19 @@ import numpy as np
 import pandas as pd
 
 from exec_env.base.errors import InputError
-from exec_env.base.extras import importing
 from exec_env.base.validation import unknown
-from exec_env.data import columns, csv_table
-from exec_env.data.checks import NO_TIME, Cleaner, check
+from exec_env.data import columns, formats, stamps, values
+from exec_env.data.checks import Cleaner, Counted, check
 from exec_env.data.columns import LEVEL
+from exec_env.data.csv_table import TextTable
+from exec_env.data.formats import FORMATS, Format
+from exec_env.data.names import SYMBOLS, nearest
+from exec_env.data.parquet_table import ParquetTable
+from exec_env.data.reading import NANOSECONDS, Reading
+from exec_env.data.sessions import Session
+from exec_env.data.stamps import NO_TIME
 
-Kind = Literal["slices", "trades", "quotes", "book", "messages"]
+Kind = Literal["slices", "trades", "quotes", "book", "bars", "messages"]
 
 ROWS = 500_000
 """Rows in memory at once."""
@@ -26,92 +32,126 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "trades": ("time", "price", "size"),
     "quotes": ("time", "bid", "ask"),
     "book": ("time", *LEVEL),
+    "bars": ("time", "open", "high", "low", "close", "volume"),
 }
 ALSO: dict[str, tuple[str, ...]] = {
     "slices": ("depth", "flow", "cost", "slope"),
     "trades": ("side",),
     "quotes": ("volume", "flow"),
     "book": ("volume", "flow"),
+    "bars": ("flow",),
 }
 TAPE = ("mid", "spread", "depth")
-"""What a tape may take beside a book; here they are the book's own, and naming them has no effect."""
-_UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
-_LATEST = pd.Timestamp("2200-01-01").value
+"""What a tape may take beside a book; in calibration they are the book's own, and naming them has no effect."""
 _LOBSTER = re.compile(r"(?P<stem>.*(?P<date>\d{4}-\d{2}-\d{2}).*)_(?P<what>message|orderbook)(?P<rest>_\d+\.csv)$")
-_SIDES = {"b": 1.0, "buy": 1.0, "bid": 1.0, "1": 1.0, "s": -1.0, "sell": -1.0, "ask": -1.0, "-1": -1.0}
 
 
 @dataclass(frozen=True)
 class DataFile:
-    """One file of market data.
+    """One file of market data, or one kind of row of a file that holds several.
 
     Raises:
         InputError: naming the file, when it is missing or no table, or holds no kind of data that is known.
     """
 
     path: Path
-    columns: dict[str, str] = field(default_factory=dict)
-    """Where the file has other names: our name -> its column, or arithmetic of its columns. One that the file has under
-    our name alone is read under that, because files of several kinds share these names."""
-    time_unit: str | None = None
-    """Unit of times that are plain numbers since 1970: s, ms, us or ns; None refuses them."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Where the file has other names: our name -> its column, two columns as "day clock", or arithmetic of its columns.
+    One that the file has under our name alone is read under that, because files of several kinds share these names."""
+    reading: Reading = field(default_factory=Reading)
+    frame: pd.DataFrame | None = None
+    """The rows, where they are not in a file; ``path`` is what messages call them then."""
+    rows_of: str = ""
+    """Name of the format, where the file holds rows of several."""
+    tape: bool = False
+    """Whether a book's own mid, spread and depth are taken too."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", Path(self.path))
         known = {name for names in (*NEEDS.values(), *ALSO.values()) for name in names}
-        columns.require_mapping(self.columns, "columns")
+        columns.require_mapping(self.columns, "tape_columns" if self.tape else "columns")
         for name in self.columns:
             if name not in known:
                 raise InputError(f"{self.path}: {unknown('column', name, known)}")
-        if self.time_unit is not None and self.time_unit not in _UNITS:
-            raise InputError(f"time_unit = {self.time_unit!r}: must be one of {', '.join(_UNITS)}, or None")
+        if self.frame is not None:
+            return
         if self.path.is_dir():
             raise InputError(f"{self.path}: a folder; name the files in it")
-        if not self.path.is_file():
+        if self.path.exists() and not self.path.is_file():
+            raise InputError(f"{self.path}: no regular file")
+        if not self.path.exists():
             raise InputError(f"{self.path}: no such file")
 
-    @property
-    def parquet(self) -> bool:
-        """Whether it is read as Parquet, by its name."""
-        return self.path.suffix in (".parquet", ".pq")
+    # What the file is
 
     @property
     def lobster(self) -> re.Match[str] | None:
         """The parts of a LOBSTER file's name: NAME_DATE_..._message_LEVELS.csv, or orderbook."""
-        return _LOBSTER.match(str(self.path))
+        return None if self.frame is not None else _LOBSTER.match(str(self.path))
+
+    @cached_property
+    def format_name(self) -> str | None:
+        """Name of the vendor's format: as it is said, or as the names of columns tell it."""
+        if self.rows_of or self.reading.format or self.lobster:
+            return self.rows_of or self.reading.format
+        return formats.recognise(self.header)
+
+    @cached_property
+    def format(self) -> Format | None:
+        """The vendor's format, if it is known."""
+        return FORMATS[self.format_name] if self.format_name else None
+
+    @cached_property
+    def others(self) -> list["DataFile"]:
+        """The same file's rows of other kinds, where its format has such."""
+        if self.format is None or not self.format.also or self.rows_of:
+            return []
+        return [replace(self, rows_of=self.format.also)]
+
+    @cached_property
+    def _table(self) -> TextTable | ParquetTable:
+        """The file's reader."""
+        if self.path.suffix in (".parquet", ".pq"):
+            return ParquetTable(self.path)
+        name = self.rows_of or self.reading.format
+        said = FORMATS[name] if name else None
+        given = self.reading
+        return TextTable(
+            self.path,
+            given.separator or (said.separator if said else None),
+            given.decimal or (said.decimal if said else "."),
+            given.thousands,
+            given.header or (said.header if said and said.headless else ()),
+            given.skip or (said.skip if said else 0),
+        )
 
     @cached_property
     def header(self) -> list[str]:
         """Names of the file's columns."""
-        if self.parquet:
-            return list(self._parquet().schema_arrow.names)
-        return [str(name) for name in csv_table.read(self.path, nrows=0)]
+        return [str(name) for name in self.frame] if self.frame is not None else self._table.header
 
     @cached_property
     def own(self) -> dict[str, str]:
-        """Entries of ``columns`` that this file has."""
-        return {
-            ours: text
-            for ours, text in self.columns.items()
-            if ours not in self.header
-            or text in self.header
-            or (columns.names(text) - {text} or {text}) <= set(self.header)
-        }
+        """Our names -> columns or arithmetic, where they are not ours: as said, of the format, or near enough."""
+        named = dict(self.format.columns) if self.format is not None else {}
+        for ours, text in self.columns.items():
+            if self.tape or ours not in self.header or columns.readable(text, self.header) or self.format is not None:
+                named[ours] = text
+        if self.format is None and self.frame is None:
+            named = {ours: theirs for ours, theirs in nearest(self.header).items() if ours not in self.header} | named
+        return named
 
-    @cached_property
-    def zone(self) -> Literal["none", "local"] | None:
-        """Whether times, as the first row has them, have no zone, or one other than UTC; None: neither, or numbers."""
-        wanted = [] if self.lobster else [x for x in self.header if x in columns.names(self.own.get("time", "time"))]
-        first = next(self._parts(wanted), None) if len(wanted) == 1 else None
-        if first is None or first.empty or pd.api.types.is_numeric_dtype(first.iloc[:, 0]):
-            return None
-        stamp = pd.to_datetime(first.iloc[:1, 0], errors="coerce").iloc[0]
-        if not isinstance(stamp, pd.Timestamp):
-            return None
-        return "none" if stamp.tzinfo is None else "local" if stamp.utcoffset() else None
+    def _source(self, name: str) -> str:
+        return self.own.get(name, name)
 
     def _has(self, name: str) -> bool:
-        return columns.needed(self.own.get(name, name), self.header) <= set(self.header)
+        return self._parts_of(name) <= set(self.header)
+
+    def _parts_of(self, name: str) -> set[str]:
+        """Columns of the file that our name takes."""
+        text = self._source(name)
+        both = columns.two(text, self.header) if name == "time" and text not in self.header else None
+        return set(both) if both else columns.parts_of(text, self.header)
 
     @cached_property
     def levels(self) -> list[int]:
@@ -120,118 +160,238 @@ class DataFile:
 
     @cached_property
     def kind(self) -> Kind:
-        """What the file holds, by its columns; messages: of LOBSTER, by its name."""
+        """What the file holds, by its format or its columns; messages: of LOBSTER, by its name."""
         if self.lobster:
             return "messages" if self.lobster["what"] == "message" else "book"
+        if self.format is not None:
+            return self.format.kind
         if self.levels:
             return "book"
-        for kind in ("slices", "quotes", "trades"):
+        kinds: tuple[Kind, ...] = ("slices", "quotes", "bars", "trades")
+        for kind in kinds:
             if all(self._has(name) for name in NEEDS[kind] if name != "time"):
                 return kind
+        missing = {kind: [name for name in NEEDS[kind] if not self._has(name)] for kind in kinds}
+        near: Kind = "slices" if self.tape else min(missing, key=lambda kind: len(missing[kind]))
+        also = [f"{kind} need {', '.join(NEEDS[kind])}" for kind in kinds if kind != near]
+        lacks = ", ".join(f"{x!r} as {self.own[x]!r}" if x in self.own else repr(x) for x in missing[near])
         raise InputError(
-            f"{self.path}: columns are missing; slices need {', '.join(NEEDS['slices'])}, trades "
-            f"{', '.join(NEEDS['trades'])}, quotes {', '.join(NEEDS['quotes'])}, a book {', '.join(LEVEL)}. "
-            f"Its columns: {', '.join(self.header[:12])}{' ...' if len(self.header) > 12 else ''}"
-            f"{'; columns are separated by commas' if len(self.header) == 1 else ''}"
+            f"{self.path}: column{'s' * (len(missing[near]) > 1)} {lacks} {'are' if len(missing[near]) > 1 else 'is'} "
+            f"missing; {near} need {', '.join(NEEDS[near])}, {', '.join(also)}, a book needs {', '.join(LEVEL)}. "
+            f"{columns.there(self.header)}{'; say what separates them: separator' if len(self.header) == 1 else ''}"
         )
 
     def taken(self) -> dict[str, str]:
         """Our names, levels numbered from 1 -> the column or expression that each is read from."""
         kind = self.kind
-        names = {name: self.own.get(name, name) for name in NEEDS[kind] if "#" not in name}
-        names |= {name: self.own.get(name, name) for name in ALSO[kind] if self._has(name)}
+        if self.lobster:
+            return {}
+        names = {name: self._source(name) for name in NEEDS[kind] if "#" not in name}
+        also = (*ALSO[kind], *(TAPE if self.tape and kind == "book" else ()))
+        names |= {name: self._source(name) for name in also if self._has(name) or name in self.columns}
         return names | columns.at_levels(self.levels if kind == "book" else [], self.own)
+
+    def said(self) -> list[str]:
+        """What the file was taken for, where it does not say so itself: format, columns of other names, zone."""
+        others = [f"{ours} = {theirs}" for ours, theirs in self.taken().items() if ours != theirs]
+        what = f"{self.kind} of {self.format_name}" if self.format_name else self.kind
+        said = []
+        if self.format_name or any(ours not in self.columns for ours, theirs in self.taken().items() if ours != theirs):
+            shown = ", ".join(others[:8]) + (" ..." if len(others) > 8 else "")
+            said.append(f"{self.path.name}: {what}: {shown}" if others else f"{self.path.name}: {what}")
+        if self.zone == "none":
+            said.append(f"{self.path.name}: times name no zone: taken as UTC; zone says another")
+        if self.format is not None and self.format.cannot:
+            said.append(f"{self.format_name}: {self.format.cannot}")
+        return said
+
+    # Its rows
 
     def frames(self, cleaner: Cleaner) -> Iterator[pd.DataFrame]:
         """Parts of the file under our names, checked and in order of time; the index counts rows from 0.
 
-        Columns are numbers, ``time`` is in nanoseconds since 1970 [ns], ``side`` is +1 for buys and −1 for sells.
+        Columns are numbers, ``time`` is in nanoseconds since 1970 [ns], ``side`` is +1 for buys, −1 for sells and NaN
+        where nobody says. Rows of another instrument, out of the session or without a price in a way that the format
+        documents are left out and counted in the remarks of ``cleaner``.
 
         Raises:
             InputError: naming file, row and reason; bad rows are dropped instead where ``cleaner`` says so.
         """
         taken = self.taken()
-        needed = set().union(*(columns.names(text) for text in taken.values()))
-        last, rows, kept = NO_TIME, 0, 0
-        for raw in self._parts([name for name in self.header if name in needed]):
-            raw.index = pd.RangeIndex(rows, rows + len(raw))
-            rows += len(raw)
-            frame = self._ours(raw, taken, cleaner.clean)
+        wanted = self._parts_of("time").union(*(columns.parts_of(text, self.header) for text in taken.values()))
+        wanted |= {name for name in self._other_columns if name in self.header}
+        counted = Counted()
+        last = NO_TIME
+        for raw in self._in_order([name for name in self.header if name in wanted], cleaner):
+            counted.rows += len(raw)
+            raw = self._selected(raw, counted)
+            frame = self._ours(raw, taken, cleaner, counted)
             frame = check(frame, self.kind, self.path, cleaner, last)
-            kept += len(frame)
+            counted.kept += len(frame)
             if len(frame):
                 last = int(frame["time"].iloc[-1])
                 yield frame
-        if rows == 0:
+        if counted.rows == 0:
             raise InputError(f"{self.path}: no rows")
-        if 2 * kept < rows:  # one stamp of the far future, for example, makes all rows after it unsorted
-            raise InputError(
-                f"{self.path}: {rows - kept} of {rows} rows are bad, too many to drop: {cleaner.most(self.path)}"
-            )
+        counted.tell(self.path, self.reading, self.format_name, cleaner)
 
-    def _ours(self, raw: pd.DataFrame, taken: dict[str, str], clean: bool) -> pd.DataFrame:
-        found: dict[str, Any] = {}
+    @property
+    def _other_columns(self) -> set[str]:
+        """Columns that say which rows count."""
+        return {*(self.format.only if self.format is not None else ()), *([self._symbols] if self._symbols else [])}
+
+    @cached_property
+    def _symbols(self) -> str | None:
+        """The column that names the instrument."""
+        return next((name for name in self.header if name.lower().strip("<> ") in SYMBOLS), None)
+
+    def _in_order(self, wanted: list[str], cleaner: Cleaner) -> Iterator[pd.DataFrame]:
+        """Parts with rows numbered from 0, turned round where the newest come first."""
+        parts, rows = self._parts(wanted), 0
+
+        def numbered() -> Iterator[pd.DataFrame]:
+            nonlocal rows
+            for raw in parts:
+                raw.index = pd.RangeIndex(rows, rows + len(raw))
+                rows += len(raw)
+                yield raw
+
+        first = next(numbered(), None)
+        if first is None:
+            return
+        if not self._newest_first(first):
+            yield first
+            yield from numbered()
+            return
+        for raw in reversed([first, *numbered()]):
+            yield raw[::-1]
+        cleaner.remarks.append(f"{self.path.name}: newest rows first, read from the end")
+
+    def _newest_first(self, raw: pd.DataFrame) -> bool:
+        if self.frame is not None or len(raw) < 3:
+            return self.format is not None and self.format.newest_first
+        some = raw.iloc[np.unique(np.linspace(0, len(raw) - 1, 50).astype(int))]
+        steps = np.diff(self._times(some).astype(np.float64))
+        return bool((steps <= 0).all() and (steps < 0).any())
+
+    def _selected(self, raw: pd.DataFrame, counted: "Counted") -> pd.DataFrame:
+        """Rows of the format's kind, and of the instrument that counts.
+
+        Raises:
+            InputError: where there are several instruments and none is named.
+        """
+        for name, value in (self.format.only if self.format is not None else {}).items():
+            raw = raw[raw[name].astype(str).str.strip() == value]
+        if self._symbols is None:
+            if self.reading.symbol is not None and not self.lobster:
+                raise InputError(f"{self.path}: symbol = {self.reading.symbol!r}: no column names an instrument")
+            return raw
+        codes, cells = pd.factorize(raw[self._symbols], use_na_sentinel=False)
+        names = [str(cell).strip() for cell in cells]
+        counted.symbols |= dict.fromkeys(names)
+        if self.reading.symbol is None:
+            if len(counted.symbols) > 1:
+                some = list(counted.symbols)
+                shown = ", ".join(some[:5]) + (" ..." if len(some) > 5 else "")
+                raise InputError(f"{self.path}: {len(some)} instruments, {shown}: name one with symbol")
+            return raw
+        wanted = np.array([name == self.reading.symbol for name in names], dtype=bool)[codes]
+        counted.of_others += int((~wanted).sum())
+        return raw[wanted]
+
+    def _ours(self, raw: pd.DataFrame, taken: Mapping[str, str], cleaner: Cleaner, counted: "Counted") -> pd.DataFrame:
+        found: dict[str, Any] = {"time": self._times(raw)}
         for ours, text in taken.items():
-            column = columns.evaluate(raw, ours, text, str(self.path), ", ".join(NEEDS[self.kind]))
             if ours == "time":
-                found[ours] = self._times(column)
-            elif ours == "side" and not pd.api.types.is_numeric_dtype(column):
-                found[ours] = column.astype(str).str.strip().str.lower().map(_SIDES).to_numpy(np.float64)
+                continue
+            column = columns.evaluate(raw, ours, text, str(self.path), ", ".join(NEEDS[self.kind]))
+            if ours == "side":
+                words = self.format.sides if self.format is not None else {}
+                side = values.sides(column, text, words, str(self.path))
+                found[ours] = -side if self.reading.sides == "maker" else side
+                counted.without_side += int(np.isnan(side).sum())
             else:
-                numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
-                words = np.flatnonzero(np.isnan(numbers) & column.notna().to_numpy())
-                if words.size and not clean:  # with ``clean`` they are dropped later, because they are no numbers
-                    row = words[0]
-                    raise InputError(
-                        f"{self.path}: row {raw.index[row] + 1}, {ours!r}: {column.iloc[row]!r} is not a number"
-                    )
-                found[ours] = numbers
-        return pd.DataFrame(found, index=raw.index)
+                found[ours] = values.numbers(column, ours, str(self.path), cleaner.clean)
+        frame = pd.DataFrame(found, index=raw.index)
+        if self.format is not None and self.format.missing:
+            prices = [name for name in frame if name not in ("time", "side") and "size" not in str(name)]
+            none = frame[prices].isin(self.format.missing) | frame[prices].isna()
+            counted.without_price += int(none.any(axis=1).sum())
+            frame = frame[~none.any(axis=1)]
+        for ours, factor in (self.format.scale if self.format is not None else {}).items():
+            for name in [name for name in frame if ours in (name, re.sub(r"\d+$", "#", str(name)))]:
+                frame[name] = frame[name] * factor
+        if self.session is not None:
+            inside = self.session.inside(frame["time"].to_numpy())
+            counted.outside += int((~inside).sum())
+            frame = frame[inside]
+        return frame
 
-    def _times(self, column: pd.Series) -> np.ndarray:
+    @cached_property
+    def session(self) -> Session | None:
+        """Hours that count."""
+        return None if self.reading.session is None else Session.parse(self.reading.session, self._zone)
+
+    def _times(self, raw: pd.DataFrame) -> np.ndarray:
         """Nanoseconds since 1970; the least number there is where there is no time."""
-        if pd.api.types.is_numeric_dtype(column):
-            if self.time_unit is None:
-                raise InputError(
-                    f"{self.path}: column 'time' holds plain numbers, whose unit is unknown; give time_unit, "
-                    f"one of {', '.join(_UNITS)}"
-                )
-            numbers, unit = column.to_numpy(), _UNITS[self.time_unit]
-            late = np.flatnonzero(numbers > _LATEST / unit)
-            if late.size:
-                raise InputError(
-                    f"{self.path}: row {column.index[late[0]] + 1}, 'time': {numbers[late[0]]} {self.time_unit} is "
-                    f"after the year 2200; is time_unit right?"
-                )
-            known = np.isfinite(numbers)
-            return np.where(known, np.where(known, numbers, 0) * unit, NO_TIME).astype(np.int64)
-        stamps = pd.to_datetime(column, utc=True, format="ISO8601", errors="coerce")
-        return stamps.dt.as_unit("ns").astype("int64").to_numpy()
+        text = self._source("time")
+        column = columns.evaluate(raw, "time", text, str(self.path), ", ".join(NEEDS[self.kind]))
+        unit, time_format = self._unit, self._time_format
+        try:
+            digits = unit is not None and not pd.api.types.is_datetime64_any_dtype(column)
+            if time_format is None and (digits or pd.api.types.is_numeric_dtype(column)):
+                return stamps.of_numbers(column, unit)
+            return stamps.of_texts(column, time_format, self._zone)
+        except InputError as error:
+            raise InputError(f"{self.path}: {error}") from None
+
+    @property
+    def _unit(self) -> str | None:
+        """Unit of times that are numbers, where it is known."""
+        own = self.format.time if self.format is not None else "iso"
+        return self.reading.time_unit or (own if set(own.split(" or ")) <= set(NANOSECONDS) else None)
+
+    @property
+    def _time_format(self) -> str | None:
+        own = self.format.time if self.format is not None else "iso"
+        if self.reading.time_format is not None or self.reading.time_unit is not None:
+            return self.reading.time_format
+        return own if "%" in own else None
+
+    @property
+    def _zone(self) -> str:
+        """Zone of times that name none."""
+        own = self.format.zone if self.format is not None else "UTC"
+        if self.reading.zone is None and own is None:
+            raise InputError(f"{self.path}: {self.format_name} does not say the zone of its times: give zone")
+        return self.reading.zone or own or "UTC"
+
+    @cached_property
+    def zone(self) -> stamps.Zone | None:
+        """How times say their zone, as the first row has them; None where it is settled, or there is no row."""
+        if self.lobster or self.reading.zone is not None or self.format is not None:
+            return None
+        wanted = self._parts_of("time")
+        first = next(self._parts([name for name in self.header if name in wanted]), None)
+        if first is None or first.empty or not wanted <= set(self.header):
+            return None
+        column = columns.evaluate(first, "time", self._source("time"), str(self.path), "time")
+        return stamps.zone_in(column[:1], self._time_format)
 
     def _parts(self, wanted: list[str]) -> Iterator[pd.DataFrame]:
-        if self.parquet:
-            import pyarrow
+        if self.frame is not None:
+            for name in wanted:
+                if list(self.frame).count(name) > 1:
+                    raise InputError(f"{self.path}: more than one column {name!r}")
+            yield self.frame[wanted].reset_index(drop=True)
+        elif isinstance(self._table, ParquetTable):
+            yield from self._table.parts(ROWS, wanted)
+        else:
+            as_written = {name for name in self._parts_of("time") if self._as_written}
+            as_written |= {self._symbols} if self._symbols else set()
+            yield from self._table.parts(ROWS, wanted, [name for name in wanted if name in as_written])
 
-            batches = self._parquet().iter_batches(ROWS, columns=wanted)
-            read = 0
-            while True:
-                try:
-                    batch = next(batches, None)
-                except (OSError, pyarrow.ArrowException) as error:
-                    raise InputError(f"{self.path}: damaged or cut short after row {read}: {error}") from None
-                if batch is None:
-                    return
-                read += batch.num_rows
-                yield batch.to_pandas()
-        yield from csv_table.parts(self.path, ROWS, usecols=wanted)
-
-    def _parquet(self) -> Any:
-        with importing(str(self.path)):
-            import pyarrow
-            from pyarrow import parquet
-        try:
-            return parquet.ParquetFile(self.path)
-        except (OSError, pyarrow.ArrowException) as error:
-            raise InputError(
-                f"{self.path}: not a Parquet file, or cut short: {' '.join(str(error).split())[:200]}"
-            ) from None
+    @property
+    def _as_written(self) -> bool:
+        """Whether times are read as text, so that 093000 keeps its first digit."""
+        return self._time_format is not None or len(self._parts_of("time")) > 1

@@ -1,5 +1,6 @@
 """Recorded markets: slices read from a file, cut into episodes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
@@ -10,11 +11,15 @@ import numpy as np
 import pandas as pd
 
 from exec_env.base.errors import InputError
-from exec_env.data import csv_table
+from exec_env.data import ticks
+from exec_env.data.checks import Cleaner
 from exec_env.data.columns import LEVEL
 from exec_env.data.order_book import OrderBook
-from exec_env.data.slices import Stamp, counted_ahead, read
+from exec_env.data.reading import Reading
+from exec_env.data.slices import Stamp, UsedRows, steps_of, trading_day
 from exec_env.data.split import Part, Split
+from exec_env.data.tables import NEEDS, DataFile
+from exec_env.data.ticks import opened, recorded
 from exec_env.market.execution import Slice
 from exec_env.market.market import BPS, Market
 from exec_env.market.order import Order
@@ -67,6 +72,8 @@ class Tape:
     """Rows for training and rows for evaluation; None: all rows are for both."""
     part: Part = "training"
     """Part of the split that episodes are cut from, where there is a split."""
+    remarks: tuple[str, ...] = ()
+    """What was assumed and left out as the files were read, a sentence each."""
 
     def __post_init__(self) -> None:
         for name in ("mid", "spread", "volume", "depth"):
@@ -111,7 +118,7 @@ class Tape:
             across = np.flatnonzero(away * (best - self.mid) < 0)
             if across.size:
                 row = across[0]
-                where = f"column '{name}_price_1', row {row + 1}: {best[row]} is on the other side of 'mid'"
+                where = f"row {row + 1}, '{name}_price_1': {best[row]} is on the other side of 'mid'"
                 raise InputError(f"{self.name}: {where}, {self.mid[row]}")
 
     def _refuse(self, bad: np.ndarray, column: str, why: str) -> None:
@@ -119,16 +126,17 @@ class Tape:
         if rows.size:
             value = getattr(self, column)[rows[0]]
             more = f" (and {rows.size - 1} more rows)" if rows.size > 1 else ""
-            raise InputError(f"{self.name}: column {column!r}, row {rows[0] + 1}: {value} {why}{more}")
+            raise InputError(f"{self.name}: row {rows[0] + 1}, {column!r}: {value} {why}{more}")
 
     @classmethod
     def from_frame(
         cls,
         frame: pd.DataFrame,
         columns: dict[str, str] | None = None,
-        hours_per_day: float = 6.5,
+        hours_per_day: float | None = None,
         name: str = "recording",
         stamp: Stamp = "start",
+        reading: Reading | None = None,
     ) -> "Tape":
         """Read slices from a frame with columns time, mid, spread, volume and, if known, depth and levels of the book.
 
@@ -137,33 +145,87 @@ class Tape:
             columns: where the file has other names: our name -> its column, or an arithmetic expression of its
                 columns, such as ``{"volume": "(buys + sells) / midpoint"}``. Of levels, # is the number:
                 ``{"bid_price_#": "midpoint * (1 + bids_distance_#)"}``.
-            hours_per_day: length of a trading day. [hour]
+            hours_per_day: length of a trading day; None: as ``exec_env.data.ticks.read`` finds it. [hour]
             name: what error messages call the data.
             stamp: whether a row's volume is that from its time on, or up to it.
+            reading: how times and numbers are read.
 
         Raises:
             InputError: for a column that is missing, or data that cannot be right (see the class).
         """
-        if stamp not in get_args(Stamp):
-            raise InputError(f"tape_stamp = {stamp!r}: must be 'start' or 'end'")
-        found = read(frame, {} if columns is None else columns, name)
-        found = counted_ahead(found) if stamp == "end" else found
-        return cls(hours_per_day=hours_per_day, name=name, **found)
+        file = DataFile(Path(name), {} if columns is None else columns, reading or Reading(), frame, tape=True)
+        return cls._of_rows([file], hours_per_day, stamp, name)
 
     @classmethod
-    def from_csv(
+    def read(
         cls,
-        path: str | Path,
+        paths: str | Path | Sequence[str | Path],
         columns: dict[str, str] | None = None,
-        hours_per_day: float = 6.5,
+        hours_per_day: float | None = None,
         stamp: Stamp = "start",
+        reading: Reading | None = None,
+        minutes: float | None = None,
     ) -> "Tape":
-        """Read slices from a CSV file; see ``from_frame``.
+        """Read slices from files: recorded ones, or books with volumes, as they are; else made as for calibration.
+
+        Args:
+            paths: files, or patterns of names, as of ``exec_env.data.ticks.read``.
+            columns: see ``from_frame``.
+            hours_per_day: see ``from_frame``.
+            stamp: see ``from_frame``.
+            reading: how the files are read.
+            minutes: length of slices made of ticks or bars, by default 5; also of books, which are rows else. [minute]
 
         Raises:
-            InputError: for a file that is missing or is no table, and as ``from_frame``.
+            InputError: naming file, row and reason.
         """
-        return cls.from_frame(csv_table.read(path), columns, hours_per_day, str(path), stamp)
+        reading = reading or Reading()
+        files = opened(paths, {} if columns is None else columns, reading, tape=True)
+        name = str(files[0].path) + (f" and {len(files) - 1} more" if len(files) > 1 else "")
+        kinds = {file.kind for file in files}
+        if kinds == {"slices"} or (kinds == {"book"} and minutes is None and not files[0].lobster):
+            return cls._of_rows(files, hours_per_day, stamp, name)
+        slices = ticks.read(paths, minutes or 5.0, hours_per_day, dict(columns or {}), reading, stamp=stamp)
+        made = cls.from_frame(slices.tape, None, slices.hours_per_day, name)
+        return replace(made, remarks=tuple(slices.cleaner.said()))
+
+    @classmethod
+    def _of_rows(cls, files: list[DataFile], hours_per_day: float | None, stamp: Stamp, name: str) -> "Tape":
+        """The tape whose slices are rows of the files."""
+        if stamp not in get_args(Stamp):
+            raise InputError(f"tape_stamp = {stamp!r}: must be 'start' or 'end'")
+        reading = files[0].reading
+        cleaner = Cleaner(reading.clean, reading.clean_limit)
+        frame = recorded(files, cleaner, {file.path: UsedRows() for file in files}, stamp == "end")
+        if len(frame) < 2:
+            raise InputError(f"{name}: {len(frame)} rows; a recorded market needs at least two")
+        taken = files[0].taken()
+        levels = None
+        if files[0].kind == "book":
+            frame = frame.rename(columns={"bid": "bid_price_1", "ask": "ask_price_1"})
+            levels = OrderBook.of(frame, len(files[0].levels), name)
+            bid, ask = levels.bid_price[:, 0], levels.ask_price[:, 0]
+            for ours, best in (("mid", (ask + bid) / 2), ("spread", ask - bid)):
+                if ours not in frame:
+                    frame[ours], taken[ours] = best, "(best prices)"
+        if "volume" not in frame:
+            raise InputError(f"{name}: column 'volume' is missing; it needs {', '.join(NEEDS['slices'])}")
+        seconds = float(np.median(steps_of(frame)))
+        hours = trading_day(frame, seconds, hours_per_day, files[0], cleaner)
+        there = [ours for ours in ("mid", "spread", "volume", "depth") if ours in frame]
+        own: dict[str, Any] = {ours: frame[ours].to_numpy() for ours in there}
+        book = {ours: text for ours, text in files[0].own.items() if ours in LEVEL}
+        shown = {ours: text for ours, text in taken.items() if "_price_" not in ours and "_size_" not in ours} | book
+        said = tuple(cleaner.said())
+        return cls(
+            pd.DatetimeIndex(frame["time"]),
+            **own,
+            hours_per_day=hours,
+            name=name,
+            columns=shown,
+            levels=levels,
+            remarks=said,
+        )
 
     @cached_property
     def slice_length(self) -> float:

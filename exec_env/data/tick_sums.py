@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from exec_env.data.checks import NO_TIME
+from exec_env.data.stamps import NO_TIME
 
 _FIRST = ("mid", "opening_spread", "opening_depth")  # columns that a slice's first quote gives
+_FAR = 0.1  # part of the mid: a trade further from it is of something else
 _QUIET = 15 * 60 * 10**9  # [ns] without quote or trade the market was quiet; for longer, there are no data
 
 
@@ -22,7 +23,9 @@ class Slicer:
         self.step = step  # [ns]
         self.ends = ends  # whether volume and flow in a row of quotes belong to the time before the row
         self.night = night  # [ns] a quote that is older than this no longer holds
-        self.too_early = 0
+        self.trades = 0
+        self.too_early = 0  # trades without a quote that still holds
+        self.far = 0  # trades at a price that is not the quotes'
         self._sums: list[pd.DataFrame] = []
         self._held = pd.DataFrame()  # the last quote, which holds until the next
         self._sign = 1.0
@@ -106,6 +109,7 @@ class Slicer:
 
     def _trades(self, trades: pd.DataFrame, quoted: pd.DataFrame | None) -> None:
         time = trades["time"].to_numpy()
+        self.trades += len(trades)
         if quoted is None:
             self.too_early += len(trades)
             return
@@ -116,13 +120,13 @@ class Slicer:
         time, before = time[known], before[known]
         price, size = trades["price"].to_numpy()[known], trades["size"].to_numpy()[known]
         bid, ask = quoted["bid"].to_numpy()[before], quoted["ask"].to_numpy()[before]
-        if "side" in trades:
-            sign = trades["side"].to_numpy()[known]
-        else:
-            signs = pd.Series(np.sign(price - (bid + ask) / 2))
-            sign = signs.replace(0.0, np.nan).ffill().fillna(self._sign).to_numpy()
-        if not len(sign):
+        if not len(price):
             return
+        self.far += int((np.abs(2 * price / (bid + ask) - 1) > _FAR).sum())
+        sign = trades["side"].to_numpy()[known] if "side" in trades else np.full(len(price), np.nan)
+        if np.isnan(sign).any():
+            signs = pd.Series(np.where(np.isnan(sign), np.sign(price - (bid + ask) / 2), sign))
+            sign = signs.replace(0.0, np.nan).ffill().fillna(self._sign).to_numpy()
         self._sign = float(sign[-1])
         signed = sign * size
         part = pd.DataFrame(

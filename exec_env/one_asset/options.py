@@ -8,9 +8,10 @@ from typing import Any, get_args
 
 from exec_env.base.errors import InputError
 from exec_env.base.importing import imported
-from exec_env.base.validation import from_mapping
+from exec_env.base.validation import from_mapping, shown
 from exec_env.data.episodes import TapeSource
 from exec_env.data.market_file import MarketFile
+from exec_env.data.reading import Reading
 from exec_env.data.slices import Stamp
 from exec_env.data.split import Part, Split, check_part
 from exec_env.data.tape import GIVEN, Fills, Tape
@@ -47,6 +48,10 @@ class TapeOptions:
     """Part of the rows that is for training."""
     tape_part: Part | None = None
     """The rows that episodes are of: "training" (the default) or "evaluation", the later ones but for the purge."""
+    tape_reading: Reading | dict[str, Any] | None = None
+    """Of files: format, zone, session and so on, as of ``exec_env.data.reading.Reading``."""
+    tape_minutes: float | None = None
+    """Of files of ticks or bars, or of books that are not to be rows of their own: length of a slice. [minute]"""
     tape_purge: int | None = None
     """Rows between the two that nobody plays; by default as many as an episode has."""
     fills: Fills | None = None
@@ -63,15 +68,16 @@ class TapeOptions:
             if (value := getattr(self, f.name)) is not None and value != {}:
                 raise InputError(f"{f.name} = {value!r}: there is no tape")
 
-    def read(self, tape: Tape | str | Path, file: MarketFile | None) -> Tape:
-        """The tape, read where it is a file, and cut as the options say."""
-        if not isinstance(tape, Tape | str | Path):
-            raise InputError(f"tape = {tape!r}: must be a Tape or the path of a CSV file")
+    def read(self, tape: Tape | str | Path | Sequence[str | Path], file: MarketFile | None) -> Tape:
+        """The tape, read where it is files, and cut as the options say."""
+        several = isinstance(tape, list | tuple) and len(tape) > 0 and all(isinstance(t, str | Path) for t in tape)
+        if not isinstance(tape, Tape | str | Path) and not several:
+            raise InputError(f"tape = {shown(tape)}: must be a Tape or the path of a file, or paths")
         if not isinstance(tape, Tape):
-            given: dict[str, Any] = {"stamp": self.tape_stamp}
-            given["hours_per_day"] = file.hours_per_day if self.hours_per_day is None and file else self.hours_per_day
-            given = {name: value for name, value in given.items() if value is not None}
-            tape = _read(Path(tape), self.tape_columns, given)
+            hours = file.hours_per_day if self.hours_per_day is None and file else self.hours_per_day
+            reading = Reading.of(self.tape_reading, "tape_reading")
+            paths = (tape,) if isinstance(tape, str | Path) else tuple(tape)
+            tape = _read(paths, self.tape_columns, hours, self.tape_stamp or "start", reading, self.tape_minutes)
         if file is not None and file.hours_per_day not in (None, tape.hours_per_day):
             raise InputError(
                 f"hours_per_day = {tape.hours_per_day:g}: the market's rates are per day of "
@@ -100,26 +106,23 @@ class TapeOptions:
         return tape
 
 
-def _read(path: Path, columns: dict[str, str] | None, given: dict[str, Any]) -> Tape:
-    """The tape of a file, which a command that makes many problems of it reads once, while it stays as it is."""
-    if not path.is_file() or not isinstance(columns, dict | None):
-        return Tape.from_csv(path, columns, **given)  # which says what is wrong
-    state = path.stat()
-    key = (path.resolve(), (state.st_mtime_ns, state.st_size), str(path), _items(columns), _items(given))
+def _read(paths: tuple[str | Path, ...], columns: dict[str, str] | None, *how: Any) -> Tape:
+    """The tape of files, which a command that makes many problems of it reads once, while they stay as they are."""
+    if not all(Path(path).is_file() for path in paths) or not isinstance(columns, dict | None):
+        return Tape.read(paths, columns, *how)  # which says what is wrong, or what a pattern stands for
+    states = [Path(path).stat() for path in paths]
+    version = tuple((Path(path).resolve(), s.st_mtime_ns, s.st_size) for path, s in zip(paths, states, strict=True))
+    key = (version, tuple(map(str, paths)), None if columns is None else tuple(columns.items()), how)
     try:
         hash(key)
     except TypeError:
-        return Tape.from_csv(path, columns, **given)  # likewise
+        return Tape.read(paths, columns, *how)  # likewise
     return _kept(*key)
 
 
-def _items(mapping: dict[str, Any] | None) -> tuple[Any, ...] | None:
-    return None if mapping is None else tuple(mapping.items())
-
-
 @lru_cache(maxsize=2)
-def _kept(path: Path, version: Any, name: str, columns: Any, given: Any) -> Tape:
-    return Tape.from_csv(name, None if columns is None else dict(columns), **dict(given))
+def _kept(version: Any, paths: tuple[str, ...], columns: Any, how: Any) -> Tape:
+    return Tape.read(paths, None if columns is None else dict(columns), *how)
 
 
 ENVIRONMENT_OPTIONS = frozenset(
@@ -136,7 +139,7 @@ def make_problem(
     *,
     market: Market | str | Path | MarketFile | None = None,
     order: Order | None = None,
-    tape: Tape | str | Path | None = None,
+    tape: Tape | str | Path | Sequence[str | Path] | None = None,
     action: str | ActionMode | None = None,
     levels: Any = None,
     randomise: str | Sequence[str] | None = None,
@@ -157,7 +160,7 @@ def make_problem(
     (with a tape, of slices as long as the tape's). A ``Market`` or an ``Order`` replaces the preset's as it is; fields
     beside it are over it.
 
-    With a ``tape`` (a Tape, or a CSV file), averages and slice length are the tape's; ``TapeOptions`` says how it is
+    With a ``tape`` (a Tape, or files), averages and slice length are the tape's; ``TapeOptions`` says how it is
     read and played. With both, the tape gives the paths and the market how the price answers to us; the tape's trading
     day is that of the market file, if the file names one; impact is held. All averages are of the training rows.
 

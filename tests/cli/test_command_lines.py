@@ -269,7 +269,15 @@ def test_every_help_names_the_command_and_has_headings_that_say_something(name: 
         {"options"}
         <= headings(out)
         <= {
-            *("positional arguments", "options", "problem options", "market options", "order options", "tape options"),
+            *(
+                "positional arguments",
+                "options",
+                "reading options",
+                "problem options",
+                "market options",
+                "order options",
+                "tape options",
+            ),
             *("reward options", "training options", "workers options", "study options"),
         }
     )

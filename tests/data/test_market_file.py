@@ -139,13 +139,13 @@ def test_a_tape_has_the_trading_day_of_the_file_and_no_other(tape_csv: Path) -> 
     assert make_problem(market=of_days(24.0), hours_per_day=24, **tape).order == problem.order
     with pytest.raises(ValueError, match=r"hours_per_day = 6\.5: the market's rates are per day of 24 hours"):
         make_problem(market=of_days(24.0), hours_per_day=6.5, **tape)
-    with pytest.raises(ValueError, match=r"hours_per_day = 6\.5: the market's rates are per day of 24 hours"):
-        make_problem(market=of_days(24.0), tape=Tape.from_csv(tape_csv), n_steps=10)
+    with pytest.raises(ValueError, match=r"hours_per_day = 5: the market's rates are per day of 24 hours"):
+        make_problem(market=of_days(24.0), tape=Tape.read(tape_csv), n_steps=10)
 
 
 def test_a_file_by_hand_need_not_name_its_trading_day(tape_csv: Path) -> None:
     tape: dict[str, Any] = {"tape": tape_csv, "n_steps": 10}
-    assert make_problem(market=of_days(None), **tape).order.slice_length == pytest.approx(5 / (6.5 * 60))
+    assert make_problem(market=of_days(None), **tape).order.slice_length == pytest.approx(5 / (5 * 60))
     assert make_problem(market=of_days(None), hours_per_day=8, **tape).order.slice_length == pytest.approx(5 / 480)
 
 

@@ -40,7 +40,7 @@ def spoilt(column: str, row: int, value: Any) -> pd.DataFrame:
 def test_a_csv_with_our_column_names_is_read_as_it_is(tmp_path: Path) -> None:
     data = recorded_slices()
     data.assign(remark="ignored").to_csv(tmp_path / "market.csv", index=False)
-    read = Tape.from_csv(tmp_path / "market.csv")
+    read = Tape.read(tmp_path / "market.csv")
     for name in ("mid", "spread", "volume", "depth"):
         np.testing.assert_allclose(getattr(read, name), data[name], rtol=1e-12)
     assert list(read.time) == list(data["time"].dt.tz_localize("UTC"))
@@ -62,7 +62,7 @@ def test_columns_of_other_names_and_arithmetic_of_columns_are_read(tmp_path: Pat
             "sells": [300.0, 0.0, 120.0],
         }
     ).to_csv(tmp_path / "other.csv", index=False)
-    read = Tape.from_csv(
+    read = Tape.read(
         tmp_path / "other.csv",
         {"time": "stamp", "mid": "mid price", "spread": "ask - bid", "volume": "(buys + sells) / ((bid + ask) * 0.5)"},
     )
@@ -94,7 +94,7 @@ def test_a_missing_column_is_named_beside_those_there_are(column: str, tmp_path:
     path = tmp_path / "market.csv"
     recorded_slices().drop(columns=column).to_csv(path, index=False)
     with pytest.raises(ValueError, match=rf"market\.csv: column '{column}' is missing.*Its columns: .*depth"):
-        Tape.from_csv(path)
+        Tape.read(path)
 
 
 @pytest.mark.parametrize(
@@ -114,21 +114,21 @@ def test_a_missing_column_is_named_beside_those_there_are(column: str, tmp_path:
         ("time", "soon", "not a time"),
         ("time", None, "not a time"),
         ("time", "2024-01-02 09:40", "the same time as the row before"),
-        ("time", "2024-01-02 09:31", "earlier than the row before; sort the file by time"),
+        ("time", "2024-01-02 09:31", "earlier than a row before it; sort the file by time"),
     ],
 )
 def test_a_bad_value_is_refused_by_file_column_and_row(column: str, value: Any, why: str, tmp_path: Path) -> None:
     path = tmp_path / "market.csv"
     spoilt(column, 3, value).to_csv(path, index=False)
-    with pytest.raises(ValueError, match=rf"market\.csv: column '{column}', row 4: .*{why}") as caught:
-        Tape.from_csv(path)
+    with pytest.raises(ValueError, match=rf"market\.csv: row 4, '{column}': .*{why}") as caught:
+        Tape.read(path)
     assert "\n" not in str(caught.value)
 
 
 def test_a_refusal_reads_as_a_sentence_and_counts_the_other_bad_rows() -> None:
     data = recorded_slices()
     data.loc[[3, 7, 9], "mid"] = -1.0
-    with pytest.raises(ValueError, match=r"^recording: column 'mid', row 4: -1\.0 must be > 0 \(and 2 more rows\)$"):
+    with pytest.raises(ValueError, match=r"^recording: row 4, 'mid': -1\.0 must be > 0 \(and 2 more rows here\)$"):
         recorded(data)
 
 
@@ -140,23 +140,23 @@ def test_a_value_of_zero_is_allowed_where_a_market_can_have_it() -> None:
 
 @pytest.mark.parametrize("rows", [0, 1])
 def test_too_few_rows_are_refused(rows: int) -> None:
-    with pytest.raises(ValueError, match=rf"recording: {rows} rows; a recorded market needs at least two"):
+    with pytest.raises(ValueError, match=rf"recording: ({rows}|no) rows"):
         recorded(recorded_slices(rows))
 
 
 def test_a_file_that_is_missing_empty_or_no_table_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"none\.csv: no such file"):
-        Tape.from_csv(tmp_path / "none.csv")
+        Tape.read(tmp_path / "none.csv")
     for name, content in {
         "empty.csv": b"",
         "binary.csv": bytes(range(256)),
-        "ragged.csv": b"time,mid\n1,2\n1,2,3,4\n",
+        "ragged.csv": b"time,mid,spread,volume\n2024-01-01,2,3,4\n2024-01-02,2,3,4,5,6\n",
     }.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ValueError, match=rf"{name}: not a CSV table"):
-            Tape.from_csv(tmp_path / name)
+            Tape.read(tmp_path / name)
     with pytest.raises(ValueError, match="not a CSV table"):
-        Tape.from_csv(tmp_path)
+        Tape.read(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -205,12 +205,12 @@ def test_columns_named_like_methods_are_columns_and_call_nothing(tmp_path: Path)
 def test_arithmetic_that_runs_out_of_range_is_refused() -> None:
     with pytest.raises(ValueError, match="recording: column 'volume'"):
         recorded(columns={"volume": "9**99999 * volume"})
-    with pytest.raises(ValueError, match="column 'volume', row 1: inf is not a finite number"):
+    with pytest.raises(ValueError, match="row 1, 'volume': inf is not a finite number"):
         recorded(columns={"volume": "volume / 0"})
 
 
 def test_an_unknown_name_on_our_side_of_a_mapping_is_refused_with_the_nearest() -> None:
-    with pytest.raises(ValueError, match="unknown tape column 'volum'; did you mean 'volume'"):
+    with pytest.raises(ValueError, match="unknown column 'volum'; did you mean 'volume'"):
         recorded(columns={"volum": "mid"})
 
 
@@ -488,7 +488,7 @@ def test_many_environments_on_a_tape_do_what_single_ones_do() -> None:
 
 
 def test_volume_stamped_at_the_end_of_what_it_counts_is_that_of_the_slice_before(tape_csv: Path) -> None:
-    start, end = Tape.from_csv(tape_csv), Tape.from_csv(tape_csv, stamp="end")
+    start, end = Tape.read(tape_csv), Tape.read(tape_csv, stamp="end")
     # The last row of each session has no count after it.
     kept = np.r_[np.arange(59), np.arange(60, 119)]
     np.testing.assert_array_equal(end.mid, start.mid[kept])
@@ -497,10 +497,10 @@ def test_volume_stamped_at_the_end_of_what_it_counts_is_that_of_the_slice_before
     assert played is not None
     assert played.sha256 == end.sha256 != start.sha256
     frame = pd.read_csv(tape_csv)
-    with pytest.raises(ValueError, match="column 'time', row 2: .* is earlier than the row before"):
+    with pytest.raises(ValueError, match="row 2, 'time': .* is earlier than a row before"):
         Tape.from_frame(frame[::-1], stamp="end")
     frame.loc[4, "time"] = "noon"
-    with pytest.raises(ValueError, match="column 'time', row 5: .* is not a time"):
+    with pytest.raises(ValueError, match="row 5, 'time': .* is not a time"):
         Tape.from_frame(frame, stamp="end")
     with pytest.raises(ValueError, match="tape_stamp = 'middle': must be 'start' or 'end'"):
         make_problem(tape=tape_csv, tape_stamp="middle")  # type: ignore[arg-type]

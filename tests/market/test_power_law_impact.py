@@ -229,7 +229,7 @@ def _of(problem: Any) -> tuple[Market, Order]:
 def test_on_a_tape_exponent_and_reference_are_given_and_the_reference_follows_its_volume(tape_csv: Path) -> None:
     given = {"impact_exponent": 0.5, "reference_participation": 0.2, "shares": 5000.0, "n_steps": 10}
     problem = make_problem(tape=tape_csv, **given)
-    tape = Tape.from_csv(tape_csv)
+    tape = Tape.read(tape_csv)
     assert problem.market.daily_volume == pytest.approx(tape.volume.mean() / tape.slice_length)
     linear = make_problem(tape=tape_csv, shares=5000.0, n_steps=10)
     ours, theirs = (p.source.sample([np.random.default_rng(0)], 3).slices for p in (problem, linear))

@@ -61,7 +61,7 @@ def test_a_market_and_an_order_are_taken_where_fields_are() -> None:
 
 @pytest.mark.slow
 def test_a_tape_is_taken_where_a_file_is(tape_csv: Path, tmp_path: Path) -> None:
-    tape = Tape.from_csv(tape_csv)
+    tape = Tape.read(tape_csv)
     options: dict[str, Any] = {"n_steps": 5, "shares": 2.5e4}
     ours, theirs = (evaluate(["twap"], episodes=6, tape=of, **options) for of in (tape, tape_csv))
     assert ours.per_path.equals(theirs.per_path)
@@ -189,8 +189,8 @@ def test_a_file_is_read_once_for_many_problems_and_again_when_it_has_changed(
     tape_csv: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads = []
-    read = Tape.from_csv.__func__
-    monkeypatch.setattr(Tape, "from_csv", classmethod(lambda cls, *a, **k: reads.append(a) or read(cls, *a, **k)))
+    read = Tape.read.__func__
+    monkeypatch.setattr(Tape, "read", classmethod(lambda cls, *a, **k: reads.append(a) or read(cls, *a, **k)))
     options: dict[str, Any] = {"tape": tape_csv, "n_steps": 5, "shares": 2.5e4}
     first = make_problem(**options)
     assert make_problem(**options, side="buy").tape is first.tape

@@ -127,8 +127,8 @@ def test_episodes_of_a_recorded_market(tape_csv: Path, tmp_path: Path) -> None:
     options = {"tape": str(tape_csv), "shares": 500, "n_steps": 6}
     found = load(save(record(["twap"], episodes=10, **options), tmp_path / "tape-v0"))
     assert found.provenance["options"] == options
-    assert found.provenance["tape"]["sha256"] == Tape.from_csv(tape_csv).sha256
-    assert found.market == Tape.from_csv(tape_csv).market(Market())
+    assert found.provenance["tape"]["sha256"] == Tape.read(tape_csv).sha256
+    assert found.market == Tape.read(tape_csv).market(Market())
 
 
 # What is kept
