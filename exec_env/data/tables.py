@@ -12,14 +12,14 @@ import pandas as pd
 
 from exec_env.base.errors import InputError
 from exec_env.base.validation import unknown
-from exec_env.data import columns, formats, stamps, values
+from exec_env.data import columns, formats, stamps, values, vendor_files, vendor_rows
 from exec_env.data.checks import Cleaner, Counted, check
 from exec_env.data.columns import LEVEL
 from exec_env.data.csv_table import TextTable
 from exec_env.data.formats import FORMATS, Format
 from exec_env.data.names import SYMBOLS, nearest
 from exec_env.data.parquet_table import ParquetTable
-from exec_env.data.reading import NANOSECONDS, Reading
+from exec_env.data.reading import Reading
 from exec_env.data.sessions import Session
 from exec_env.data.stamps import NO_TIME
 
@@ -92,8 +92,10 @@ class DataFile:
     @cached_property
     def format_name(self) -> str | None:
         """Name of the vendor's format: as it is said, or as the names of columns tell it."""
-        if self.rows_of or self.reading.format or self.lobster:
+        if self.rows_of or self.reading.format or self.lobster or self.frame is not None:
             return self.rows_of or self.reading.format
+        if why := formats.unreadable(self.header):
+            raise InputError(f"{self.path}: {why}")
         return formats.recognise(self.header)
 
     @cached_property
@@ -113,17 +115,7 @@ class DataFile:
         """The file's reader."""
         if self.path.suffix in (".parquet", ".pq"):
             return ParquetTable(self.path)
-        name = self.rows_of or self.reading.format
-        said = FORMATS[name] if name else None
-        given = self.reading
-        return TextTable(
-            self.path,
-            given.separator or (said.separator if said else None),
-            given.decimal or (said.decimal if said else "."),
-            given.thousands,
-            given.header or (said.header if said and said.headless else ()),
-            given.skip or (said.skip if said else 0),
-        )
+        return vendor_files.text_table(self.path, self.reading, self.rows_of or self.reading.format)
 
     @cached_property
     def header(self) -> list[str]:
@@ -133,7 +125,7 @@ class DataFile:
     @cached_property
     def own(self) -> dict[str, str]:
         """Our names -> columns or arithmetic, where they are not ours: as said, of the format, or near enough."""
-        named = dict(self.format.columns) if self.format is not None else {}
+        named = self.format.taken(self.header) if self.format is not None else {}
         for ours, text in self.columns.items():
             if self.tape or ours not in self.header or columns.readable(text, self.header) or self.format is not None:
                 named[ours] = text
@@ -202,7 +194,7 @@ class DataFile:
         if self.zone == "none":
             said.append(f"{self.path.name}: times name no zone: taken as UTC; zone says another")
         if self.format is not None and self.format.cannot:
-            said.append(f"{self.format_name}: {self.format.cannot}")
+            said.append(f"{self.format_name} cannot tell {self.format.cannot}")
         return said
 
     # Its rows
@@ -238,7 +230,12 @@ class DataFile:
     @property
     def _other_columns(self) -> set[str]:
         """Columns that say which rows count."""
-        return {*(self.format.only if self.format is not None else ()), *([self._symbols] if self._symbols else [])}
+        return {*self._telling, *([self._symbols] if self._symbols else [])}
+
+    @property
+    def _telling(self) -> set[str]:
+        """Columns that say which rows are of the format's kind."""
+        return set() if self.format is None else {self.format.spelled(name, self.header) for name in self.format.only}
 
     @cached_property
     def _symbols(self) -> str | None:
@@ -280,8 +277,8 @@ class DataFile:
         Raises:
             InputError: where there are several instruments and none is named.
         """
-        for name, value in (self.format.only if self.format is not None else {}).items():
-            raw = raw[raw[name].astype(str).str.strip() == value]
+        if self.format is not None:
+            raw = vendor_rows.counting(raw, self.format)
         if self._symbols is None:
             if self.reading.symbol is not None and not self.lobster:
                 raise InputError(f"{self.path}: symbol = {self.reading.symbol!r}: no column names an instrument")
@@ -301,6 +298,7 @@ class DataFile:
 
     def _ours(self, raw: pd.DataFrame, taken: Mapping[str, str], cleaner: Cleaner, counted: "Counted") -> pd.DataFrame:
         found: dict[str, Any] = {"time": self._times(raw)}
+        whole = set()
         for ours, text in taken.items():
             if ours == "time":
                 continue
@@ -312,15 +310,12 @@ class DataFile:
                 counted.without_side += int(np.isnan(side).sum())
             else:
                 found[ours] = values.numbers(column, ours, str(self.path), cleaner.clean)
+                whole |= {ours} if pd.api.types.is_integer_dtype(column) else set()
         frame = pd.DataFrame(found, index=raw.index)
-        if self.format is not None and self.format.missing:
-            prices = [name for name in frame if name not in ("time", "side") and "size" not in str(name)]
-            none = frame[prices].isin(self.format.missing) | frame[prices].isna()
-            counted.without_price += int(none.any(axis=1).sum())
-            frame = frame[~none.any(axis=1)]
-        for ours, factor in (self.format.scale if self.format is not None else {}).items():
-            for name in [name for name in frame if ours in (name, re.sub(r"\d+$", "#", str(name)))]:
-                frame[name] = frame[name] * factor
+        if self.format is not None:
+            rows = len(frame)
+            frame, counted.before = vendor_rows.priced(frame, self.format, whole, counted.before)
+            counted.without_price += rows - len(frame)
         if self.session is not None:
             inside = self.session.inside(frame["time"].to_numpy())
             counted.outside += int((~inside).sum())
@@ -338,9 +333,12 @@ class DataFile:
         column = columns.evaluate(raw, "time", text, str(self.path), ", ".join(NEEDS[self.kind]))
         unit, time_format = self._unit, self._time_format
         try:
-            digits = unit is not None and not pd.api.types.is_datetime64_any_dtype(column)
+            iso = self.format is not None and "iso" in self.format.time.split(" or ") and self.reading.time_unit is None
+            digits = unit is not None and not iso and not pd.api.types.is_datetime64_any_dtype(column)
             if time_format is None and (digits or pd.api.types.is_numeric_dtype(column)):
                 return stamps.of_numbers(column, unit)
+            if self.format is not None and self.reading.time_format is None:
+                time_format = vendor_rows.written(self.format, column)
             return stamps.of_texts(column, time_format, self._zone)
         except InputError as error:
             raise InputError(f"{self.path}: {error}") from None
@@ -348,8 +346,7 @@ class DataFile:
     @property
     def _unit(self) -> str | None:
         """Unit of times that are numbers, where it is known."""
-        own = self.format.time if self.format is not None else "iso"
-        return self.reading.time_unit or (own if set(own.split(" or ")) <= set(NANOSECONDS) else None)
+        return self.reading.time_unit or (vendor_rows.unit_of(self.format) if self.format is not None else None)
 
     @property
     def _time_format(self) -> str | None:
@@ -388,7 +385,7 @@ class DataFile:
             yield from self._table.parts(ROWS, wanted)
         else:
             as_written = {name for name in self._parts_of("time") if self._as_written}
-            as_written |= {self._symbols} if self._symbols else set()
+            as_written |= self._other_columns
             yield from self._table.parts(ROWS, wanted, [name for name in wanted if name in as_written])
 
     @property
