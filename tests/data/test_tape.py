@@ -155,7 +155,7 @@ def test_a_file_that_is_missing_empty_or_no_table_is_refused_by_name(tmp_path: P
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ValueError, match=rf"{name}: not a CSV table"):
             Tape.read(tmp_path / name)
-    with pytest.raises(ValueError, match="not a CSV table"):
+    with pytest.raises(ValueError, match="a folder; name the files in it"):
         Tape.read(tmp_path)
 
 
