@@ -92,11 +92,18 @@ class DataFile:
     @cached_property
     def format_name(self) -> str | None:
         """Name of the vendor's format: as it is said, or as the names of columns tell it."""
-        if self.rows_of or self.reading.format or self.lobster or self.frame is not None:
-            return self.rows_of or self.reading.format
+        if self.rows_of or self._named or self.lobster or self.frame is not None:
+            return self.rows_of or self._named
         if why := formats.unreadable(self.header):
             raise InputError(f"{self.path}: {why}")
         return formats.recognise(self.header)
+
+    @cached_property
+    def _named(self) -> str | None:
+        """The format that is said, where this file can be of it: others beside it say what they are themselves."""
+        if self.frame is not None or self.lobster or self.path.suffix in (".parquet", ".pq"):
+            return self.reading.format
+        return vendor_files.named(self.path, self.reading)
 
     @cached_property
     def format(self) -> Format | None:
@@ -115,7 +122,7 @@ class DataFile:
         """The file's reader."""
         if self.path.suffix in (".parquet", ".pq"):
             return ParquetTable(self.path)
-        return vendor_files.text_table(self.path, self.reading, self.rows_of or self.reading.format)
+        return vendor_files.text_table(self.path, self.reading, self.rows_of or self._named)
 
     @cached_property
     def header(self) -> list[str]:
@@ -191,6 +198,8 @@ class DataFile:
         if self.format_name or any(ours not in self.columns for ours, theirs in self.taken().items() if ours != theirs):
             shown = ", ".join(others[:8]) + (" ..." if len(others) > 8 else "")
             said.append(f"{self.path.name}: {what}: {shown}" if others else f"{self.path.name}: {what}")
+        if self.format is not None and self.reading.zone not in (None, self._zone) and self._time_format is not None:
+            said.append(f"{self.path.name}: times of {self.format_name} are {self._zone}, whatever zone says")
         if self.zone == "none":
             said.append(f"{self.path.name}: times name no zone: taken as UTC; zone says another")
         if self.format is not None and self.format.cannot:
@@ -325,43 +334,34 @@ class DataFile:
     @cached_property
     def session(self) -> Session | None:
         """Hours that count."""
-        return None if self.reading.session is None else Session.parse(self.reading.session, self._zone)
+        return (
+            None
+            if self.reading.session is None
+            else Session.parse(self.reading.session, self.reading.zone or self._zone)
+        )
 
     def _times(self, raw: pd.DataFrame) -> np.ndarray:
         """Nanoseconds since 1970; the least number there is where there is no time."""
         text = self._source("time")
         column = columns.evaluate(raw, "time", text, str(self.path), ", ".join(NEEDS[self.kind]))
-        unit, time_format = self._unit, self._time_format
         try:
-            iso = self.format is not None and "iso" in self.format.time.split(" or ") and self.reading.time_unit is None
-            digits = unit is not None and not iso and not pd.api.types.is_datetime64_any_dtype(column)
-            if time_format is None and (digits or pd.api.types.is_numeric_dtype(column)):
-                return stamps.of_numbers(column, unit)
-            if self.format is not None and self.reading.time_format is None:
-                time_format = vendor_rows.written(self.format, column)
-            return stamps.of_texts(column, time_format, self._zone)
+            return vendor_rows.times(column, self.format, self.reading, lambda: self._zone)
         except InputError as error:
             raise InputError(f"{self.path}: {error}") from None
 
     @property
-    def _unit(self) -> str | None:
-        """Unit of times that are numbers, where it is known."""
-        return self.reading.time_unit or (vendor_rows.unit_of(self.format) if self.format is not None else None)
-
-    @property
     def _time_format(self) -> str | None:
-        own = self.format.time if self.format is not None else "iso"
-        if self.reading.time_format is not None or self.reading.time_unit is not None:
-            return self.reading.time_format
-        return own if "%" in own else None
+        """How times are written, where they are texts of another form than ISO 8601."""
+        return vendor_rows.time_format(self.format, self.reading)
 
     @property
     def _zone(self) -> str:
         """Zone of times that name none."""
-        own = self.format.zone if self.format is not None else "UTC"
-        if self.reading.zone is None and own is None:
+        if self.format is not None and self.format.zone is not None:
+            return self.format.zone
+        if self.format is not None and self.reading.zone is None:
             raise InputError(f"{self.path}: {self.format_name} does not say the zone of its times: give zone")
-        return self.reading.zone or own or "UTC"
+        return self.reading.zone or "UTC"
 
     @cached_property
     def zone(self) -> stamps.Zone | None:

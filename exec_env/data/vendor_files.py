@@ -8,6 +8,23 @@ from exec_env.data.reading import Reading
 from exec_env.data.vendor_format import Format
 
 
+def named(path: Path, reading: Reading) -> str | None:
+    """The format that the user says, where the file can be of it; None where its line of names says otherwise.
+
+    Raises:
+        InputError: for a file that is no table.
+    """
+    if reading.format is None:
+        return None
+    said = FORMATS[reading.format]
+    if reading.header:
+        return reading.format
+    names = _table(path, reading, said).names
+    if said.headless:
+        return reading.format if said.fits(names) or not (recognise(names) or "time" in names) else None
+    return reading.format if said.holds(names) else None
+
+
 def text_table(path: Path, reading: Reading, name: str | None) -> TextTable:
     """The reader of a text file.
 

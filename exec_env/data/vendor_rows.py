@@ -1,12 +1,13 @@
-"""Rows of a vendor's files as the vendor documents them: which count, what stands for no price, and whole numbers."""
+"""Rows of a vendor's files as the vendor documents them: which count, what is no price, and times."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import numpy as np
 import pandas as pd
 
-from exec_env.data.reading import NANOSECONDS
+from exec_env.data import stamps
+from exec_env.data.reading import NANOSECONDS, Reading
 from exec_env.data.vendor_format import Format
 
 
@@ -43,14 +44,39 @@ def priced(
     return frame, before
 
 
-def unit_of(format: Format) -> str | None:
-    """Units of times that are numbers, joined by " or "."""
-    return " or ".join(each for each in format.time.split(" or ") if each in NANOSECONDS) or None
+def time_format(format: Format | None, reading: Reading) -> str | None:
+    """How times that are texts are written, as the user or the format says it; None: ISO 8601."""
+    if format is None or reading.time_format is not None or reading.time_unit is not None:
+        return reading.time_format
+    return format.time if "%" in format.time else None
 
 
-def written(format: Format, column: pd.Series) -> str | None:
-    """How the format writes times that are texts, of several ways the one that the first text fits; None: ISO 8601."""
-    ways = [each for each in format.time.split(" or ") if "%" in each]
+def times(column: pd.Series, format: Format | None, reading: Reading, zone: Callable[[], str]) -> np.ndarray:
+    """Nanoseconds since 1970 of a column of times; the least number there is where there is none.
+
+    Args:
+        column: the times.
+        format: the vendor's, if it is known.
+        reading: what the user says.
+        zone: of texts that name none.
+
+    Raises:
+        InputError: naming row and value, for times that cannot be.
+    """
+    ways = format.time.split(" or ") if format is not None else ["iso"]
+    units = reading.time_unit or " or ".join(way for way in ways if way in NANOSECONDS) or None
+    written = time_format(format, reading)
+    # A format whose times may be texts has them as texts: its numbers are numbers.
+    numbers = units is not None and ("iso" not in ways or reading.time_unit is not None)
+    numbers &= not pd.api.types.is_datetime64_any_dtype(column)
+    if written is None and (numbers or pd.api.types.is_numeric_dtype(column)):
+        return stamps.of_numbers(column, units)
+    return stamps.of_texts(column, _fitting(written, column), zone())
+
+
+def _fitting(written: str | None, column: pd.Series) -> str | None:
+    """Of several ways to write times the one that the first text fits."""
+    ways = written.split(" or ") if written is not None else []
     first = column.dropna().astype(str)[:1]
-    fits = (way for way in ways if not np.any(pd.to_datetime(first, format=way, errors="coerce", utc=True).isna()))
+    fits = (way for way in ways if not pd.to_datetime(first, format=way, errors="coerce", utc=True).isna().any())
     return next(fits, ways[0]) if ways else None

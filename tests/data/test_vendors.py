@@ -116,3 +116,41 @@ def test_estimates_are_the_truth_within_their_intervals(samples: tuple[str, ...]
         low, high = interval(name, found.estimates[name])
         assert low < value < high, name
     assert found.estimates["half_spread"].value == pytest.approx(1.0, rel=2e-3)
+
+
+# Options beside what the table says
+
+
+def together(folder: Path, **files: str) -> list[Path]:
+    for name, text in files.items():
+        (folder / f"{name}.csv").write_text(text)
+    return [folder / f"{name}.csv" for name in files]
+
+
+@pytest.mark.slow
+def test_a_format_that_is_named_is_of_the_files_that_can_be_of_it(tmp_path: Path) -> None:
+    quotes = market().quotes.assign(time=pd.to_datetime(market().quotes["time"], utc=True)).to_csv(index=False)
+    told = read(together(tmp_path, q=SAMPLES["tardis quotes"].text, t=SAMPLES["tardis trades"].text))
+    for trades in ("binance trades, spot", "coinbase trades", "kraken REST trades"):
+        for beside in (quotes, SAMPLES["tardis quotes"].text):
+            paths = together(tmp_path, q=beside, t=SAMPLES[trades].text)
+            found = read(paths, reading=Reading(format=SAMPLES[trades].format))
+            pd.testing.assert_frame_equal(found.frame, told.frame)
+
+
+def test_a_format_that_no_file_can_be_of_is_refused(tmp_path: Path) -> None:
+    paths = together(tmp_path, q=SAMPLES["tardis quotes"].text)
+    with pytest.raises(ValueError, match=r"q\.csv: format = 'coinbase-trades': no file has its columns, trade_id"):
+        read(paths, reading=Reading(format="coinbase-trades"))
+
+
+@pytest.mark.slow
+def test_a_zone_counts_for_files_that_do_not_document_theirs(tmp_path: Path) -> None:
+    ticks, trades = SAMPLES["metatrader 5 ticks"], SAMPLES["taq trades"]
+    paths = together(tmp_path, q=ticks.text, t=trades.text)
+    with pytest.raises(ValueError, match=r"q\.csv: metatrader-ticks does not say the zone of its times: give zone"):
+        read(paths)
+    found = read(paths, reading=Reading(zone=ticks.zone))
+    told = read(together(tmp_path, q=SAMPLES["tardis quotes"].text, t=SAMPLES["massive trades"].text))
+    pd.testing.assert_frame_equal(found.frame, told.frame)
+    assert any("times of taq-trades are America/New_York" in line for line in found.cleaner.taken)
