@@ -106,7 +106,11 @@ def test_one_environment_and_an_evaluation_need_no_torch() -> None:
 
 
 def test_every_extra_of_the_project_is_known_to_the_sentence_that_names_it() -> None:
-    imports = {"stable-baselines3": "stable_baselines3", "pillow": "PIL"}
+    imports = {
+        "stable-baselines3": "stable_baselines3",
+        "pillow": "PIL",
+        "exchange-calendars": "exchange_calendars",
+    }
     extra_of = {}
     for extra, requirements in PROJECT["project"]["optional-dependencies"].items():
         for requirement in requirements if extra not in ("dev", "all") else ():

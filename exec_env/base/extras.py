@@ -13,6 +13,8 @@ EXTRA_OF = {
     "ray": "ray",
     "optuna": "tune",
     "arch": "results",
+    "exchange_calendars": "calendars",
+    "bidask": "calibration",
     "statsmodels": "calibration",
     "pyarrow": "calibration",
     "zstandard": "calibration",

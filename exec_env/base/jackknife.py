@@ -20,12 +20,12 @@ class Estimate(NamedTuple):
 
 
 def blocks(day: np.ndarray) -> np.ndarray:
-    """Number of the block that each slice is in: a day, or a twentieth of the rows if days are fewer than 20.
+    """Number of the block that each slice is in: a day, or a twentieth of the rows if days are fewer than 20, or rows.
 
     >>> blocks(np.repeat([0, 1], 30))[[0, 2, 3, 59]].tolist()
     [0, 0, 1, 19]
     """
-    if day[-1] + 1 >= _BLOCKS:
+    if _BLOCKS <= day[-1] + 1 < len(day):
         return day
     return np.arange(len(day)) * min(_BLOCKS, len(day)) // len(day)
 
@@ -46,9 +46,18 @@ def jackknife(columns: np.ndarray, block: np.ndarray, statistic: Callable[[np.nd
     n = int(block.max()) + 1
     sums = np.stack([np.bincount(block, column, n) for column in columns.T], 1)
     sums = sums[np.bincount(block, minlength=n) > 0]
-    total, n = sums.sum(0), len(sums)
-    without = np.array([statistic(total - s) for s in sums])
-    return Estimate(float(statistic(total)), float(np.sqrt((n - 1) / n * ((without - without.mean()) ** 2).sum())))
+    total = sums.sum(0)
+    return Estimate(float(statistic(total)), error(np.array([statistic(total - s) for s in sums])))
+
+
+def error(without: np.ndarray) -> float:
+    """Standard error of a statistic by its values without one block each.
+
+    >>> round(error(np.array([2.5, 2.0, 1.5])), 4)  # the mean of 1, 2 and 3, each left out once: 1/√3
+    0.5774
+    """
+    n = len(without)
+    return float(np.sqrt((n - 1) / n * ((without - without.mean()) ** 2).sum()))
 
 
 def sandwich(jacobian: np.ndarray, residual: np.ndarray, block: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from exec_env.base.errors import InputError
 from exec_env.data.reading import Reading
 from exec_env.data.stamps import NO_TIME
 
-_POSITIVE = ("mid", "price", "size", "bid", "ask", "depth", "slope")
+_POSITIVE = ("mid", "price", "size", "bid", "ask", "depth", "slope", "open", "high", "low", "close")
 _NON_NEGATIVE = ("spread", "volume")
 _SENTINELS = np.unique(
     [2.0**63, 2.0**64, 2.0**32 - 1, 2.0**31 - 1, 2.0**63 * 1e-9, 2.0**64 * 1e-9, 1.7976931348623157e308]
@@ -22,6 +22,7 @@ _SENTINELS = np.unique(
 """Numbers that stand for none: the largest of integers, of fixed-point prices, of doubles."""
 _NEIGHBOURS = 512  # ticks whose median says what is usual
 _FAR = math.log(1.5)
+_ROUNDING = 1e-6  # part of a price that an open or close may be beyond high and low
 _WIDE, _USUAL = 0.1, 0.01  # parts of the mid: a spread that nobody trades at, where others are below the second
 
 
@@ -192,6 +193,12 @@ def check(frame: pd.DataFrame, kind: str, file: Path, cleaner: Cleaner, last: in
             frame = frame[~again]
     elif kind in ("slices", "bars") and len(time):
         drop(time == np.r_[last, time[:-1]], "time", "is the same time as the row before")
+    if kind == "bars" and "high" in frame and "low" in frame:
+        drop(frame["high"] < frame["low"], "high", "is below the low")
+        for name in [name for name in ("open", "close") if name in frame]:
+            above = frame[name] > frame["high"] * (1 + _ROUNDING)
+            drop(above | (frame[name] < frame["low"] * (1 - _ROUNDING)), name, "is not from low to high")
+            frame = frame.assign(**{name: frame[name].clip(frame["low"], frame["high"])})
     return frame
 
 

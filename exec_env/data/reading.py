@@ -32,7 +32,7 @@ class Reading:
     zone: str | None = None
     """Zone of times that name none, as America/New_York; by default UTC, which is said."""
     session: str | None = None
-    """Hours of trading that count, as 09:30-16:00 in that zone, or an exchange's calendar, as XNYS."""
+    """Hours of trading that count, as 09:30-16:00 in that zone, 24h, or an exchange's calendar, as XNYS."""
     separator: str | None = None
     """What separates columns of a text file; by default seen in its first line. "tab" is a tab."""
     decimal: str | None = None
@@ -115,5 +115,5 @@ def zone_of(name: str) -> ZoneInfo:
     """
     try:
         return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
+    except (ZoneInfoNotFoundError, ValueError, OSError, TypeError):
         raise InputError(f"zone = {name!r}: no zone of that name; as UTC, America/New_York, Europe/London") from None

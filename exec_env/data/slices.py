@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from exec_env.base.errors import InputError
+from exec_env.base.jackknife import Estimate
 from exec_env.data.checks import Cleaner
 from exec_env.data.split import Split
 from exec_env.data.tables import DataFile
@@ -18,7 +19,9 @@ NIGHT = 2 * 3600.0
 """A longer gap is the end of a trading day, which need not be named. [s]"""
 _DAY = 24 * 3600.0
 _WHOLE_DAY = 4 * 3600.0  # [s] markets that close are open for longer
+_LONGEST_DAY = 12 * 3600.0  # [s] longer, it may be a part of a market that never closes
 _USUAL_HOURS = 6.5
+_WEEKENDS = 0.1  # part of the steps from day to day that are longer, at least, where weekends are free
 _PROFILE_DAYS = 5  # at least, before a time of day is told apart from luck
 
 
@@ -59,6 +62,10 @@ class Slices:
     sources: list[dict[str, Any]] = field(default_factory=list)
     """Files, what they hold and how many rows of them were used."""
     cleaner: Cleaner = field(default_factory=Cleaner)
+    half_spread: Estimate | None = None
+    """Half spread [bps], where every row's spread is one estimate of it; without a finite error it is the prior's."""
+    daily: bool = False
+    """Whether rows are days, from which no weekend and no holiday is a gap."""
 
     @property
     def tape(self) -> pd.DataFrame:
@@ -77,6 +84,8 @@ class Slices:
     @property
     def new(self) -> np.ndarray:
         """Whether each row comes after a gap, the first one included. Shape: (rows,)."""
+        if self.daily:
+            return np.arange(len(self.frame)) == 0
         return np.r_[True, steps_of(self.frame) > 1.5 * self.slice_length * self.hours_per_day * 3600]
 
     @property
@@ -132,15 +141,23 @@ def trading_day(frame: pd.DataFrame, seconds: float, given: float | None, file: 
     if given is not None:
         return given
     if file.session is not None:
-        return file.session.hours
+        first, last = (int(stamp.value) for stamp in (frame["time"].iloc[0], frame["time"].iloc[-1]))
+        return file.session.hours(first, last)
     steps = steps_of(frame)
     days = np.split(np.arange(len(frame)), np.flatnonzero(steps > NIGHT) + 1)
     since = np.r_[0.0, np.cumsum(steps)]
     lengths = sorted(since[day[-1]] - since[day[0]] + seconds for day in days)
-    if lengths[-1] >= _DAY:
+    if seconds >= _DAY and (steps > 1.5 * _DAY).mean() > _WEEKENDS:
+        hours, why = _USUAL_HOURS, "assumed: days that know weekends do not show how long they are"
+    elif lengths[-1] >= _DAY:
         hours, why = 24.0, "they know no night"
-    elif len(days) > 1 and lengths[len(lengths) // 2] >= _WHOLE_DAY:
-        hours, why = float(lengths[len(lengths) // 2]) / 3600, "as most days of the data"
+    elif lengths[-1] > _LONGEST_DAY and len(days) == 1:
+        raise InputError(
+            f"{file.path}: {lengths[-1] / 3600:.3g} hours without a night, and no whole day: how long is a trading "
+            "day? Give hours_per_day, 24 where trading never stops, or session"
+        )
+    elif (usual := lengths[len(lengths) // 2]) >= (_WHOLE_DAY if len(days) > 1 else 3600 * _USUAL_HOURS):
+        hours, why = float(usual) / 3600, "as most days of the data" if len(days) > 1 else "as the one of the data"
     else:
         hours, why = _USUAL_HOURS, "assumed: the data do not show whole days"
     cleaner.taken.append(f"a trading day is {hours:.4g} hours, {why}; hours_per_day says another length")

@@ -32,14 +32,14 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "trades": ("time", "price", "size"),
     "quotes": ("time", "bid", "ask"),
     "book": ("time", *LEVEL),
-    "bars": ("time", "open", "high", "low", "close", "volume"),
+    "bars": ("time", "open", "volume"),
 }
 ALSO: dict[str, tuple[str, ...]] = {
     "slices": ("depth", "flow", "cost", "slope"),
     "trades": ("side",),
     "quotes": ("volume", "flow"),
     "book": ("volume", "flow"),
-    "bars": ("flow",),
+    "bars": ("high", "low", "close", "flow"),
 }
 TAPE = ("mid", "spread", "depth")
 """What a tape may take beside a book; in calibration they are the book's own, and naming them has no effect."""
@@ -239,7 +239,7 @@ class DataFile:
     @property
     def _other_columns(self) -> set[str]:
         """Columns that say which rows count."""
-        return {*self._telling, *([self._symbols] if self._symbols else [])}
+        return {*self._telling, *([self.symbols] if self.symbols else [])}
 
     @property
     def _telling(self) -> set[str]:
@@ -247,7 +247,7 @@ class DataFile:
         return set() if self.format is None else {self.format.spelled(name, self.header) for name in self.format.only}
 
     @cached_property
-    def _symbols(self) -> str | None:
+    def symbols(self) -> str | None:
         """The column that names the instrument."""
         return next((name for name in self.header if name.lower().strip("<> ") in SYMBOLS), None)
 
@@ -288,11 +288,9 @@ class DataFile:
         """
         if self.format is not None:
             raw = vendor_rows.counting(raw, self.format)
-        if self._symbols is None:
-            if self.reading.symbol is not None and not self.lobster:
-                raise InputError(f"{self.path}: symbol = {self.reading.symbol!r}: no column names an instrument")
+        if self.symbols is None:
             return raw
-        codes, cells = pd.factorize(raw[self._symbols], use_na_sentinel=False)
+        codes, cells = pd.factorize(raw[self.symbols], use_na_sentinel=False)
         names = [str(cell).strip() for cell in cells]
         counted.symbols |= dict.fromkeys(names)
         if self.reading.symbol is None:
@@ -334,11 +332,8 @@ class DataFile:
     @cached_property
     def session(self) -> Session | None:
         """Hours that count."""
-        return (
-            None
-            if self.reading.session is None
-            else Session.parse(self.reading.session, self.reading.zone or self._zone)
-        )
+        hours = self.reading.session
+        return None if hours is None else Session(hours, self.reading.zone or self._zone)
 
     def _times(self, raw: pd.DataFrame) -> np.ndarray:
         """Nanoseconds since 1970; the least number there is where there is no time."""

@@ -12,11 +12,11 @@ from tqdm import tqdm
 
 from exec_env.base.errors import InputError
 from exec_env.base.validation import is_finite
-from exec_env.data import lobster
+from exec_env.data import bars, lobster
 from exec_env.data.checks import Cleaner
 from exec_env.data.formats import FORMATS
 from exec_env.data.reading import Reading
-from exec_env.data.slices import NIGHT, Slices, Stamp, Used, UsedRows, counted_ahead, finished
+from exec_env.data.slices import NIGHT, Slices, Stamp, Used, UsedRows, counted_ahead, finished, trading_day
 from exec_env.data.tables import TAPE, DataFile
 from exec_env.data.tick_sums import Slicer
 
@@ -112,6 +112,8 @@ def opened(
     if not named:
         raise InputError("name the files with the data")
     files = [DataFile(path, columns, reading, tape=tape) for path in named]
+    if reading.symbol is not None and not any(file.symbols for file in files):
+        raise InputError(f"{named[0]}: symbol = {reading.symbol!r}: no column names an instrument")
     _belong(files)
     return [file for first in files for file in (first, *first.others)]
 
@@ -162,8 +164,27 @@ def _of_bars(
     cleaner: Cleaner,
     stamp: Stamp,
 ) -> Slices:
-    """Slices of bars, or of trades alone, which become bars."""
-    raise NotImplementedError
+    """Slices of bars, or of trades alone, which become bars of a minute."""
+    for file in files:
+        cleaner.taken += file.said()
+    name, session = str(files[0].path), files[0].session
+    parts = _chained(files, cleaner, used)
+    if files[0].kind == "trades":
+        if stamp == "end":
+            raise InputError("stamp = 'end': no file has volumes of its own but trades")
+        found, said = bars.of_trades(parts, min(1.0, minutes))
+        cleaner.taken += [f"{name}: trades alone, of which bars are made: no quotes", *said]
+    else:
+        found = pd.concat([*parts], ignore_index=True)
+        # Where only the open is there, no bar has a width, from which EDGE could see the spread.
+        found = found.assign(**{name: found["open"] for name in ("high", "low", "close") if name not in found})
+    made = bars.sliced(found, minutes, session, stamp, name)
+    cleaner.taken += made.remarks
+    more: dict[str, Any] = {"half_spread": made.spread, "daily": made.daily}
+    if made.daily:
+        hours_per_day = trading_day(made.frame, made.seconds, hours_per_day, files[0], cleaner)
+    seconds = made.seconds if hours_per_day is None or not made.daily else hours_per_day * 3600
+    return finished(made.frame, seconds, hours_per_day, files, used, cleaner, **more)
 
 
 def _stream(

@@ -60,7 +60,7 @@ def test_nothing_of_the_evaluation_period_reaches_training() -> None:
 def test_both_parts_are_measured_in_averages_of_the_training_rows() -> None:
     training, evaluation = problem(), problem(tape_part="evaluation")
     assert training.market == evaluation.market
-    known = Tape.from_frame(recorded_slices(100)[:60])
+    known = Tape.from_frame(recorded_slices(100)[:60], hours_per_day=training.tape.hours_per_day)
     assert training.market == known.market()
     depth = recorded_slices(100)["depth"].to_numpy()
     rows = np.arange(65, 96)
