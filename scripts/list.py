@@ -19,6 +19,7 @@ import tyro
 from exec_env.base.extras import EXTRA_OF, is_installed
 from exec_env.cli.main import run
 from exec_env.cli.options import Flag, learners, parse
+from exec_env.data import format_table
 from exec_env.envs.registry import ENVIRONMENTS
 from exec_env.harness.agents import known_agents
 from exec_env.one_asset.presets import PRESETS
@@ -38,6 +39,19 @@ FORMATS: dict[str, dict[str, Any]] = {
     "dataset": {"file": "Minari folder", "description": "episodes, as collect records them", "read_by": "--dataset"},
 }
 """Data that the command lines take, and where."""
+
+
+def known_formats() -> dict[str, dict[str, Any]]:
+    """Data that the command lines take, and formats of vendors: what they hold and which options they need."""
+    vendors = {
+        name: {
+            "file": "CSV",
+            "description": format_table.kind(f) + (f"; not {f.cannot}" if f.cannot else ""),
+            "read_by": ", ".join(format_table.wanted(name)) or "as it is",
+        }
+        for name, f in format_table.shown().items()
+    }
+    return FORMATS | vendors
 
 
 @dataclass(frozen=True)
@@ -82,7 +96,7 @@ def listing(what: Sequence[str]) -> dict[str, dict[str, dict[str, Any]]]:
         },
         "presets": lambda: {name: {"description": preset.description} for name, preset in PRESETS.items()},
         "agents": agents,
-        "formats": lambda: FORMATS,
+        "formats": known_formats,
     }
     return {kind: every[kind]() for kind in what}
 

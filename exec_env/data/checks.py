@@ -100,6 +100,8 @@ class Counted:
     outside: int = 0
     without_price: int = 0
     without_side: int = 0
+    before: pd.Series | None = None
+    """Prices of the last row, where a format leaves out those that did not change."""
     symbols: dict[str, None] = field(default_factory=dict)
 
     def tell(self, path: Path, reading: Reading, format_name: str | None, cleaner: Cleaner) -> None:

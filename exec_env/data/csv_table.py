@@ -86,6 +86,7 @@ class TextTable:
         decimal: the decimal mark.
         thousands: what groups digits in threes.
         header: names of the columns, where the file has no line of them.
+        after: lines between the line of names and the rows.
         skip: lines before the line of names. Empty lines and comments that begin with # are passed over.
     """
 
@@ -97,9 +98,25 @@ class TextTable:
         thousands: str | None = None,
         header: Sequence[str] = (),
         skip: int = 0,
+        after: int = 0,
     ) -> None:
         self.path, self.decimal, self.thousands = path, decimal, thousands
-        self._separator, self._header, self._skip = separator, tuple(header), skip
+        self._separator, self._header, self._skip, self._after = separator, tuple(header), skip, after
+
+    def named(self, header: Sequence[str]) -> "TextTable":
+        """The same file, of which ``header`` are the names of columns: it has no line of them."""
+        given = (self._separator, self.decimal, self.thousands, header, self._skip, self._after)
+        return TextTable(self.path, *given)
+
+    @property
+    def lines(self) -> int:
+        """Lines of its beginning."""
+        return len(self._start[1])
+
+    @property
+    def names(self) -> list[str]:
+        """Cells of the line where names are."""
+        return self._split(self._start[1][self.skipped])
 
     @cached_property
     def _start(self) -> tuple[str, list[str], bool]:
@@ -161,6 +178,12 @@ class TextTable:
             names += [f"(empty {i})" for i in range(len(names), len(row))]  # a separator at the end of every row
         return names
 
+    @property
+    def _passed(self) -> list[int]:
+        """Numbers of the lines that are neither names nor rows."""
+        first = self.skipped + (not self._header)
+        return [*range(self.skipped), *range(first, first + self._after)]
+
     def parts(self, rows: int, wanted: Sequence[str], texts: Sequence[str] = ()) -> Iterator[pd.DataFrame]:
         """The file some rows at a time.
 
@@ -186,7 +209,12 @@ class TextTable:
         if len(names) > _FEW:  # else a row with a cell too many is told: pandas passes over it where it picks columns
             options["usecols"] = list(wanted)
         options |= {"sep": self.separator, "decimal": self.decimal, "thousands": self.thousands}
-        options |= {"encoding": self._start[0], "skiprows": self.skipped, "dtype": dict.fromkeys(texts, "str")}
+        options |= {
+            "encoding": self._start[0],
+            "skiprows": self._passed,
+            "skipinitialspace": True,
+            "dtype": dict.fromkeys(texts, "str"),
+        }
         for frame in parts(self.path, rows, index_col=False, **options):
             yield frame[list(wanted)]
 

@@ -12,14 +12,14 @@ import pandas as pd
 
 from exec_env.base.errors import InputError
 from exec_env.base.validation import unknown
-from exec_env.data import columns, formats, stamps, values
+from exec_env.data import columns, formats, stamps, values, vendor_files, vendor_rows
 from exec_env.data.checks import Cleaner, Counted, check
 from exec_env.data.columns import LEVEL
 from exec_env.data.csv_table import TextTable
 from exec_env.data.formats import FORMATS, Format
 from exec_env.data.names import SYMBOLS, nearest
 from exec_env.data.parquet_table import ParquetTable
-from exec_env.data.reading import NANOSECONDS, Reading
+from exec_env.data.reading import Reading
 from exec_env.data.sessions import Session
 from exec_env.data.stamps import NO_TIME
 
@@ -92,11 +92,18 @@ class DataFile:
     @cached_property
     def format_name(self) -> str | None:
         """Name of the vendor's format: as it is said, or as the names of columns tell it."""
-        if self.rows_of or self.reading.format or self.lobster or self.frame is not None:
-            return self.rows_of or self.reading.format
+        if self.rows_of or self._named or self.lobster or self.frame is not None:
+            return self.rows_of or self._named
         if why := formats.unreadable(self.header):
             raise InputError(f"{self.path}: {why}")
         return formats.recognise(self.header)
+
+    @cached_property
+    def _named(self) -> str | None:
+        """The format that is said, where this file can be of it: others beside it say what they are themselves."""
+        if self.frame is not None or self.lobster or self.path.suffix in (".parquet", ".pq"):
+            return self.reading.format
+        return vendor_files.named(self.path, self.reading)
 
     @cached_property
     def format(self) -> Format | None:
@@ -115,17 +122,7 @@ class DataFile:
         """The file's reader."""
         if self.path.suffix in (".parquet", ".pq"):
             return ParquetTable(self.path)
-        name = self.rows_of or self.reading.format
-        said = FORMATS[name] if name else None
-        given = self.reading
-        return TextTable(
-            self.path,
-            given.separator or (said.separator if said else None),
-            given.decimal or (said.decimal if said else "."),
-            given.thousands,
-            given.header or (said.header if said and said.headless else ()),
-            given.skip or (said.skip if said else 0),
-        )
+        return vendor_files.text_table(self.path, self.reading, self.rows_of or self._named)
 
     @cached_property
     def header(self) -> list[str]:
@@ -201,10 +198,12 @@ class DataFile:
         if self.format_name or any(ours not in self.columns for ours, theirs in self.taken().items() if ours != theirs):
             shown = ", ".join(others[:8]) + (" ..." if len(others) > 8 else "")
             said.append(f"{self.path.name}: {what}: {shown}" if others else f"{self.path.name}: {what}")
+        if self.format is not None and self.reading.zone not in (None, self._zone) and self._time_format is not None:
+            said.append(f"{self.path.name}: times of {self.format_name} are {self._zone}, whatever zone says")
         if self.zone == "none":
             said.append(f"{self.path.name}: times name no zone: taken as UTC; zone says another")
         if self.format is not None and self.format.cannot:
-            said.append(f"{self.format_name}: {self.format.cannot}")
+            said.append(f"{self.format_name} cannot tell {self.format.cannot}")
         return said
 
     # Its rows
@@ -240,7 +239,12 @@ class DataFile:
     @property
     def _other_columns(self) -> set[str]:
         """Columns that say which rows count."""
-        return {*(self.format.only if self.format is not None else ()), *([self.symbols] if self.symbols else [])}
+        return {*self._telling, *([self.symbols] if self.symbols else [])}
+
+    @property
+    def _telling(self) -> set[str]:
+        """Columns that say which rows are of the format's kind."""
+        return set() if self.format is None else {self.format.spelled(name, self.header) for name in self.format.only}
 
     @cached_property
     def symbols(self) -> str | None:
@@ -282,8 +286,8 @@ class DataFile:
         Raises:
             InputError: where there are several instruments and none is named.
         """
-        for name, value in (self.format.only if self.format is not None else {}).items():
-            raw = raw[raw[name].astype(str).str.strip() == value]
+        if self.format is not None:
+            raw = vendor_rows.counting(raw, self.format)
         if self.symbols is None:
             return raw
         codes, cells = pd.factorize(raw[self.symbols], use_na_sentinel=False)
@@ -301,6 +305,7 @@ class DataFile:
 
     def _ours(self, raw: pd.DataFrame, taken: Mapping[str, str], cleaner: Cleaner, counted: "Counted") -> pd.DataFrame:
         found: dict[str, Any] = {"time": self._times(raw)}
+        whole = set()
         for ours, text in taken.items():
             if ours == "time":
                 continue
@@ -312,15 +317,12 @@ class DataFile:
                 counted.without_side += int(np.isnan(side).sum())
             else:
                 found[ours] = values.numbers(column, ours, str(self.path), cleaner.clean)
+                whole |= {ours} if pd.api.types.is_integer_dtype(column) else set()
         frame = pd.DataFrame(found, index=raw.index)
-        if self.format is not None and self.format.missing:
-            prices = [name for name in frame if name not in ("time", "side") and "size" not in str(name)]
-            none = frame[prices].isin(self.format.missing) | frame[prices].isna()
-            counted.without_price += int(none.any(axis=1).sum())
-            frame = frame[~none.any(axis=1)]
-        for ours, factor in (self.format.scale if self.format is not None else {}).items():
-            for name in [name for name in frame if ours in (name, re.sub(r"\d+$", "#", str(name)))]:
-                frame[name] = frame[name] * factor
+        if self.format is not None:
+            rows = len(frame)
+            frame, counted.before = vendor_rows.priced(frame, self.format, whole, counted.before)
+            counted.without_price += rows - len(frame)
         if self.session is not None:
             inside = self.session.inside(frame["time"].to_numpy())
             counted.outside += int((~inside).sum())
@@ -330,41 +332,31 @@ class DataFile:
     @cached_property
     def session(self) -> Session | None:
         """Hours that count."""
-        return None if self.reading.session is None else Session(self.reading.session, self._zone)
+        hours = self.reading.session
+        return None if hours is None else Session(hours, self.reading.zone or self._zone)
 
     def _times(self, raw: pd.DataFrame) -> np.ndarray:
         """Nanoseconds since 1970; the least number there is where there is no time."""
         text = self._source("time")
         column = columns.evaluate(raw, "time", text, str(self.path), ", ".join(NEEDS[self.kind]))
-        unit, time_format = self._unit, self._time_format
         try:
-            digits = unit is not None and not pd.api.types.is_datetime64_any_dtype(column)
-            if time_format is None and (digits or pd.api.types.is_numeric_dtype(column)):
-                return stamps.of_numbers(column, unit)
-            return stamps.of_texts(column, time_format, self._zone)
+            return vendor_rows.times(column, self.format, self.reading, lambda: self._zone)
         except InputError as error:
             raise InputError(f"{self.path}: {error}") from None
 
     @property
-    def _unit(self) -> str | None:
-        """Unit of times that are numbers, where it is known."""
-        own = self.format.time if self.format is not None else "iso"
-        return self.reading.time_unit or (own if set(own.split(" or ")) <= set(NANOSECONDS) else None)
-
-    @property
     def _time_format(self) -> str | None:
-        own = self.format.time if self.format is not None else "iso"
-        if self.reading.time_format is not None or self.reading.time_unit is not None:
-            return self.reading.time_format
-        return own if "%" in own else None
+        """How times are written, where they are texts of another form than ISO 8601."""
+        return vendor_rows.time_format(self.format, self.reading)
 
     @property
     def _zone(self) -> str:
         """Zone of times that name none."""
-        own = self.format.zone if self.format is not None else "UTC"
-        if self.reading.zone is None and own is None:
+        if self.format is not None and self.format.zone is not None:
+            return self.format.zone
+        if self.format is not None and self.reading.zone is None:
             raise InputError(f"{self.path}: {self.format_name} does not say the zone of its times: give zone")
-        return self.reading.zone or own or "UTC"
+        return self.reading.zone or "UTC"
 
     @cached_property
     def zone(self) -> stamps.Zone | None:
@@ -388,7 +380,7 @@ class DataFile:
             yield from self._table.parts(ROWS, wanted)
         else:
             as_written = {name for name in self._parts_of("time") if self._as_written}
-            as_written |= {self.symbols} if self.symbols else set()
+            as_written |= self._other_columns
             yield from self._table.parts(ROWS, wanted, [name for name in wanted if name in as_written])
 
     @property

@@ -14,6 +14,7 @@ from exec_env.base.errors import InputError
 from exec_env.base.validation import is_finite
 from exec_env.data import bars, lobster
 from exec_env.data.checks import Cleaner
+from exec_env.data.formats import FORMATS
 from exec_env.data.reading import Reading
 from exec_env.data.slices import NIGHT, Slices, Stamp, Used, UsedRows, counted_ahead, finished, trading_day
 from exec_env.data.tables import TAPE, DataFile
@@ -126,6 +127,11 @@ def _belong(files: list[DataFile]) -> None:
     for i, file in enumerate(files):
         if any(file.path.resolve() == other.path.resolve() for other in files[:i]):
             raise InputError(f"{file.path}: named twice")
+    said = files[0].reading.format if files else None
+    if said is not None and not any(f.format_name == said for f in files):
+        raise InputError(
+            f"{files[0].path}: format = {said!r}: no file has its columns, {', '.join(FORMATS[said].header)}"
+        )
     pairs = [f for f in files if f.lobster]
     other = next((f for f in files if not f.lobster), None)
     if pairs and other:

@@ -63,22 +63,32 @@ class Format:
         ...     "Volume BTC"])
         {'close': 'CLOSE', 'volume': 'Volume BTC'}
         """
-        return {ours: self._spelled(text, header) for ours, text in self.columns.items()}
+        return {ours: self.spelled(text, header) for ours, text in self.columns.items()}
 
-    def _spelled(self, text: str, header: Sequence[str]) -> str:
+    def spelled(self, text: str, header: Sequence[str]) -> str:
+        """A column, or arithmetic of columns, as the names in ``header`` are written."""
         exact = next((name for name in header if _same(text, name)), None)
         if exact is not None:
             return exact
         if "#" in text:
             level = next((m for name in header if (m := _level(text).fullmatch(name.strip()))), None)
             return text if level is None else _with(level)
-        # Longer names first, so that none is taken for the end of another.
-        for name in sorted(self.header, key=len, reverse=True):
-            found = next((theirs for theirs in header if _same(name, theirs)), None)
-            if found is not None and not name.startswith("~") and "#" not in name:
-                by = found.replace("\\", r"\\")
-                text = re.sub(rf"(?<![\w<]){re.escape(name)}(?![\w>])", by, text, flags=re.I)
+        for name in self._parts(text):
+            found = next((theirs for theirs in header if _same(name, theirs)), name)
+            text = _word(name).sub(found.replace("\\", r"\\"), text)
         return text
+
+    def holds(self, header: Sequence[str]) -> bool:
+        """Whether a line of names has all columns that are taken."""
+
+        def there(name: str) -> bool:
+            return any(_same(name, theirs) or ("#" in name and _level(name).fullmatch(theirs)) for theirs in header)
+
+        return all(there(name) for text in self.columns.values() for name in self._parts(text))
+
+    def _parts(self, text: str) -> list[str]:
+        """The columns in the name of one, of two, or in arithmetic."""
+        return [text] if text in self.header else [name for name in self.header if _word(name).search(text)]
 
     def fits(self, header: Sequence[str]) -> bool:
         """Whether a line of names is one of this format."""
@@ -96,6 +106,10 @@ class Format:
         one = numbers[0]
         whole = len(one) > 1 and one == list(range(one[0], one[0] + len(one)))  # one level alone is a quote
         return whole and all(other == one for other in numbers) and len(left) == len(one) * len(numbers)
+
+
+def _word(name: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<![\w<]){re.escape(name)}(?![\w>])")
 
 
 def _same(documented: str, theirs: str) -> bool:

@@ -12,9 +12,9 @@ _BITMEX = "https://public.bitmex.com"
 # The flag says whether the buyer was the maker: true is a taker who sold.
 _MAKER = {"true": -1.0, "false": 1.0}
 _TAKER = {"buy": 1.0, "sell": -1.0}
-_NO_QUOTES = "no quotes: the spread"
-_NO_TRADES = "no trades: volume and flow"
-_BARS = "bars have no quotes and no single trades: the spread and the impact of flow"
+_NO_QUOTES = "the spread, for there are no quotes"
+_NO_TRADES = "volume and flow, for there are no trades"
+_BARS = "the quoted spread and what single trades paid"
 
 _BINANCE_TRADES = ("id", "price", "qty", "quote_qty", "time", "is_buyer_maker", "is_best_match")
 _BINANCE_AGG = (
@@ -181,7 +181,7 @@ CRYPTO: dict[str, Format] = {
         f"{_KRAKEN}360047543791",
         headless=True,
         time="s",
-        cannot=f"{_NO_QUOTES}; no sides: flow",
+        cannot=f"{_NO_QUOTES}; sides",
     ),
     "kraken-rest-trades": Format(
         "trades",
@@ -275,7 +275,7 @@ CRYPTO: dict[str, Format] = {
         time="ms",
         sides=_TAKER,
         symbol="instrument_name",
-        cannot=f"{_NO_QUOTES}; sizes of derivatives are contracts",
+        cannot=f"{_NO_QUOTES}; coins, for sizes of derivatives are contracts",
     ),
     # Files without trdType, of before 2023, have Bybit's names: name the format then.
     "bitmex-trades": Format(
@@ -286,7 +286,7 @@ CRYPTO: dict[str, Format] = {
         time="%Y-%m-%dD%H:%M:%S.%f",
         sides=_TAKER,
         symbol="symbol",
-        cannot=f"{_NO_QUOTES}; sizes are contracts",
+        cannot=f"{_NO_QUOTES}; coins, for sizes are contracts",
     ),
     "bitmex-quotes": Format(
         "quotes",

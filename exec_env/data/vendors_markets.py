@@ -17,12 +17,12 @@ _ALPHA_VANTAGE = "https://www.alphavantage.co/documentation/"
 
 _NEW_YORK = "America/New_York"
 _DAY = "09:30-16:00"
-_NO_QUOTES = "no quotes: the spread"
-_NO_SIDES = "no sides: they follow from quotes beside the trades"
-_NO_TRADES = "no trades: volume and flow"
-_BARS = "bars have no quotes and no single trades: the spread and the impact of flow"
-_DAILY = "days alone: no spread, no liquidity within a day, no impact"
-_TICKS = "volume is a number of ticks, or zero, where it is no exchange's"
+_NO_QUOTES = "the spread, for there are no quotes"
+_NO_SIDES = "sides, but by quotes beside the trades"
+_NO_TRADES = "volume and flow, for there are no trades"
+_BARS = "the quoted spread and what single trades paid"
+_DAILY = "what happens within a day: spread, liquidity, impact"
+_TICKS = "volume, where it is a number of ticks, or zero"
 
 _OHLCV = {"open": "open", "high": "high", "low": "low", "close": "close", "volume": "volume"}
 _TITLED = {ours: name.title() for ours, name in _OHLCV.items()}
@@ -211,7 +211,7 @@ US_STOCKS: dict[str, Format] = {
         cannot=_BARS,
     ),
     "kibot-daily": Format(
-        "bars", _DATED, _OHLCV | {"time": "date"}, _KIBOT, headless=True, time="%m/%d/%Y", zone=_NEW_YORK, cannot=_DAILY
+        "bars", _DATED, _OHLCV | {"time": "date"}, _KIBOT, headless=True, time="%m/%d/%Y", cannot=_DAILY
     ),
     # The quotes are those at trades; times are whole seconds, or have a fraction.
     "kibot-ticks": Format(
@@ -249,7 +249,7 @@ US_STOCKS["kibot-ticks-quotes"] = replace(
 _STOOQ = ("<TICKER>", "<PER>", "<DATE>", "<TIME>", "<OPEN>", "<HIGH>", "<LOW>", "<CLOSE>", "<VOL>", "<OPENINT>")
 _ANGLED = {"open": "<OPEN>", "high": "<HIGH>", "low": "<LOW>", "close": "<CLOSE>", "volume": "<VOL>"}
 _LOCAL = "%d.%m.%Y %H:%M:%S.%f GMT%z or %d.%m.%Y %H:%M:%S.%f"
-_ONE_SIDE = "bars of bids, or of asks, so that prices are half a spread off the mid"
+_ONE_SIDE = "the mid, for they are of bids, or of asks"
 
 DESKS: dict[str, Format] = {
     "alphavantage": Format(
@@ -330,7 +330,7 @@ DESKS: dict[str, Format] = {
         zone=None,
         missing=(0.0,),
         carried=True,
-        cannot="no trades, where it is no exchange's: volume and flow",
+        cannot="volume and flow, where there are no trades",
     ),
     "metatrader4-bars": Format(
         "bars",
@@ -388,6 +388,6 @@ DESKS: dict[str, Format] = {
         "https://www.sierrachart.com/index.php?page=doc/TextCSVDataFormat.html",
         time="%Y/%m/%d %H:%M:%S or %Y/%m/%d %H:%M:%S.%f",
         zone=None,
-        cannot="no quotes: the spread",
+        cannot=_NO_QUOTES,
     ),
 }

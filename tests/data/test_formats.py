@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from exec_env.data import columns, formats
+from exec_env.data import columns, format_table, formats
 from exec_env.data.formats import FORMATS, UNREADABLE
 from exec_env.data.tables import DataFile
 from tests.data.vendors import SAMPLES
@@ -100,3 +100,9 @@ def test_lobster_is_told_by_file_names_and_is_no_row_of_the_table(tmp_path: Path
     path.write_text("34200.1,4,1,18,5853300,1\n")
     assert DataFile(path).kind == "messages"
     assert "lobster" not in FORMATS
+
+
+def test_the_page_of_formats_is_what_the_table_gives() -> None:
+    page = Path(__file__).parents[2] / "docs" / "formats.md"
+    assert page.read_text(encoding="utf-8") == format_table.markdown()
+    assert all(f"`--format {name}`" in page.read_text() for name in NAMED)
