@@ -11,6 +11,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from exec_env.base.errors import InputError
+from exec_env.base.jackknife import Estimate
 from exec_env.base.validation import is_finite
 from exec_env.data import lobster
 from exec_env.data.checks import Cleaner
@@ -43,6 +44,10 @@ class Slices:
     sources: list[dict[str, Any]] = field(default_factory=list)
     """Files, what they hold and how many rows of them were used."""
     cleaner: Cleaner = field(default_factory=Cleaner)
+    half_spread: Estimate | None = None
+    """Half spread [bps], where every row's spread is one estimate of it; without a finite error it is the prior's."""
+    daily: bool = False
+    """Whether rows are days, from which no weekend and no holiday is a gap."""
 
     @property
     def tape(self) -> pd.DataFrame:
@@ -61,6 +66,8 @@ class Slices:
     @property
     def new(self) -> np.ndarray:
         """Whether each row comes after a gap, the first one included. Shape: (rows,)."""
+        if self.daily:
+            return np.arange(len(self.frame)) == 0
         return np.r_[True, _steps(self.frame) > 1.5 * self.slice_length * self.hours_per_day * 3600]
 
     @property
@@ -71,11 +78,15 @@ class Slices:
     @property
     def day(self) -> np.ndarray:
         """Number of each row's day, which a gap of two hours ends, or 24 hours where there is none. Shape: (rows,)."""
+        if self.daily:
+            return np.arange(len(self.frame))
         return np.cumsum(np.r_[True, np.diff(self._place) < 0]) - 1
 
     @property
     def time_of_day(self) -> np.ndarray | None:
-        """Place of each row in its day, from 0 to 1; None where days are too few to tell. Shape: (rows,)."""
+        """Place of each row in its day, from 0 to 1; None where days are too few, or whole. Shape: (rows,)."""
+        if self.daily:
+            return None
         place = self._place
         step = self.slice_length * self.hours_per_day * 3600
         return (place + step / 2) / (place.max() + step) if self.day[-1] + 1 >= _PROFILE_DAYS else None
