@@ -126,8 +126,8 @@ def checked(bars: pd.DataFrame, file: Path, cleaner: Cleaner, last: int | None =
 def of_trades(parts: Iterable[pd.DataFrame], minutes: float = 1.0) -> tuple[pd.DataFrame, list[str]]:
     """Bars of trades, a part at a time, and what to say of them.
 
-    Flow is that of trades whose side is known. Where none is there is no flow: a side told by the price's last move, the
-    tick rule, goes with the price whether or not takers push it.
+    Flow is that of trades whose side is known. Where none is there is no flow: a side told by the price's last move,
+    the tick rule, goes with the price whether or not takers push it.
 
     Args:
         parts: ``time`` [ns], ``price``, ``size`` and, if known, ``side``, NaN where it is not; in order of time.
@@ -163,7 +163,7 @@ def of_trades(parts: Iterable[pd.DataFrame], minutes: float = 1.0) -> tuple[pd.D
     # Parts share no more than the bars at their ends.
     how = {"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum", "flow": "sum"}
     every = pd.concat(sums)
-    bars = every.groupby(level=0).agg({name: how[name] for name in every})
+    bars = every.groupby(level=0).agg({str(name): how[str(name)] for name in every})
     if unknown == total:
         said = ["trades have no sides, so that there is no flow, and impact is the prior's"]
         bars = bars.drop(columns="flow", errors="ignore")
@@ -294,7 +294,9 @@ def _days(bars: pd.DataFrame) -> pd.DataFrame:
 def _with_spread(frame: pd.DataFrame, half: Estimate, remarks: list[str]) -> pd.DataFrame:
     used = half.error <= half.value
     if used:
-        said = f"half spread by EDGE, {half.value:.3g} ± {half.error:.2g} bps; too low where takers' sides go in runs"
+        said = (
+            f"half spread by EDGE, {half.value:.3g} ± {half.error:.2g} bps; low where sides go in runs or a push stays"
+        )
     elif np.isfinite(half.error):
         said = f"half spread is the prior's: the bars' is too weak, {half.value:.2g} ± {half.error:.2g} bps"
     else:
@@ -309,8 +311,9 @@ def half_spread(bars: pd.DataFrame, day: np.ndarray, length: int) -> Estimate:
     Ardia, Guidotti & Kroencke (2024), "Efficient estimation of bid-ask spreads from open, high, low, and close prices",
     Journal of Financial Economics 161.
 
-    The error is by the jackknife over days, and its own bias of some percent. EDGE takes the sides of trades as
-    independent: where their autocorrelation is 0.5 it reads a quarter low.
+    The error is by the jackknife over days, and its own bias of some percent. EDGE sees what prices give back: where a
+    trade's push stays it reads low by half of it, and it takes sides as independent: where their autocorrelation is 0.5
+    it reads a quarter low.
 
     Args:
         bars: in order of time, of one length; prices may be missing.
