@@ -23,6 +23,8 @@ _WEAK_OTHERS = 1.0
 """The same relative to the estimate: of impacts, whose signs have to be clear, and of all else."""
 _LIKELIHOOD = 12.0  # log likelihood ratio, at least, for there to be a factor
 _BINS = 13
+_FEWEST_SLICES, _FEWEST_DAYS = 50, 20
+_OF_DAYS = ("volatility", "daily_volume")  # what daily bars tell
 _FROM = {
     "data": "estimated",
     "prior": "the data cannot tell, or too weakly (what they say in brackets)",
@@ -87,10 +89,12 @@ def of(slices: Slices, prior: Market | None = None, exponent: float | Literal["f
             1 where they say too little.
 
     Raises:
-        InputError: when there are fewer than 50 slices, or for an exponent that Market refuses.
+        InputError: when there are fewer than 50 slices, or 20 daily bars, or for an exponent that Market refuses.
     """
-    if len(slices.frame) < 50:
-        raise InputError(f"{slices.sources[0]['file']}: {len(slices.frame)} slices; a calibration needs at least 50")
+    rows, needed = len(slices.frame), _FEWEST_DAYS if slices.daily else _FEWEST_SLICES
+    if rows < needed:
+        what = "days" if slices.daily else "slices"
+        raise InputError(f"{slices.sources[0]['file']}: {rows} {what}; a calibration needs at least {needed}")
     data, block, base = _columns(slices), blocks(slices.day), prior or Market()
     price = float(data["mid"].mean())
     seen = impact.exponent_by_walk(slices, block)
@@ -110,6 +114,8 @@ def of(slices: Slices, prior: Market | None = None, exponent: float | Literal["f
         | _temporary(data, slices, block, slope, factor, delta, part)
         | _response(response)
     )
+    if slices.daily:
+        found = {name: found[name] for name in _OF_DAYS}
     if exponent == "fit" and seen is not None:
         found["impact_exponent"] = (seen, "takers' concession on shares, in logs of the book or by least squares")
     parameters = _parameters(found, price, base, slices)
@@ -117,13 +123,20 @@ def of(slices: Slices, prior: Market | None = None, exponent: float | Literal["f
         parameters["impact_exponent"] = Parameter(delta.value, "given", how="what temporary impact is estimated beside")
     parameters["reference_participation"] = Parameter(part, "given", how="where temporary impact does not depend on δ")
     reported = _reported(slices, seen, response)
-    file = MarketFile(parameters, slices.slice_length, _sample(slices), slices.sources, reported, _remarks(slices))
+    # Noises of the prior are those of its slices.
+    length = MarketFile.slice_length if slices.daily else slices.slice_length
+    file = MarketFile(parameters, length, _sample(slices), slices.sources, reported, _remarks(slices))
     return Calibration(file, slices, {name: e for name, (e, _) in found.items()}, factor, response)
 
 
 def _columns(slices: Slices) -> dict[str, np.ndarray]:
-    """Every column but the time, as numbers."""
-    return {str(name): slices.frame[name].to_numpy(np.float64) for name in slices.frame if name != "time"}
+    """Every column but the time, as numbers, without what rows do not tell: an estimated spread, and a day's push."""
+    data = {str(name): slices.frame[name].to_numpy(np.float64) for name in slices.frame if name != "time"}
+    if slices.half_spread is not None:
+        data["spread"] = np.zeros(len(slices.frame))
+    if slices.daily:
+        data.pop("flow", None)
+    return data
 
 
 def _slope(data: dict[str, np.ndarray], delta: Estimate) -> np.ndarray | None:
@@ -147,15 +160,20 @@ def _plain(
     # What is still to revert of the takers' push is no volatility.
     passing = response.passing if response is not None and _reverts(response) else 0.0
     sigma = prices.volatility(data["mid"] - passing * data["mid"] / price, slices.session, block, dt)
+    how = "two scales of the mid"
+    if slices.daily:
+        sigma, how = prices.volatility_of_days(data["mid"], data["close"], block), "open to close"
     volume = jackknife(np.stack([data["volume"], ones], 1), block, lambda s: s[0] / s[1]).scaled(1 / dt)
     found: Found = {
-        "volatility": (sigma, "two scales of the mid"),
+        "volatility": (sigma, how),
         "daily_volume": (volume, "mean"),
         "volume_noise": (factor.volume_noise, "state space"),
     }
     if np.any(data["spread"]):
         spread = jackknife(np.stack([data["spread"] / data["mid"], ones], 1), block, lambda s: s[0] / s[1])
         found["half_spread"] = (spread.scaled(0.5 / BPS), "mean over time")
+    elif slices.half_spread is not None and math.isfinite(slices.half_spread.error):
+        found["half_spread"] = (slices.half_spread, "EDGE, of the bars")
     return found
 
 
@@ -298,8 +316,8 @@ def _why(name: str) -> str:
         "resilience": "no push that reverts shows in the data",
         "impact_noise": "there are no levels of a book",
         "decay_noise": "no data show it",
-        "spread_noise": "the spread never differs",
-        "half_spread": "the spread is zero throughout",
+        "spread_noise": "no spread is recorded, or it never differs",
+        "half_spread": "no spread is recorded, or it is zero throughout, or bars do not show it",
     }
     return reasons.get(name, "liquidity does not show in the data")
 
@@ -328,7 +346,7 @@ def _volume_shape(slices: Slices) -> tuple[np.ndarray, np.ndarray] | None:
 def _profile(slices: Slices, base: Market) -> Parameter:
     shape = _volume_shape(slices)
     if shape is None:
-        return Parameter(base.volume_profile, "prior", how="fewer than five days")
+        return Parameter(base.volume_profile, "prior", how="fewer than five days, or daily bars")
     curves = {name: Market(volume_profile=name).profile(_BINS) for name in ("flat", "u-shaped")}
     best = min(curves, key=lambda name: float(((shape[0] - curves[name]) ** 2).sum()))
     return Parameter(best, "data", how="the nearer to the day's; of an order over the whole day")
