@@ -11,17 +11,12 @@ import numpy as np
 from exec_env.base.bootstrap import Z95
 from exec_env.base.errors import InputError
 from exec_env.base.jackknife import Estimate, blocks, jackknife
-from exec_env.calibration import impact, liquidity, prices
-from exec_env.data.market_file import UNITS, MarketFile, Parameter, positive
+from exec_env.calibration import impact, liquidity, prices, sanity
+from exec_env.calibration.evidence import Evidence, strong
+from exec_env.data.market_file import UNITS, MarketFile, Parameter
 from exec_env.data.ticks import Slices, read
 from exec_env.market.market import BPS, Market
 
-WEAK = {"volatility_elasticity": 0.25, "spread_elasticity": 0.25, "impact_exponent": 0.25}
-"""Standard error above which the prior is better than the estimate, of powers."""
-_WEAK_IMPACT = 0.5
-_WEAK_OTHERS = 1.0
-"""The same relative to the estimate: of impacts, whose signs have to be clear, and of all else."""
-_LIKELIHOOD = 12.0  # log likelihood ratio, at least, for there to be a factor
 _BINS = 13
 _FROM = {
     "data": "estimated",
@@ -29,8 +24,8 @@ _FROM = {
     "given": "by choice",
 }
 
-Found = dict[str, tuple[Estimate, str]]
-"""By field of Market: what the data say, and how that was estimated."""
+Found = dict[str, Evidence]
+"""By field of Market."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +34,8 @@ class Calibration:
 
     file: MarketFile
     slices: Slices
-    estimates: dict[str, Estimate]
-    """What the data say, be it much or little; by field of Market."""
+    found: Found
+    """What the data say, be it much or little."""
     factor: liquidity.Factor
     response: impact.Response | None
     """The price's answer to flow; None where flow is not known."""
@@ -49,6 +44,11 @@ class Calibration:
     def market(self) -> Market:
         """The market."""
         return self.file.market()
+
+    @property
+    def twap(self) -> list[sanity.TwapCost]:
+        """What TWAP over a day costs in the market."""
+        return [sanity.TwapCost(**entry) for entry in self.file.reported["twap"]]
 
     def table(self) -> str:
         """Parameters as text, for a terminal."""
@@ -63,7 +63,7 @@ class Calibration:
         said = [f"{p}: {what}" for p, what in _FROM.items() if p in {p.source for p in self.file.parameters.values()}]
         if self.file.reported.get("impact_exponent"):
             said.append("shown: what the data say of δ, used or not (--exponent)")
-        return "\n".join([*lines, "; ".join(said), *self.file.remarks])
+        return "\n".join([*lines, "; ".join(said), *self.file.remarks, sanity.sentence(self.twap)])
 
 
 def calibrate(
@@ -97,28 +97,34 @@ def of(slices: Slices, prior: Market | None = None, exponent: float | Literal["f
     delta = _chosen(exponent, seen, base)
     slope = _slope(data, delta)
     depth = data.get("depth") if slope is None else 1 / slope
-    factor = liquidity.fit(data["volume"], data["spread"], depth, slices.new, slices.slice_length, slices.time_of_day)
+    factor = liquidity.fit(
+        *(data["volume"], data["spread"], depth, slices.new, slices.slice_length, slices.time_of_day),
+        base.liquidity_reversion,
+    )
     if seen is None:
         seen = impact.exponent_by_cost(slices, factor.impact, block)
         delta = _chosen(exponent, seen, base)
     part = base.reference_participation if delta.value != 1 else Market.reference_participation
     base = replace(base, impact_exponent=delta.value, reference_participation=part)
-    response, c = _prices(data, factor, slices.new, block, slices.slice_length, price)
+    response, c = _prices(data, factor, slices.new, block, slices.slice_length, price, base.resilience)
     found = (
         _plain(data, slices, block, price, response, factor)
-        | _liquidity(factor, c)
+        | _liquidity(data["spread"], factor, c)
         | _temporary(data, slices, block, slope, factor, delta, part)
         | _response(response)
     )
     if exponent == "fit" and seen is not None:
-        found["impact_exponent"] = (seen, "takers' concession on shares, in logs of the book or by least squares")
+        found["impact_exponent"] = Evidence(
+            seen, "takers' concession on shares, in logs of the book or by least squares"
+        )
     parameters = _parameters(found, price, base, slices)
     if exponent != "fit":
         parameters["impact_exponent"] = Parameter(delta.value, "given", how="what temporary impact is estimated beside")
     parameters["reference_participation"] = Parameter(part, "given", how="where temporary impact does not depend on δ")
-    reported = _reported(slices, seen, response)
-    file = MarketFile(parameters, slices.slice_length, _sample(slices), slices.sources, reported, _remarks(slices))
-    return Calibration(file, slices, {name: e for name, (e, _) in found.items()}, factor, response)
+    reported, remarks = _reported(slices, seen, response), _remarks(slices) + _hidden(parameters)
+    file = MarketFile(parameters, slices.slice_length, _sample(slices), slices.sources, reported, remarks)
+    reported["twap"] = [cost._asdict() for cost in sanity.twap(file.market(), slices.slice_length)]
+    return Calibration(file, slices, found, factor, response)
 
 
 def _columns(slices: Slices) -> dict[str, np.ndarray]:
@@ -145,31 +151,48 @@ def _plain(
     """Volatility, volume with its noise, and spread."""
     dt, ones = slices.slice_length, np.ones(len(slices.frame))
     # What is still to revert of the takers' push is no volatility.
-    passing = response.passing if response is not None and _reverts(response) else 0.0
+    passing = response.passing if response is not None else 0.0
     sigma = prices.volatility(data["mid"] - passing * data["mid"] / price, slices.session, block, dt)
     volume = jackknife(np.stack([data["volume"], ones], 1), block, lambda s: s[0] / s[1]).scaled(1 / dt)
     found: Found = {
-        "volatility": (sigma, "two scales of the mid"),
-        "daily_volume": (volume, "mean"),
-        "volume_noise": (factor.volume_noise, "state space"),
+        "volatility": Evidence(sigma, "two scales of the mid"),
+        "daily_volume": Evidence(volume, "mean"),
+        "volume_noise": _noise(factor, factor.volume_noise)
+        if liquidity.varies(data["volume"])
+        else _never("the volume never differs"),
     }
     if np.any(data["spread"]):
         spread = jackknife(np.stack([data["spread"] / data["mid"], ones], 1), block, lambda s: s[0] / s[1])
-        found["half_spread"] = (spread.scaled(0.5 / BPS), "mean over time")
+        found["half_spread"] = Evidence(spread.scaled(0.5 / BPS), "mean over time")
     return found
 
 
-def _liquidity(factor: liquidity.Factor, c: Estimate) -> Found:
+def _noise(factor: liquidity.Factor, estimate: Estimate) -> Evidence:
+    """What a column varies by beyond the factor."""
+    return Evidence(estimate, "state space" if factor.limit is None else "standard deviation of the logarithm")
+
+
+def _never(how: str) -> Evidence:
+    """Of a column that never differs: nothing, and that is sure."""
+    return Evidence(Estimate(0.0, 0.0), how, (0.0, 0.0))
+
+
+def _liquidity(spread: np.ndarray, factor: liquidity.Factor, c: Estimate) -> Found:
     """What the factor of liquidity says; ``c`` is the elasticity of volatility."""
     found: Found = {}
-    if factor.likelihood - factor.without > _LIKELIHOOD:
-        found["liquidity_reversion"] = (factor.reversion, "state space")
-        found["liquidity_volatility"] = (factor.volatility, "state space")
-        found["volatility_elasticity"] = (c, "gamma regression of squared moves on smoothed liquidity")
+    if factor.limit is not None:
+        how = "no common factor is clearly more likely than none; upper limit at the prior's reversion"
+        found["liquidity_volatility"] = Evidence(factor.volatility, how, (0.0, factor.limit))
+    elif factor.reversion is not None:
+        found["liquidity_reversion"] = Evidence(factor.reversion, "state space")
+        found["liquidity_volatility"] = Evidence(factor.volatility, "state space")
+        found["volatility_elasticity"] = Evidence(c, "gamma regression of squared moves on smoothed liquidity")
         if factor.elasticity and factor.spread_noise:
-            found["spread_elasticity"] = (factor.elasticity, "state space")
+            found["spread_elasticity"] = Evidence(factor.elasticity, "state space")
     if factor.spread_noise:
-        found["spread_noise"] = (factor.spread_noise, "state space")
+        found["spread_noise"] = _noise(factor, factor.spread_noise)
+    elif np.any(spread):
+        found["spread_noise"] = found["spread_elasticity"] = _never("the spread never differs")
     return found
 
 
@@ -187,35 +210,37 @@ def _temporary(
     if slope is not None and np.isfinite(slope).any():
         eta = impact.temporary_by_walk(slope, data["walk_size"], data["volume"], block, delta, part)
         how = "mean cost of taking a slice's shares from the book at once"
-        found["temporary_impact"] = (eta.scaled(slices.slice_length), how)
+        found["temporary_impact"] = Evidence(eta.scaled(slices.slice_length), how)
         if factor.depth_noise:
-            found["impact_noise"] = (factor.depth_noise, "state space, of the book's slope")
+            found["impact_noise"] = _noise(factor, factor.depth_noise)
     elif "cost" in data and np.any(data["flow"]):
         eta = impact.temporary_by_cost(data["cost"], data["flow"], factor.impact, data["volume"], block, delta, part)
-        found["temporary_impact"] = (eta.scaled(slices.slice_length), "takers' cost beyond the touch on their net flow")
+        how = "takers' cost beyond the touch on their net flow"
+        found["temporary_impact"] = Evidence(eta.scaled(slices.slice_length), how)
     return found
-
-
-def _reverts(response: impact.Response) -> bool:
-    """Whether a push that reverts shows in the data."""
-    return _strong("transient_impact", response.transient)
 
 
 def _response(response: impact.Response | None) -> Found:
     """The price's answer to flow: permanent and transient impact."""
     if response is None:
         return {}
-    how = f"response of the mid to signed flow; R² {response.explained:.2g}"
-    found: Found = {"permanent_impact": (response.permanent, how), "transient_impact": (response.transient, how)}
-    if _reverts(response):  # else it is the speed of nothing
-        found["resilience"] = (response.resilience, how)
+    how, alone = f"response of the mid to signed flow; R² {response.explained:.2g}", response.permanent_interval
+    gamma, kappa = Evidence(response.permanent, how, alone), Evidence(response.transient, how)
+    if alone is not None and gamma.strong("permanent_impact"):
+        gamma = gamma._replace(how=f"{how}; alone, for no push that reverts shows")
+        high = max(response.transient.value, 0.0) + Z95 * response.transient.error
+        how = "no push that reverts shows in the response; upper limit at the prior's resilience"
+        kappa = Evidence(Estimate(0.0, response.transient.error), how, (0.0, high))
+    found: Found = {"permanent_impact": gamma, "transient_impact": kappa}
+    if alone is None:  # else it is the speed of nothing
+        found["resilience"] = Evidence(response.resilience, how)
     return found
 
 
 def _chosen(exponent: float | Literal["fit"], seen: Estimate | None, base: Market) -> Estimate:
     """δ as it is wanted, or as it is seen if that is strong; without error where it is not from the data."""
     if exponent == "fit":
-        return seen if seen is not None and _strong("impact_exponent", seen) else Estimate(1.0, 0.0)
+        return seen if seen is not None and strong("impact_exponent", seen) else Estimate(1.0, 0.0)
     if isinstance(exponent, str):
         raise InputError(f"exponent = {exponent!r}: must be a number or 'fit'")
     linear = Market.reference_participation
@@ -229,41 +254,29 @@ def _prices(
     block: np.ndarray,
     dt: float,
     price: float,
+    resilience: float,
 ) -> tuple[impact.Response | None, Estimate]:
-    """Answer to flow, and the volatility's elasticity, each with the other taken out."""
+    """Answer to flow, and the volatility's elasticity, each with the other taken out.
+
+    ``resilience`` is the prior's, at which transient impact could be hidden where none shows.
+    """
     mid = data["mid"]
     move = np.where(np.r_[new[1:], True], np.nan, np.diff(mid, append=np.nan)) * price / mid
     if "flow" not in data or not np.any(data["flow"]):
         return None, prices.elasticity(move, factor.mean, block)
     even = impact.response(move, data["flow"], np.ones(len(mid)), new, block, dt)
     c = prices.elasticity(move - even.fitted, factor.mean, block)
-    weight = np.exp(-c.value * factor.mean) if _strong("volatility_elasticity", c) else np.ones(len(mid))
+    weight = np.exp(-c.value * factor.mean) if strong("volatility_elasticity", c) else np.ones(len(mid))
     # Where γ turns out too weak the rest stays as it is beside the γ that is seen: beside the prior's it would take up
     # what γ does, and be biased.
-    return impact.response(move, data["flow"], weight, new, block, dt), c
-
-
-def _strong(name: str, estimate: Estimate) -> bool:
-    """Whether the estimate says more than the prior."""
-    if name == "impact_exponent" and not 0.1 <= estimate.value <= 2:
-        return False
-    if name in WEAK:
-        return estimate.error <= WEAK[name]
-    limit = _WEAK_IMPACT if name.endswith("_impact") else _WEAK_OTHERS
-    return estimate.value > 0 and estimate.error <= limit * estimate.value
-
-
-def interval(name: str, estimate: Estimate) -> list[float]:
-    """95 % interval; of a positive parameter that of its logarithm."""
-    value, error = estimate
-    if positive(name) and value > 0:
-        factor = math.exp(min(Z95 * error / value, 700.0))
-        return [value / factor, value * factor]
-    return [value - Z95 * error, value + Z95 * error]
+    found = impact.response(move, data["flow"], weight, new, block, dt)
+    if not strong("transient_impact", found.transient):
+        found = impact.lasting(move, data["flow"], weight, new, block, dt, resilience)
+    return found, c
 
 
 def _parameters(found: Found, price: float, base: Market, slices: Slices) -> dict[str, Parameter]:
-    sigma, volume = found["volatility"][0].value, found["daily_volume"][0].value
+    sigma, volume = found["volatility"].estimate.value, found["daily_volume"].estimate.value
     if not sigma > 0:
         sigma = base.volatility
     prior = base.rescaled(price, sigma, volume)
@@ -276,16 +289,14 @@ def _parameters(found: Found, price: float, base: Market, slices: Slices) -> dic
         elif name not in found:
             parameters[name] = Parameter(getattr(prior, name), "prior", how=_why(name))
         else:
-            estimate, how = found[name]
-            value, error = float(estimate.value), float(estimate.error)
-            if _strong(name, estimate):
-                low_high = interval(name, estimate)
-                parameters[name] = Parameter(value, "data", error, low_high, how=how)
+            evidence = found[name]
+            value, error = float(evidence.estimate.value), float(evidence.estimate.error)
+            if evidence.strong(name):
+                parameters[name] = Parameter(value, "data", error, evidence.interval(name), how=evidence.how)
             else:
                 finite = error if math.isfinite(error) else None
-                parameters[name] = Parameter(
-                    getattr(prior, name), "prior", finite, None, value, f"too weak in the data; seen by {how}"
-                )
+                how = f"too weak in the data; seen by {evidence.how}"
+                parameters[name] = Parameter(getattr(prior, name), "prior", finite, None, value, how)
     return parameters
 
 
@@ -298,7 +309,7 @@ def _why(name: str) -> str:
         "resilience": "no push that reverts shows in the data",
         "impact_noise": "there are no levels of a book",
         "decay_noise": "no data show it",
-        "spread_noise": "the spread never differs",
+        "spread_noise": "the spread is zero throughout",
         "half_spread": "the spread is zero throughout",
     }
     return reasons.get(name, "liquidity does not show in the data")
@@ -369,3 +380,19 @@ def _remarks(slices: Slices) -> list[str]:
     if slices.cleaner.dropped:
         shown.insert(0, f"bad rows dropped: {sum(slices.cleaner.dropped.values())}")
     return shown
+
+
+def _hidden(parameters: dict[str, Parameter]) -> list[str]:
+    """What is zero because the data show none of it, and how much of it they could hide."""
+    what = {
+        "liquidity_volatility": "no common factor of liquidity shows in volume and spread, so liquidity_volatility is "
+        "zero and the noises are all that they vary by",
+        "transient_impact": "no push that reverts shows, so transient_impact is zero and permanent_impact all that the "
+        "price answers to flow",
+    }
+    found = []
+    for name, words in what.items():
+        p = parameters[name]
+        if p.value == 0 and p.interval and p.interval[1] > 0:
+            found.append(f"{words}; up to {p.interval[1]:.3g} could be hidden")
+    return found
