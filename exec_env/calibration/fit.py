@@ -11,13 +11,14 @@ import numpy as np
 from exec_env.base.bootstrap import Z95
 from exec_env.base.errors import InputError
 from exec_env.base.jackknife import Estimate, blocks, jackknife
-from exec_env.calibration import impact, liquidity, prices, sanity
+from exec_env.calibration import impact, liquidity, prices, said, sanity
 from exec_env.calibration.evidence import Evidence, strong
 from exec_env.data.market_file import UNITS, MarketFile, Parameter
 from exec_env.data.ticks import Slices, read
 from exec_env.market.market import BPS, Market
 
 _BINS = 13
+_FEWEST = 10  # slices with trades, and blocks with flow: of fewer there is no error, so no estimate
 _FROM = {
     "data": "estimated",
     "prior": "the data cannot tell, or too weakly (what they say in brackets)",
@@ -87,10 +88,15 @@ def of(slices: Slices, prior: Market | None = None, exponent: float | Literal["f
             1 where they say too little.
 
     Raises:
-        InputError: when there are fewer than 50 slices, or for an exponent that Market refuses.
+        InputError: when there are fewer than 50 slices, or 10 in which there is a trade; where the price has no
+            volatility but noise; for an exponent that Market refuses.
     """
     if len(slices.frame) < 50:
         raise InputError(f"{slices.sources[0]['file']}: {len(slices.frame)} slices; a calibration needs at least 50")
+    if (traded := int((slices.frame["volume"] > 0).sum())) < _FEWEST:
+        raise InputError(
+            f"{slices.sources[0]['file']}: trades in {traded} slices; a calibration needs {_FEWEST} such at least"
+        )
     data, block, base = _columns(slices), blocks(slices.day), prior or Market()
     price = float(data["mid"].mean())
     seen = impact.exponent_by_walk(slices, block)
@@ -121,8 +127,8 @@ def of(slices: Slices, prior: Market | None = None, exponent: float | Literal["f
     if exponent != "fit":
         parameters["impact_exponent"] = Parameter(delta.value, "given", how="what temporary impact is estimated beside")
     parameters["reference_participation"] = Parameter(part, "given", how="where temporary impact does not depend on δ")
-    reported, remarks = _reported(slices, seen, response), _remarks(slices) + _hidden(parameters)
-    file = MarketFile(parameters, slices.slice_length, _sample(slices), slices.sources, reported, remarks)
+    reported, remarks = _reported(slices, seen, response), said.remarks(slices, parameters)
+    file = MarketFile(parameters, slices.slice_length, said.sample(slices), slices.sources, reported, remarks)
     reported["twap"] = [cost._asdict() for cost in sanity.twap(file.market(), slices.slice_length)]
     return Calibration(file, slices, found, factor, response)
 
@@ -225,16 +231,16 @@ def _response(response: impact.Response | None) -> Found:
     if response is None:
         return {}
     how, alone = f"response of the mid to signed flow; R² {response.explained:.2g}", response.permanent_interval
-    gamma, kappa = Evidence(response.permanent, how, alone), Evidence(response.transient, how)
-    if alone is not None and gamma.strong("permanent_impact"):
-        gamma = gamma._replace(how=f"{how}; alone, for no push that reverts shows")
-        high = max(response.transient.value, 0.0) + Z95 * response.transient.error
-        how = "no push that reverts shows in the response; upper limit at the prior's resilience"
-        kappa = Evidence(Estimate(0.0, response.transient.error), how, (0.0, high))
-    found: Found = {"permanent_impact": gamma, "transient_impact": kappa}
-    if alone is None:  # else it is the speed of nothing
-        found["resilience"] = Evidence(response.resilience, how)
-    return found
+    gamma, (value, error) = Evidence(response.permanent, how, alone), response.transient
+    if alone is None:
+        rho = Evidence(response.resilience, how)
+        return {"permanent_impact": gamma, "transient_impact": Evidence(response.transient, how), "resilience": rho}
+    if not gamma.strong("permanent_impact"):  # neither can be told from the other
+        return {"permanent_impact": gamma, "transient_impact": Evidence(Estimate(value, math.inf), how)}
+    gamma = gamma._replace(how=f"{how}; alone, for no push that reverts shows")
+    how = "no push that reverts shows in the response; upper limit at the prior's resilience"
+    kappa = Evidence(Estimate(0.0, error), how, (0.0, max(value, 0.0) + Z95 * error))
+    return {"permanent_impact": gamma, "transient_impact": kappa}
 
 
 def _chosen(exponent: float | Literal["fit"], seen: Estimate | None, base: Market) -> Estimate:
@@ -262,7 +268,7 @@ def _prices(
     """
     mid = data["mid"]
     move = np.where(np.r_[new[1:], True], np.nan, np.diff(mid, append=np.nan)) * price / mid
-    if "flow" not in data or not np.any(data["flow"]):
+    if "flow" not in data or len(np.unique(block[data["flow"] != 0])) < _FEWEST:
         return None, prices.elasticity(move, factor.mean, block)
     even = impact.response(move, data["flow"], np.ones(len(mid)), new, block, dt)
     c = prices.elasticity(move - even.fitted, factor.mean, block)
@@ -270,16 +276,20 @@ def _prices(
     # Where γ turns out too weak the rest stays as it is beside the γ that is seen: beside the prior's it would take up
     # what γ does, and be biased.
     found = impact.response(move, data["flow"], weight, new, block, dt)
-    if not strong("transient_impact", found.transient):
+    # A κ whose ρ is not seen would be played with the prior's, and so be another push than the one in the data.
+    if not (strong("transient_impact", found.transient) and strong("resilience", found.resilience)):
         found = impact.lasting(move, data["flow"], weight, new, block, dt, resilience)
     return found, c
 
 
 def _parameters(found: Found, price: float, base: Market, slices: Slices) -> dict[str, Parameter]:
-    sigma, volume = found["volatility"].estimate.value, found["daily_volume"].estimate.value
-    if not sigma > 0:
-        sigma = base.volatility
-    prior = base.rescaled(price, sigma, volume)
+    if not found["volatility"].strong("volatility"):
+        value, error = found["volatility"].estimate
+        raise InputError(
+            f"{slices.sources[0]['file']}: the mid moves to and fro but hardly away: its volatility is {value:.2g} ± "
+            f"{error:.2g} a day, so that nothing has a scale; take longer slices, or more of them"
+        )
+    prior = base.rescaled(price, found["volatility"].estimate.value, found["daily_volume"].estimate.value)
     parameters: dict[str, Parameter] = {}
     for name in UNITS:
         if name == "arrival_price":
@@ -303,8 +313,8 @@ def _parameters(found: Found, price: float, base: Market, slices: Slices) -> dic
 def _why(name: str) -> str:
     reasons = {
         "temporary_impact": "there are neither levels of a book nor trades; scaled by sigma S0 / V",
-        "permanent_impact": "there is no signed flow; scaled by sigma S0 / V",
-        "transient_impact": "there is no signed flow; scaled by sigma S0 / V",
+        "permanent_impact": "there is no signed flow, or too little; scaled by sigma S0 / V",
+        "transient_impact": "there is no signed flow, or too little; scaled by sigma S0 / V",
         "impact_exponent": "there are neither levels of a book nor trades",
         "resilience": "no push that reverts shows in the data",
         "impact_noise": "there are no levels of a book",
@@ -332,7 +342,7 @@ def _volume_shape(slices: Slices) -> tuple[np.ndarray, np.ndarray] | None:
     for b in range(_BINS):
         inside = (bins == b).astype(float)
         sums = np.stack([volume * inside, inside, volume, np.ones_like(volume)], 1)
-        shape.append(jackknife(sums, day, lambda s: s[0] / max(s[1], 1.0) / (s[2] / s[3])))
+        shape.append(jackknife(sums, day, lambda s: s[0] / max(s[1], 1.0) * s[3] / max(s[2], 1e-300)))
     return np.array([e.value for e in shape]), np.array([e.error for e in shape])
 
 
@@ -343,20 +353,6 @@ def _profile(slices: Slices, base: Market) -> Parameter:
     curves = {name: Market(volume_profile=name).profile(_BINS) for name in ("flat", "u-shaped")}
     best = min(curves, key=lambda name: float(((shape[0] - curves[name]) ** 2).sum()))
     return Parameter(best, "data", how="the nearer to the day's; of an order over the whole day")
-
-
-def _sample(slices: Slices) -> dict[str, Any]:
-    frame = slices.frame
-    return {
-        "slices": len(frame),
-        "days": int(slices.day[-1]) + 1,
-        "stretches_without_gap": int(slices.new.sum()),
-        "first": str(frame["time"].iloc[0]),
-        "last": str(frame["time"].iloc[-1]),
-        "slice_minutes": slices.slice_length * slices.hours_per_day * 60,
-        "hours_per_day": slices.hours_per_day,
-        "rows_dropped": dict(slices.cleaner.dropped),
-    }
 
 
 def _reported(slices: Slices, delta: Estimate | None, response: impact.Response | None) -> dict[str, Any]:
@@ -371,28 +367,4 @@ def _reported(slices: Slices, delta: Estimate | None, response: impact.Response 
             {"slices": lag, "mean": float(f"{e.value:.6g}"), "standard_error": float(f"{e.error:.3g}")}
             for lag, e, _ in response.curve
         ]
-    return found
-
-
-def _remarks(slices: Slices) -> list[str]:
-    remarks = list(slices.cleaner.remarks)
-    shown = remarks[:20] + ([f"and {len(remarks) - 20} more such remarks"] if len(remarks) > 20 else [])
-    if slices.cleaner.dropped:
-        shown.insert(0, f"bad rows dropped: {sum(slices.cleaner.dropped.values())}")
-    return shown
-
-
-def _hidden(parameters: dict[str, Parameter]) -> list[str]:
-    """What is zero because the data show none of it, and how much of it they could hide."""
-    what = {
-        "liquidity_volatility": "no common factor of liquidity shows in volume and spread, so liquidity_volatility is "
-        "zero and the noises are all that they vary by",
-        "transient_impact": "no push that reverts shows, so transient_impact is zero and permanent_impact all that the "
-        "price answers to flow",
-    }
-    found = []
-    for name, words in what.items():
-        p = parameters[name]
-        if p.value == 0 and p.interval and p.interval[1] > 0:
-            found.append(f"{words}; up to {p.interval[1]:.3g} could be hidden")
     return found

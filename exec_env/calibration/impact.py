@@ -258,7 +258,7 @@ def temporary_by_walk(
     known = np.isfinite(slope)
     sums = np.stack([np.where(known, slope, 0.0), known, volume, np.ones(len(slope))], 1)
     power = delta.value - 1.0
-    found = jackknife(sums, block, lambda s: s[0] / max(s[1], 1.0) * (part * s[2] / s[3]) ** power)
+    found = jackknife(sums, block, lambda s: s[0] / max(s[1], 1.0) * (part * max(s[2], 1e-300) / s[3]) ** power)
     return _beside(found, delta, np.where(known, slope, 0.0), size - np.log(part * volume.mean()))
 
 
@@ -287,7 +287,9 @@ def temporary_by_cost(
     x, y = np.where(flow == 0, 0.0, impact * q**delta.value), np.where(flow == 0, 0.0, cost / q)
     # The factor over its mean in the sample, and the mean volume, which so add their own luck to the error.
     sums, power = np.stack([x * y, x * x, impact, volume, np.ones(len(x))], 1), delta.value - 1.0
-    found = jackknife(sums, block, lambda s: s[0] / max(s[1], 1e-300) * s[2] / s[4] * (part * s[3] / s[4]) ** power)
+    found = jackknife(
+        sums, block, lambda s: s[0] / max(s[1], 1e-300) * s[2] / s[4] * (part * max(s[3], 1e-300) / s[4]) ** power
+    )
     return _beside(found, delta, x * x, np.log(q / (part * volume.mean())))
 
 

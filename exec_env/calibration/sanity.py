@@ -24,6 +24,12 @@ class TwapCost(NamedTuple):
     """Y in cost = Y σ √(X / V)."""
 
 
+SHOWN = (
+    "markets show Y of some 0.3 to 0.7 at several per cent (Almgren, Thum, Hauptmann & Li 2005; Bouchaud, Bonart, "
+    "Donier & Gould 2018)"
+)
+
+
 def twap(market: Market, slice_length: float) -> list[TwapCost]:
     """The costs of 1 % and 4 % of the daily volume.
 
@@ -44,7 +50,4 @@ def twap(market: Market, slice_length: float) -> list[TwapCost]:
 def sentence(costs: Sequence[TwapCost]) -> str:
     """The costs in words."""
     each = " and ".join(f"{c.bps:.3g} bps for {c.part:.0%} of the daily volume (Y = {c.y:.2g})" for c in costs)
-    return (
-        f"TWAP over one day costs {each}, with cost = Y σ √(X / V); markets show Y of some 0.3 to 0.7 at several per "
-        "cent (Almgren, Thum, Hauptmann & Li 2005; Bouchaud, Bonart, Donier & Gould 2018)"
-    )
+    return f"TWAP over one day costs {each}, with cost = Y σ √(X / V); {SHOWN}"
