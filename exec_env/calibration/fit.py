@@ -49,6 +49,11 @@ class Calibration:
         return self.file.market()
 
     @property
+    def estimates(self) -> dict[str, Estimate]:
+        """What the data say, be it much or little; by field of Market."""
+        return {name: evidence.estimate for name, evidence in self.found.items()}
+
+    @property
     def twap(self) -> list[sanity.TwapCost]:
         """What TWAP over a day costs in the market."""
         return [sanity.TwapCost(**entry) for entry in self.file.reported["twap"]]

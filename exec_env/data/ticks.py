@@ -11,7 +11,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from exec_env.base.errors import InputError
-from exec_env.base.validation import is_finite
+from exec_env.base.validation import is_finite, shown
 from exec_env.data import bars, lobster
 from exec_env.data.checks import Cleaner
 from exec_env.data.formats import FORMATS
@@ -53,8 +53,8 @@ def read(
     for name, value, high in (("minutes", minutes, 1440.0), ("hours_per_day", hours_per_day, 24.0)):
         if value is not None and (not is_finite(value) or not 0 < value <= high):
             raise InputError(f"{name} = {value!r}: must be in (0, {high:g}]")
-    if stamp not in get_args(Stamp):
-        raise InputError(f"stamp = {stamp!r}: must be 'start' or 'end'")
+    if not isinstance(stamp, str) or stamp not in get_args(Stamp):
+        raise InputError(f"stamp = {shown(stamp)}: must be 'start' or 'end'")
     reading = Reading.of(given or reading, "reading")
     files = opened(paths, dict(columns or {}), reading)
     kinds: dict[str, list[DataFile]] = {
@@ -103,6 +103,8 @@ def opened(
     """
     if isinstance(paths, str | Path):
         paths = [paths]
+    if not isinstance(paths, Sequence) or not all(isinstance(path, str | Path) for path in paths):
+        raise InputError(f"files = {shown(paths)}: must be paths")
     named: list[Path] = []
     for path in map(Path, paths):
         found = [path] if path.exists() or not glob.has_magic(str(path)) else sorted(map(Path, glob.glob(str(path))))

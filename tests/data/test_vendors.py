@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from exec_env.calibration import calibrate, read
-from exec_env.calibration.fit import interval
+from exec_env.calibration.evidence import interval
 from exec_env.data.checks import Cleaner
 from exec_env.data.formats import FORMATS, Format
 from exec_env.data.reading import Reading

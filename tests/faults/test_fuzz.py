@@ -224,7 +224,7 @@ class Inputs:
         path = self.folder / "fuzzed.csv"
         path.write_bytes(mutated(rng, (self.folder / f"{name}.csv").read_bytes()))
         if name == "tape":
-            return rng.choice((lambda: Tape.from_csv(path), lambda: ticks.read([path])))
+            return rng.choice((lambda: Tape.read(path), lambda: ticks.read([path])))
         others = [self.folder / f"{other}.csv" for other in ("trades", "quotes") if other != name]
         return lambda: ticks.read([path, *others], clean=rng.random() < 0.5)
 
