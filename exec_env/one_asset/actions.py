@@ -260,7 +260,8 @@ class OrderActions:
         array = array.reshape(n)
         if array.dtype.kind not in "iuf" or not (array.min() >= 0 and array.max() <= self._limit):
             raise InputError(
-                f"{self._what}: {shown(_worst(array, self._limit))} is outside the space, numbers in [0, {self._high:g}]"
+                f"{self._what}: {shown(_worst(array, self._limit))} is outside the space, "
+                f"numbers in [0, {self._high:g}]"
             )
         return np.minimum(array.astype(np.float64), self._high)
 
