@@ -30,6 +30,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from exec_env.agents.ppo import PPOConfig
+from exec_env.base.csv_files import write_csv
 from exec_env.base.errors import InputError
 from exec_env.base.files import new_folder
 from exec_env.base.validation import require_count
@@ -352,7 +353,7 @@ def main(argv: Sequence[str]) -> None:
         shown = table.round(digits).to_string(index=False, na_rep="-")
         print(f"\n{shown}\n{note}", flush=True)
         if args.out is not None:
-            table.to_csv(args.out / f"{name}.csv", index=False)
+            write_csv(table, args.out / f"{name}.csv")
 
     if "environments" in args.only:
         n_random = len(Normals.used(Market()))

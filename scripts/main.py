@@ -1,5 +1,6 @@
 """The command ``exec-env``: it finds the command line that was named and runs it; the others are not imported."""
 
+import errno
 import os
 import re
 import sys
@@ -42,6 +43,10 @@ Begin with:
 """
 
 
+_OF_A_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)
+"""What the system says of a disk that is full, read only or broken: pictures and logs are written by libraries."""
+
+
 def main() -> None:
     """What the command ``exec-env`` and ``python -m exec_env`` do."""
     first, rest = (sys.argv[1:2] or ["--help"])[0], sys.argv[2:]
@@ -82,12 +87,18 @@ def run(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None
             raise
         print(f"error: {as_typed(str(error))}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    except OSError as error:
+        if error.errno not in _OF_A_DISK:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"error: {place}cannot be written: {error.strerror}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
 
 
 def as_typed(message: str) -> str:

@@ -17,8 +17,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from exec_env.base.csv_files import write_csv
 from exec_env.base.errors import InputError
-from exec_env.base.files import read_yaml, write_text, write_yaml
+from exec_env.base.files import read_yaml, write_yaml
 from exec_env.cli.main import run
 from exec_env.cli.options import Flag, Plain, WorkerOptions, parse
 from exec_env.harness.jobs.tasks import difference, plain, run_tasks, workers
@@ -72,7 +73,7 @@ def main(argv: Sequence[str]) -> None:
     fixed, runs = collect(study, options.work)
     summary = summarise(runs)
     for name, table in (("baselines", fixed), ("runs", runs), ("summary", summary)):
-        write_text(options.out / f"{name}.csv", table.to_csv(index=False, float_format="%.8g"))
+        write_csv(table, options.out / f"{name}.csv", float_format="%.8g")
     figure(fixed, summary).savefig(options.out / "offline.png", dpi=130)
     write_yaml(settings, plain(asdict(study)))
     shown = summary[["noise", "agent", "check", "objective", "gap_percent", "diff_behaviour", "diff_bc"]]

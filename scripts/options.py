@@ -5,6 +5,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from os.path import isdir
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, TypeVar
@@ -13,7 +14,7 @@ import docstring_parser
 import tyro
 
 from exec_env.base.errors import InputError
-from exec_env.base.files import yaml_value
+from exec_env.base.plain_yaml import yaml_value
 from exec_env.data.reading import Reading, Sides, TimeUnit
 from exec_env.data.slices import Stamp
 from exec_env.data.split import Part
@@ -277,7 +278,7 @@ def problem_of_runs(argv: Sequence[str]) -> Own | None:
     if any(a.partition("=")[0] in ("--env", "--preset", "--market", "--tape") for a in argv):
         return None
     known = known_agents()
-    runs = [a for a in argv if not a.startswith("-") and normalise(a) not in known and Path(a).is_dir()]
+    runs = [a for a in argv if not a.startswith("-") and normalise(a) not in known and isdir(a)]
     for run in runs:
         kept = any((Path(run) / part).exists() for part in ("agent.yaml", "best"))
         if kept and not (run_of(run) / "config.yaml").is_file():

@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 import tyro
 
+from exec_env.base.csv_files import write_csv
 from exec_env.base.errors import InputError
 from exec_env.base.files import free_folder, new_folder
 from exec_env.baselines import lqr
@@ -158,8 +159,8 @@ def main(argv: Sequence[str]) -> None:
         print(f"kappa {impact.kappa:.4g} per day, half-life {impact.half_life:.4g} days, without transient impact")
 
     folder = new_folder(args.options.out or free_folder(Path("runs") / "schedule"))
-    per_slice.to_csv(folder / "schedule.csv", index=False)
-    summary.to_csv(folder / "summary.csv")
+    write_csv(per_slice, folder / "schedule.csv")
+    write_csv(summary, folder / "summary.csv", index=True)
     even = np.linspace(order.shares, 0, order.n_steps + 1)
     axes = new_axes()
     axes.step(range(order.n_steps + 1), held, where="post", label=args.options.model)
@@ -172,7 +173,7 @@ def main(argv: Sequence[str]) -> None:
         # With a power law each point is a program of its own, which takes longer the more slices there are.
         n_points = 50 if impact.exponent == 1 else min(50, max(8, 2000 // order.n_steps))
         frontier = efficient_frontier(impact, order.shares, order.n_steps, n_points).to_frame()
-        frontier.to_csv(folder / "frontier.csv", index=False)
+        write_csv(frontier, folder / "frontier.csv")
         axes = new_axes()
         axes.plot(frontier["variance"] ** 0.5 * to_bps, frontier["expected_cost"] * to_bps, label="efficient frontier")
         marked = {"twap": (even, "0.45"), args.options.model: (np.r_[held[:-1], 0.0], "tab:orange")}  # twap may be both

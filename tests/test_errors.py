@@ -48,11 +48,15 @@ class Clumsy:
 
 ALLOWED = {
     "exec_env/harness/training/weights.py": "NumPy's, of an action space in a file",
+    "exec_env/one_asset/problem.py": "Python's, of a class that does not say what it takes",
     "exec_env/one_asset/live.py": "Python's, of a time that is none",
     "exec_env/base/validation.py": "what numbers of any library say of themselves",
-    "exec_env/base/files.py": "PyYAML's, of dates that are none",
+    "exec_env/base/csv_files.py": "pandas', of a file that is no table",
+    "exec_env/base/files.py": "Python's, of a name with a zero byte; NumPy's, of a file that is no array",
+    "exec_env/base/plain_yaml.py": "PyYAML's, of dates that are none",
     "exec_env/data/columns.py": "pandas' and Python's parser's, of a user's arithmetic",
     "exec_env/data/reading.py": "Python's, of a zone that is no path",
+    "exec_env/data/sessions.py": "the calendars', of a year that they do not know",
     "exec_env/data/tape.py": "NumPy's, of columns that are no numbers",
     "exec_env/harness/jobs/tasks.py": "Ray's, of an address",
     "exec_env/harness/studies/offline.py": "Python's and PyYAML's, of a text that is no number",

@@ -4,9 +4,21 @@ Command lines print an ``ExecEnvError`` as one line. They catch nothing else, so
 or ours, shows where it is.
 """
 
+_LONGEST = 2000  # characters of a message
+_CUT = " [...] "
+
 
 class ExecEnvError(Exception):
-    """The base of all errors that this package raises on purpose."""
+    """The base of all errors that this package raises on purpose; a long message loses its middle."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*map(_short, args))
+
+
+def _short(argument: object) -> object:
+    if not isinstance(argument, str) or len(argument) <= _LONGEST:
+        return argument
+    return argument[: _LONGEST // 2] + _CUT + argument[len(_CUT) - _LONGEST // 2 :]
 
 
 class InputError(ExecEnvError, ValueError):

@@ -3,18 +3,30 @@
 import os
 import pickle
 import warnings
+from contextlib import suppress
+from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import Any
 
 import yaml
 
+from exec_env.base import plain_yaml
 from exec_env.base.errors import InputError
 from exec_env.base.extras import importing
 
+_ENDS, _MARK = b"PK\x05\x06", b"sha256:"  # what a ZIP archive ends with: 22 bytes and a comment, here ours
+_LENGTH = len(_MARK) + 64
+
 
 def write_yaml(path: Path, values: dict[str, Any]) -> None:
-    """Write plain values as YAML."""
-    _replace(path, lambda partial: partial.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True)))
+    """Write plain values as YAML.
+
+    Raises:
+        InputError: when it cannot be written.
+    """
+    write_bytes(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True).encode())
 
 
 def read_yaml(path: Path, kind: str = "run") -> dict[str, Any]:
@@ -23,43 +35,36 @@ def read_yaml(path: Path, kind: str = "run") -> dict[str, Any]:
     Raises:
         InputError: when the file is missing, is no YAML, or would build anything but plain values.
     """
+    what = f"{path}: not a configuration"
     try:
-        values = yaml.safe_load(path.read_text())
+        values = plain_yaml.parse(_read(path, what, plain_yaml.LONGEST).decode("utf-8-sig"), what)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; is {path.parent} a {kind} folder?") from None
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:  # PyYAML's ValueError: 2024-02-31
-        raise InputError(f"{path}: not a configuration: {' '.join(str(error).split())}") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{what}: not UTF-8: {error.reason} at byte {error.start}") from None
     if not isinstance(values, dict):
         raise InputError(f"{path}: not a configuration: it holds no fields")
     return values
 
 
-def yaml_value(text: str, what: str) -> Any:
-    """A value as YAML writes it: a number, a name, a list.
-
-    Raises:
-        InputError: naming ``what``, for anything that is no plain value.
-    """
-    try:
-        return yaml.safe_load(text)
-    except (ValueError, RecursionError, yaml.YAMLError) as error:
-        raise InputError(f"{what} = {text!r}: no value: {' '.join(str(error).split())}") from None
-
-
 def write_tensors(path: Path, values: dict[str, Any]) -> None:
-    """Write tensors and plain numbers.
+    """Write tensors and plain numbers, and the checksum of all that as the comment of the archive that they are.
 
     Raises:
+        InputError: when it cannot be written.
         MissingPackage: without torch.
     """
     with importing(path.name):
         import torch
 
-    _replace(path, lambda partial: torch.save(values, partial))
+    buffer = BytesIO()
+    torch.save(values, buffer)
+    content = buffer.getvalue()[:-2] + _LENGTH.to_bytes(2, "little")
+    write_bytes(path, content + _MARK + sha256(content).hexdigest().encode())
 
 
 def read_tensors(path: Path) -> dict[str, Any]:
-    """Read tensors and plain numbers.
+    """Read tensors and plain numbers, and compare with their checksum; files of old have none.
 
     Raises:
         InputError: when the file is missing, corrupt, or holds anything else.
@@ -68,19 +73,79 @@ def read_tensors(path: Path) -> dict[str, Any]:
     with importing(path.name):
         import torch
 
+    what = f"{path}: corrupt, or not a file of weights"
     try:
-        with warnings.catch_warnings(action="ignore"):
-            values = torch.load(path, map_location="cpu", weights_only=True)
+        content = _read(path, what)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
+    without = content[-22:-18] == _ENDS and content[-2:] == bytes(2)
+    if not without and content[-_LENGTH:] != _MARK + sha256(content[:-_LENGTH]).hexdigest().encode():
+        raise InputError(f"{what}: its checksum is not that of its content")
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            values = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
-        raise InputError(f"{path}: corrupt, or not a file of weights: it holds more than tensors and numbers") from None
+        raise InputError(f"{what}: it holds more than tensors and numbers") from None
     except Exception as error:  # a damaged file can make the reader fail in any way
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(f"{path}: corrupt, or not a file of weights: {first[:200]}") from error
+        raise InputError(f"{what}: {first[:200]}") from error
     if not isinstance(values, dict):
         raise InputError(f"{path}: not a file of weights: it holds a {type(values).__name__}")
     return values
+
+
+def read_array(path: Path) -> Any:
+    """A file of one NumPy array of numbers, as floats.
+
+    Raises:
+        InputError: when it is missing, corrupt, or holds anything else.
+    """
+    import numpy as np
+
+    what = f"{path}: corrupt, or not a file of numbers"
+    try:
+        values = np.lib.format.read_array(BytesIO(_read(path, what)), allow_pickle=False)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (ValueError, EOFError, SyntaxError, TypeError, MemoryError) as error:  # NumPy's, of what is damaged
+        raise InputError(f"{what}: {' '.join(str(error).split())[:200]}") from None
+    if values.dtype.kind not in "iuf":
+        raise InputError(f"{what}: it holds {values.dtype}")
+    return values.astype(float)
+
+
+def _read(path: Path, what: str, most: float = float("inf")) -> bytes:
+    """The bytes of a regular file: to open a pipe would wait for whoever writes into it.
+
+    Raises:
+        InputError: beginning with ``what``, for anything else, and for more than ``most`` bytes.
+        FileNotFoundError: where there is none.
+    """
+    require_regular(path, what)
+    try:
+        if path.stat().st_size > 4 * most:  # of a character
+            raise InputError(f"{what}: {path.stat().st_size:,} bytes; at most {4 * most:,.0f} are read")
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise InputError(f"{what}: {error.strerror}") from None
+
+
+def require_regular(path: Path, what: str) -> None:
+    """Refuse what is there and no file that can be read twice: a folder, a pipe, a device.
+
+    Raises:
+        InputError: beginning with ``what``.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:  # Python's, of a name with a zero byte
+        raise InputError(f"{what}: {getattr(error, 'strerror', None) or error}") from None
+    if not S_ISREG(mode):
+        raise InputError(f"{what}: {'a folder' if S_ISDIR(mode) else 'no regular file'}")
 
 
 def new_folder(folder: str | Path) -> Path:
@@ -128,15 +193,21 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         InputError: when it cannot be written.
     """
+    write_bytes(path, text.encode(errors="backslashreplace"))  # of names of files that are no text
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file, and the folders it is in: beside it, then renamed, so that a kill leaves the old one whole.
+
+    Raises:
+        InputError: when it cannot be written, as on a disk that is full.
+    """
+    partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+        partial.write_bytes(content)
+        os.replace(partial, path)
     except OSError as error:
+        with suppress(OSError):
+            partial.unlink()
         raise InputError(f"{path}: cannot be written: {error.strerror}") from None
-
-
-def _replace(path: Path, write: Any) -> None:
-    """Write beside the file, then rename: a kill in between leaves the old file whole."""
-    partial = path.with_name(path.name + ".partial")
-    write(partial)
-    os.replace(partial, path)

@@ -5,6 +5,7 @@ import difflib
 import functools
 import math
 import operator
+import os
 import reprlib
 import types
 import typing
@@ -13,6 +14,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from exec_env.base.errors import InputError, NoBound
+
+_TINY, _HUGE = 1e-100, 1e100  # of numbers whose squares and quotients are numbers
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,8 @@ def _check(hint: Any, value: Any) -> Any:
         value = _number(kind, value, bounds)
         if value not in bounds:
             raise InputError(_allowed(kind, bounds))
+        if kind is float and not hasattr(value, "detach") and value and not _TINY <= abs(value) <= _HUGE:
+            raise InputError(f"{_allowed(kind, bounds)}, and 0 or {_TINY:g} to {_HUGE:g} in size")
         return value
     if origin is dict and not (isinstance(value, dict) and all(isinstance(k, arguments[0]) for k in value)):
         raise InputError("a mapping of names to values")
@@ -100,7 +105,11 @@ def _check(hint: Any, value: Any) -> Any:
 
 
 def _allowed(kind: type, bounds: Bounds) -> str:
-    return str(bounds).replace("a finite number", "a whole number") if kind is int else str(bounds)
+    if kind is not int:
+        return str(bounds)
+    if math.isfinite(bounds.low) and math.isfinite(bounds.high):
+        return f"a whole number >= {bounds.low:.0f} and <= {bounds.high:.0f}"
+    return str(bounds).replace("a finite number", "a whole number")
 
 
 def _number(kind: type, value: Any, bounds: Bounds) -> Any:
@@ -137,19 +146,47 @@ def require(low: float = -math.inf, open_low: bool = False, **values: Any) -> No
             raise InputError(f"{name} = {shown(value)}: must be {bounds}")
 
 
-def require_count(low: int = 1, **values: Any) -> None:
-    """Refuse arguments that are not whole numbers from ``low`` on.
+def require_count(low: int = 1, high: float = math.inf, **values: Any) -> None:
+    """Refuse arguments that are not whole numbers from ``low`` to ``high``.
 
     Raises:
         InputError: naming the argument, the value and what is allowed.
     """
     for name, value in values.items():
         try:
-            allowed = not isinstance(value, bool) and operator.index(value) >= low
+            allowed = not isinstance(value, bool) and low <= operator.index(value) <= high
         except TypeError:  # no whole number
             allowed = False
         if not allowed:
-            raise InputError(f"{name} = {shown(value)}: must be a whole number >= {low}")
+            most = "" if high == math.inf else f" and <= {high}"
+            raise InputError(f"{name} = {shown(value)}: must be a whole number >= {low}{most}")
+
+
+def require_flag(**values: Any) -> None:
+    """Refuse arguments that are neither True nor False.
+
+    Raises:
+        InputError: naming the argument and the value.
+    """
+    for name, value in values.items():
+        if type(value).__name__ not in ("bool", "bool_") and not (type(value) is int and value in (0, 1)):
+            raise InputError(f"{name} = {shown(value)}: must be True or False")
+
+
+def listed(what: str, of: str, values: Any) -> list[Any]:
+    """A list of what is given, one after the other; a text is one.
+
+    Raises:
+        InputError: for what is no list; ``what`` names it, and ``of`` says what it has to be of.
+    """
+    if isinstance(values, str | os.PathLike):
+        return [values]
+    try:
+        if isinstance(values, Iterable) and not isinstance(values, bytes) and getattr(values, "ndim", 1) != 0:
+            return list(values)
+    except TypeError:  # a class that only looks as if it could be gone through
+        pass
+    raise InputError(f"{what} = {shown(values)}: must be {of}")
 
 
 def require_type(cls: type[Any], **values: Any) -> None:

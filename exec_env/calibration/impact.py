@@ -8,6 +8,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.signal import lfilter
 
+from exec_env.base.bootstrap import Z95
 from exec_env.base.jackknife import Estimate, jackknife, sandwich
 from exec_env.data.ticks import Slices
 
@@ -35,6 +36,8 @@ class Response:
     """I, the part of the mid that is still to revert, before each slice. Shape: (rows,). [$]"""
     fitted: np.ndarray
     """Part of each move that the flow explains. Shape: (rows,). [$]"""
+    permanent_interval: tuple[float, float] | None = None
+    """95 % interval of γ, where it is not that of the estimate and its error. [$/share per share]"""
 
 
 def response(
@@ -63,19 +66,9 @@ def response(
     known = np.isfinite(move)
     w = weight[known]
     y = move[known] * w
-    edges = [*np.flatnonzero(new), len(flow)]
-
-    def pushes(rho: float) -> tuple[np.ndarray, np.ndarray]:
-        """I_t and I_{t+1} for κ = 1."""
-        decay = np.exp(-rho * slice_length)
-        before, after = np.zeros(len(flow)), np.zeros(len(flow))
-        for first, end in itertools.pairwise(edges):
-            after[first:end] = lfilter([decay], [1.0, -decay], flow[first:end])
-            before[first + 1 : end] = after[first : end - 1]
-        return before, after
 
     def pushed(rho: float) -> np.ndarray:
-        before, after = pushes(rho)
+        before, after = _pushes(flow, new, rho * slice_length)
         return after - before
 
     def design(rho: float) -> np.ndarray:
@@ -90,7 +83,7 @@ def response(
         return float(((y - x @ solved(x)) ** 2).sum())
 
     # From a time constant of eight times the longest stretch to half a slice.
-    longest = max(np.diff(edges)) * slice_length
+    longest = max(np.diff([*np.flatnonzero(new), len(flow)])) * slice_length
     low, high = np.log(0.125 / longest), np.log(2 / slice_length)
     grid = np.linspace(low, high, _GRID)
     designs = (design(np.exp(x)) for x in grid)
@@ -109,9 +102,73 @@ def response(
         resilience=Estimate(rho, rho * float(errors[0]) if seen else float("inf")),
         curve=_curve(move, flow, new, block, lambda k: gamma + kappa * np.exp(-rho * slice_length * k)),
         explained=1 - float((residual**2).sum() / ((move[known] * w) ** 2).sum()),
-        passing=kappa * pushes(rho)[0],
+        passing=kappa * _pushes(flow, new, rho * slice_length)[0],
         fitted=gamma * flow + kappa * pushed(rho),
     )
+
+
+def lasting(
+    move: np.ndarray,
+    flow: np.ndarray,
+    weight: np.ndarray,
+    new: np.ndarray,
+    block: np.ndarray,
+    slice_length: float,
+    resilience: float,
+) -> Response:
+    """The same where no push that reverts shows: all of the push lasts.
+
+    γ alone takes up what it can of a κ that is there but too weak to show, so its own error would be far too small.
+    γ is at most what it is alone, because κ is not negative; it is at least what it is beside a κ of the resilience
+    given. Its interval goes from the lower end of both to the upper end of γ alone, and its error is that of the
+    interval. A push that reverts more slowly than that resilience counts as permanent.
+
+    Args:
+        move: of the mid to the next slice; NaN before a gap. [$]
+        flow: q. [shares]
+        weight: inverse standard deviation of a move, up to a factor.
+        new: whether a slice comes after a gap.
+        block: for the standard errors.
+        slice_length: Δ. [day]
+        resilience: ρ at which κ could be hidden. [1/day]
+    """
+    known = np.isfinite(move)
+    w = weight[known]
+    y = move[known] * w
+    before, after = _pushes(flow, new, resilience * slice_length)
+    both = np.stack([flow, after - before], 1)[known] * w[:, None]
+
+    def fit(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        scale = np.sqrt((x**2).mean(0))
+        x = x / scale
+        coefficients = np.linalg.lstsq(x, y, rcond=None)[0]
+        errors = np.sqrt(np.diag(sandwich(x, y - x @ coefficients, block[known])))
+        return coefficients / scale, errors / scale
+
+    (gamma,), (error,) = fit(both[:, :1])
+    (beside, kappa), (beside_error, kappa_error) = fit(both)
+    low, high = min(gamma - Z95 * error, beside - Z95 * beside_error), gamma + Z95 * error
+    gamma = float(gamma)
+    return Response(
+        permanent=Estimate(gamma, float(high - low) / (2 * Z95)),
+        transient=Estimate(float(kappa), float(kappa_error)),
+        resilience=Estimate(resilience, float("inf")),
+        curve=_curve(move, flow, new, block, lambda k: gamma),
+        explained=1 - float(((y - gamma * both[:, 0]) ** 2).sum() / (y**2).sum()),
+        passing=np.zeros(len(flow)),
+        fitted=gamma * flow,
+        permanent_interval=(max(float(low), 0.0), max(float(high), 0.0)),
+    )
+
+
+def _pushes(flow: np.ndarray, new: np.ndarray, speed: float) -> tuple[np.ndarray, np.ndarray]:
+    """I_t and I_{t+1} for κ = 1 and the decay speed ρ Δ of a slice; each stretch without a gap begins at zero."""
+    decay = np.exp(-speed)
+    before, after = np.zeros(len(flow)), np.zeros(len(flow))
+    for first, end in itertools.pairwise([*np.flatnonzero(new), len(flow)]):
+        after[first:end] = lfilter([decay], [1.0, -decay], flow[first:end])
+        before[first + 1 : end] = after[first : end - 1]
+    return before, after
 
 
 def _without_each(
@@ -176,7 +233,8 @@ def _curve(
         if len(y) <= 2 * lag or not np.any(x):
             break
         coefficients = np.linalg.lstsq(x, y, rcond=None)[0]
-        covariance = sandwich(x / np.std(flow), y - x @ coefficients, block[:n][same]) / np.var(flow)
+        size = np.mean(flow**2)
+        covariance = sandwich(x / size**0.5, y - x @ coefficients, block[:n][same]) / size
         estimate = Estimate(float(coefficients[0]), float(covariance[0, 0] ** 0.5))
         found.append((lag, estimate, float(fitted(lag))))
     return found
@@ -200,7 +258,7 @@ def temporary_by_walk(
     known = np.isfinite(slope)
     sums = np.stack([np.where(known, slope, 0.0), known, volume, np.ones(len(slope))], 1)
     power = delta.value - 1.0
-    found = jackknife(sums, block, lambda s: s[0] / max(s[1], 1.0) * (part * s[2] / s[3]) ** power)
+    found = jackknife(sums, block, lambda s: s[0] / max(s[1], 1.0) * (part * max(s[2], 1e-300) / s[3]) ** power)
     return _beside(found, delta, np.where(known, slope, 0.0), size - np.log(part * volume.mean()))
 
 
@@ -229,7 +287,9 @@ def temporary_by_cost(
     x, y = np.where(flow == 0, 0.0, impact * q**delta.value), np.where(flow == 0, 0.0, cost / q)
     # The factor over its mean in the sample, and the mean volume, which so add their own luck to the error.
     sums, power = np.stack([x * y, x * x, impact, volume, np.ones(len(x))], 1), delta.value - 1.0
-    found = jackknife(sums, block, lambda s: s[0] / s[1] * s[2] / s[4] * (part * s[3] / s[4]) ** power)
+    found = jackknife(
+        sums, block, lambda s: s[0] / max(s[1], 1e-300) * s[2] / s[4] * (part * max(s[3], 1e-300) / s[4]) ** power
+    )
     return _beside(found, delta, x * x, np.log(q / (part * volume.mean())))
 
 
@@ -242,13 +302,13 @@ def exponent_by_walk(slices: Slices, block: np.ndarray) -> Estimate | None:
 
 
 def exponent_by_cost(slices: Slices, impact: np.ndarray, block: np.ndarray) -> Estimate | None:
-    """δ from takers' costs; None where they are not known."""
+    """δ from takers' costs; None where they are not known, or all of one net flow."""
     frame = slices.frame
     if "cost" not in frame:
         return None
     q = np.abs(frame["flow"].to_numpy())
     traded = q > 0
-    if not traded.any():
+    if not traded.any() or np.ptp(np.log(q[traded])) < 1e-3:
         return None
     q, block, factor = q[traded] / np.median(q[traded]), block[traded], impact[traded]
     y = frame["cost"].to_numpy()[traded] / np.abs(frame["flow"].to_numpy()[traded])

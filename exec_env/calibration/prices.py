@@ -41,6 +41,18 @@ def volatility(mid: np.ndarray, session: np.ndarray, block: np.ndarray, slice_le
     return jackknife(sums, block, sigma)
 
 
+def volatility_of_days(opens: np.ndarray, closes: np.ndarray, block: np.ndarray) -> Estimate:
+    """σ by the moves from open to close: the night is no part of a trading day. [1/√day]
+
+    Args:
+        opens: of each day. [$]
+        closes: the same. [$]
+        block: for the standard error. Shape: (rows,).
+    """
+    squares = np.log(closes / opens) ** 2
+    return jackknife(np.stack([squares, np.ones_like(squares)], 1), block, lambda s: float(np.sqrt(s[0] / s[1])))
+
+
 def elasticity(move: np.ndarray, liquidity: np.ndarray, block: np.ndarray) -> Estimate:
     """c, by squared moves on the smoothed ℓ: E[move²] ∝ exp(2 c ℓ), a gamma regression with log link.
 

@@ -13,8 +13,9 @@ from scipy.special import ndtri
 from exec_env.base.bootstrap import Z95
 from exec_env.base.errors import InputError, NoBound
 from exec_env.base.files import new_file, write_text
+from exec_env.calibration import sanity
 from exec_env.calibration.fit import Calibration
-from exec_env.calibration.liquidity import without_profile
+from exec_env.calibration.liquidity import varies, without_profile
 from exec_env.data.market_file import UNITS
 from exec_env.harness.reports.report import PAGE_STYLE, picture
 from exec_env.market.market import BPS
@@ -69,6 +70,8 @@ def render(calibration: Calibration) -> str:
         remarks=file.remarks,
         exponent=file.reported.get("impact_exponent"),
         pictures=pictures,
+        twap=calibration.twap,
+        shown=f"With half spread, without a cap; {sanity.SHOWN}",
     )
 
 
@@ -142,24 +145,24 @@ def _pair(axis: Any, data: np.ndarray, model: np.ndarray, label: str) -> None:
 
 
 def _autocorrelation(calibration: Calibration) -> Figure:
-    slices, factor = calibration.slices, calibration.factor
+    slices, market = calibration.slices, calibration.market
     figure = Figure(figsize=(5.6, 3.4), layout="constrained")
     axis = figure.subplots()
-    a = np.exp(-factor.reversion.value * slices.slice_length)
-    views = {"volume": (1.0, factor.volume_noise)}
-    if factor.elasticity and factor.spread_noise:
-        views["spread"] = (factor.elasticity.value, factor.spread_noise)
+    a = np.exp(-market.liquidity_reversion * slices.slice_length)
+    views = {"volume": (1.0, market.volume_noise), "spread": (market.spread_elasticity, market.spread_noise)}
+    views = {name: view for name, view in views.items() if varies(slices.frame[name].to_numpy())}
     for (name, (loading, noise)), colour in zip(views.items(), (_DATA, _MODEL), strict=False):
         column = slices.frame[name].to_numpy()
         column = without_profile(np.log(np.where(column > 0, column, np.nan)), slices.time_of_day)
         lags = np.arange(1, min(_LAGS, int(np.bincount(slices.session).max()) - 1) + 1)
         seen = [_correlation(column, slices.session, int(lag)) for lag in lags]
-        common = (loading * factor.volatility.value) ** 2
+        common = (loading * market.liquidity_volatility) ** 2
         axis.plot(lags, seen, "o", ms=3, color=colour, label=f"log {name}")
-        axis.plot(lags, common / (common + noise.value**2) * a**lags, color=colour, lw=1.5)
+        axis.plot(lags, common / max(common + noise**2, 1e-300) * a**lags, color=colour, lw=1.5)
     axis.axhline(0, color="0.6", lw=0.8)
     axis.set(xlabel="lag [slices]", ylabel="autocorrelation")
-    axis.legend(frameon=False)
+    if views:
+        axis.legend(frameon=False)
     return figure
 
 
@@ -181,6 +184,8 @@ def _residuals(calibration: Calibration) -> Figure:
     figure = Figure(figsize=(5.6, 3.4), layout="constrained")
     axis = figure.subplots()
     for label, x, colour in (("moves of the mid", move, _DATA), ("log volume", log[np.isfinite(log)], _MODEL)):
+        if x.std() < 1e-9:  # nothing is left
+            continue
         x = np.sort((x - x.mean()) / x.std())
         shown = np.unique(np.linspace(0, len(x) - 1, 300).round().astype(int))
         axis.plot(ndtri((shown + 0.5) / len(x)), x[shown], ".", ms=3, color=colour, label=label)
@@ -199,7 +204,9 @@ def _impact(calibration: Calibration) -> Figure:
     lags = [lag for lag, _, _ in response.curve]
     means = [e.value for _, e, _ in response.curve]
     left.errorbar(lags, means, [Z95 * e.error for _, e, _ in response.curve], fmt="o", ms=4, color=_DATA)
-    left.plot(lags, [fit for _, _, fit in response.curve], color=_MODEL)
+    market, dt = calibration.market, calibration.slices.slice_length
+    kept = float(lq.decay_moments(market, dt)[0]) ** np.array(lags)
+    left.plot(lags, market.permanent_impact + market.transient_impact * kept, color=_MODEL)
     left.axhline(0, color="0.6", lw=0.8)
     left.set(xlabel="lag [slices]", ylabel="response [$/share]")
     if panels == 1:
@@ -209,8 +216,7 @@ def _impact(calibration: Calibration) -> Figure:
     y, q = frame["cost"].to_numpy()[traded] / q[traded], q[traded]
     groups = np.array_split(np.argsort(q, kind="stable"), 10)
     groups = [g for g in groups if len(g) > 1]
-    market = calibration.market
-    slope = market.slope(calibration.slices.slice_length)
+    slope = market.slope(dt)
     fit = slope * calibration.factor.impact[traded] / calibration.factor.impact.mean() * q**market.impact_exponent
     x = [q[g].mean() for g in groups]
     errors = [Z95 * y[g].std() / len(g) ** 0.5 for g in groups]

@@ -267,7 +267,9 @@ def _days(bars: pd.DataFrame) -> pd.DataFrame:
 def _with_spread(frame: pd.DataFrame, half: Estimate, remarks: list[str]) -> pd.DataFrame:
     used = half.error <= half.value
     if used:
-        said = f"half spread by EDGE, {half.value:.3g} ± {half.error:.2g} bps; too low where takers' sides go in runs"
+        said = (
+            f"half spread by EDGE, {half.value:.3g} ± {half.error:.2g} bps; low where sides go in runs or a push stays"
+        )
     elif np.isfinite(half.error):
         said = f"half spread is the prior's: the bars' is too weak, {half.value:.2g} ± {half.error:.2g} bps"
     else:
@@ -282,8 +284,9 @@ def half_spread(bars: pd.DataFrame, day: np.ndarray, length: int) -> Estimate:
     Ardia, Guidotti & Kroencke (2024), "Efficient estimation of bid-ask spreads from open, high, low, and close prices",
     Journal of Financial Economics 161.
 
-    The error is by the jackknife over days, and its own bias of some percent. EDGE takes the sides of trades as
-    independent: where their autocorrelation is 0.5 it reads a quarter low.
+    The error is by the jackknife over days, and its own bias of some percent. EDGE sees what prices give back: where a
+    trade's push stays it reads low by half of it, and it takes sides as independent: where their autocorrelation is 0.5
+    it reads a quarter low.
 
     Args:
         bars: in order of time, of one length; prices may be missing.

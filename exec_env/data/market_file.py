@@ -1,6 +1,7 @@
 """A market in a YAML file: every parameter with its standard error, interval, unit and where it is from."""
 
 from dataclasses import asdict, dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
@@ -111,6 +112,12 @@ class MarketFile:
             pd.to_datetime(str(self.sample.get(name)), errors="coerce", utc=True) for name in ("first", "last")
         )
         return None if pd.isna(first) or pd.isna(last) else (first, last)
+
+    @property
+    def sha256(self) -> str:
+        """Checksum of all that a market is made from: values and lengths, without errors and words."""
+        values = {name: p.value for name, p in sorted(self.parameters.items())}
+        return sha256(repr((values, self.slice_length, self.hours_per_day)).encode()).hexdigest()
 
     def market(self, base: Market | None = None) -> Market:
         """``base`` with the file's parameters; its stress, shocks and regimes stay."""

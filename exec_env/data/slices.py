@@ -96,11 +96,15 @@ class Slices:
     @property
     def day(self) -> np.ndarray:
         """Number of each row's day, which a gap of two hours ends, or 24 hours where there is none. Shape: (rows,)."""
+        if self.daily:
+            return np.arange(len(self.frame))
         return np.cumsum(np.r_[True, np.diff(self._place) < 0]) - 1
 
     @property
     def time_of_day(self) -> np.ndarray | None:
-        """Place of each row in its day, from 0 to 1; None where days are too few to tell. Shape: (rows,)."""
+        """Place of each row in its day, from 0 to 1; None where days are too few, or whole. Shape: (rows,)."""
+        if self.daily:
+            return None
         place = self._place
         step = self.slice_length * self.hours_per_day * 3600
         return (place + step / 2) / (place.max() + step) if self.day[-1] + 1 >= _PROFILE_DAYS else None

@@ -9,7 +9,7 @@ import gymnasium as gym
 
 from exec_env.base.errors import InputError
 from exec_env.base.importing import import_module, imported, path_of
-from exec_env.base.validation import unknown
+from exec_env.base.validation import shown, unknown
 from exec_env.envs.factory import ONE_ASSET, build_problem
 
 if TYPE_CHECKING:  # it imports pandas and SciPy, and to register takes neither
@@ -74,7 +74,7 @@ def register(env_id: str, problem: "str | Callable[..., Problem]" = "default", *
     """
     if not isinstance(env_id, str) or not _ID.fullmatch(env_id):
         raise InputError(f"env_id = {env_id!r}: must be a name and a version, such as 'MyExec-v0'")
-    if problem == "default":
+    if isinstance(problem, str) and problem == "default":
         problem = options.pop("preset", problem)
     if callable(problem):
         problem = path_of(problem, "problem")
@@ -123,8 +123,10 @@ def make_vec(
     Raises:
         InputError: for wrappers of both kinds.
     """
-    if not isinstance(wrappers, Sequence):
-        raise InputError(f"wrappers = {wrappers!r}: must be a list of wrappers")
+    if not isinstance(env_id, str | gym.envs.registration.EnvSpec):
+        raise InputError(f"env_id = {shown(env_id)}: must be the id of an environment, such as 'AlmgrenChriss-v0'")
+    if isinstance(wrappers, str) or not isinstance(wrappers, Sequence) or not all(map(callable, wrappers)):
+        raise InputError(f"wrappers = {shown(wrappers)}: must be a list of wrappers")
     of_many = [_wraps_vectors(wrapper) for wrapper in wrappers]
     if wrappers and not any(of_many):
         return gym.make_vec(env_id, num_envs, vectorization_mode="sync", wrappers=wrappers, **options)

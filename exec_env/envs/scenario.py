@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from exec_env.base.errors import InputError
-from exec_env.base.validation import unknown
+from exec_env.base.validation import listed, unknown
 
 NORMAL = "normal"
 """The scenario without any stress."""
@@ -39,8 +39,8 @@ def chosen(scenarios: Sequence[Scenario], names: Sequence[str] | None) -> list[S
         return list(scenarios)
     known = {s.regime: s for s in scenarios}
     found = []
-    for name in names:
-        if name not in known:
+    for name in listed("regimes", "a list of names", names):
+        if not isinstance(name, str) or name not in known:
             raise InputError(unknown("regime", name, known))
         if known[name] in found:
             raise InputError(f"regime {name!r} is named twice")

@@ -1,5 +1,6 @@
 """The Gymnasium environment: one execution at a time, on plain floats."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -7,7 +8,7 @@ import numpy as np
 from gymnasium.error import ResetNeeded
 
 from exec_env.base.errors import InputError
-from exec_env.base.validation import unknown
+from exec_env.base.validation import shown, unknown
 from exec_env.envs.factory import ONE_ASSET, build_problem, plain
 from exec_env.envs.features import Sight
 from exec_env.envs.problem import Problem
@@ -37,6 +38,19 @@ class SpecInPlainNumbers:
         if spec is not None:
             spec.kwargs = {name: plain(value) for name, value in spec.kwargs.items()}
         self._spec = spec
+
+
+def check_seed(seed: Any, num_envs: int = 0) -> None:
+    """Refuse what is no seed, nor, where there are several environments, a sequence of seeds.
+
+    Raises:
+        InputError: naming the value and what is allowed.
+    """
+    several = num_envs > 0 and isinstance(seed, Sequence | np.ndarray) and not isinstance(seed, str | bytes)
+    for s in seed if several and getattr(seed, "ndim", None) != 0 else [seed]:
+        if s is not None and (isinstance(s, bool) or not isinstance(s, int | np.integer) or s < 0):
+            each = ", or one for each environment" if num_envs else ", or None"
+            raise InputError(f"seed = {shown(s)}: must be a whole number >= 0{each}")
 
 
 def episode_info(shortfall: Any, objective: Any, to_bps: Any) -> dict[str, Any]:
@@ -126,8 +140,9 @@ class ExecutionEnv(SpecInPlainNumbers, gym.Env[np.ndarray, Any]):
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Begin the next path; ``seed`` begins a new sequence of paths."""
         if options is not None and not isinstance(options, dict):
-            raise InputError(f"reset options = {options!r}: must be a dictionary, or None")
-        super().reset(seed=seed)
+            raise InputError(f"reset options = {shown(options)}: must be a dictionary, or None")
+        check_seed(seed)
+        super().reset(seed=None if seed is None else int(seed))
         columns, seen, self._arrival_price = self._next_path(options or {})
         # One path at a time: Python's garbage collector would go through the slices of all paths again and again.
         self._slices = self.problem.each(columns)

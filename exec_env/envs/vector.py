@@ -9,13 +9,15 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 from exec_env.base.errors import InputError
-from exec_env.base.validation import require_count, unknown
+from exec_env.base.validation import require_count, shown, unknown
 from exec_env.envs.factory import ONE_ASSET, build_problem
 from exec_env.envs.features import Sight
 from exec_env.envs.paths_ahead import PathsAhead
 from exec_env.envs.registry import get_spec
-from exec_env.envs.single import SpecInPlainNumbers, episode_info
+from exec_env.envs.single import SpecInPlainNumbers, check_seed, episode_info
 from exec_env.market.execution import bps
+
+_MOST = 10**7  # sub-environments, whose paths take a machine's memory
 
 
 class ExecutionVectorEnv(SpecInPlainNumbers, gym.vector.VectorEnv[np.ndarray, Any, np.ndarray]):
@@ -44,7 +46,7 @@ class ExecutionVectorEnv(SpecInPlainNumbers, gym.vector.VectorEnv[np.ndarray, An
         render_mode: None = None,
         **options: Any,
     ) -> None:
-        require_count(num_envs=num_envs)
+        require_count(high=_MOST, num_envs=num_envs)
         if render_mode is not None:
             raise InputError(f"render_mode = {render_mode!r}: a vector environment does not render")
         self.problem = build_problem(problem, options, type(self).__name__)
@@ -73,7 +75,7 @@ class ExecutionVectorEnv(SpecInPlainNumbers, gym.vector.VectorEnv[np.ndarray, An
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Begin the next path everywhere, or where ``options["reset_mask"]`` is True."""
         if options is not None and not isinstance(options, dict):
-            raise InputError(f"reset options = {options!r}: must be a dictionary, or None")
+            raise InputError(f"reset options = {shown(options)}: must be a dictionary, or None")
         for name in options or {}:
             if name != "reset_mask":
                 raise InputError(unknown("reset option", name, ["reset_mask"]))
@@ -144,7 +146,7 @@ class ExecutionVectorEnv(SpecInPlainNumbers, gym.vector.VectorEnv[np.ndarray, An
         going = self._ahead.seeded
         if seed is None and going:
             return
-        _check_seed(seed)
+        check_seed(seed, self.num_envs)
         seeds: Sequence[int | None]
         if seed is None:
             seeds = self.np_random.integers(2**63, size=self.num_envs).tolist()
@@ -191,14 +193,6 @@ def native(env_id: str, num_envs: int, autoreset_mode: AutoresetMode | str, **op
     return ExecutionVectorEnv(num_envs, spec.problem, autoreset_mode, **(spec.options | options))
 
 
-def _check_seed(seed: Any) -> None:
-    """Refuse what is neither a seed nor a sequence of seeds."""
-    several = isinstance(seed, Sequence | np.ndarray) and not isinstance(seed, str)
-    for s in seed if several else [seed]:
-        if s is not None and (isinstance(s, bool) or not isinstance(s, int | np.integer) or s < 0):
-            raise InputError(f"seed = {s!r}: must be a whole number >= 0, or one for each environment")
-
-
 def _where(mask: np.ndarray, yes: np.ndarray, no: np.ndarray) -> np.ndarray:
     """``np.where`` of paths, for columns that may have trailing axes."""
     return np.where(mask.reshape(-1, *[1] * (yes.ndim - 1)), yes, no) if yes.ndim > 1 else np.where(mask, yes, no)
@@ -210,7 +204,7 @@ def _masked(infos: dict[str, Any], mask: np.ndarray) -> dict[str, Any]:
 
 
 def _autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
-    for known in AutoresetMode:
+    for known in AutoresetMode if isinstance(mode, str | AutoresetMode) else ():
         if mode in (known, known.name, known.value):
             return known
-    raise InputError(f"autoreset_mode = {mode!r}: must be one of {', '.join(m.name for m in AutoresetMode)}")
+    raise InputError(f"autoreset_mode = {shown(mode)}: must be one of {', '.join(m.name for m in AutoresetMode)}")

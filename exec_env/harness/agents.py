@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from os.path import isdir
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -15,11 +16,13 @@ from exec_env.base.errors import InputError
 from exec_env.base.extras import importing
 from exec_env.base.files import read_yaml
 from exec_env.base.importing import imported
-from exec_env.base.validation import unknown
+from exec_env.base.validation import listed, shown, unknown
 from exec_env.envs.problem import Problem
 
 GROUP = "exec_env.agents"
 """Entry points of this group give agents their names; any distribution can add to it."""
+AGENTS = "names, run folders or agents"
+"""What a list of agents is of."""
 BEST, LAST = "best", "last"
 """Folders of a run: the agent as it was at its best check, and at its last."""
 
@@ -169,13 +172,13 @@ def resolve(agent: str | Path | Agent, problem: Problem) -> tuple[str, Agent]:
         if isinstance(agent, type):
             agent = problem.build(agent)
         if not isinstance(agent, Agent):
-            raise InputError(f"{agent!r} is no agent: it needs action_mode and act(observations)")
+            raise InputError(f"{shown(agent)} is no agent: it needs action_mode and act(observations)")
         return str(getattr(agent, "name", None) or type(agent).__name__.lower()), agent
     text, own = str(agent), problem.policies()
     if normalise(text) in own:
         return normalise(text), own[normalise(text)]()
     named = normalise(text) in known_agents()
-    if not named and Path(text).is_dir():
+    if not named and isdir(text):
         run, folder = run_of(text), Path(text).resolve()
         return run.name if run == folder else f"{run.name}/{folder.name}", load_run(folder)
     if ":" in text:
@@ -198,7 +201,7 @@ def resolve_all(agents: Iterable[str | Path | Agent], problem: Problem) -> dict[
         InputError: as ``resolve``, or when there is no agent.
     """
     found: dict[str, Agent] = {}
-    for agent in [agents] if isinstance(agents, str | Path) else agents:
+    for agent in listed("agents", AGENTS, agents):
         label, instance = resolve(agent, problem)
         number, unique = 2, label
         while unique in found:

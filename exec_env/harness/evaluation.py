@@ -14,13 +14,13 @@ from tqdm import tqdm
 
 from exec_env.base.errors import InputError, NoBound
 from exec_env.base.seeds import block_rng
-from exec_env.base.validation import require_count
+from exec_env.base.validation import listed, require_count, require_flag, shown
 from exec_env.envs.factory import kept_options
 from exec_env.envs.problem import Bound, Problem
 from exec_env.envs.registry import get_spec, problem_of
 from exec_env.envs.rollout import Step, acting, totals
 from exec_env.envs.variates import Drawn, Followed, Variates
-from exec_env.harness.agents import Agent, resolve_all
+from exec_env.harness.agents import AGENTS, Agent, resolve_all
 from exec_env.harness.estimates import PREFIX, pays
 from exec_env.harness.provenance import about_training
 from exec_env.harness.table import Evaluation, says_little
@@ -29,6 +29,7 @@ from exec_env.market.paths import Paths
 BLOCK = 4096
 """Paths that are drawn together and are in memory at once: block k is from ``SeedSequence([seed, k])``, whichever other
 blocks are drawn."""
+MOST_PATHS = 10**9
 _CERTIFY = 500  # paths of the interval for the best achievable value where no number is given
 
 
@@ -75,9 +76,11 @@ def evaluate(
     >>> evaluate(["twap"], episodes=4).per_agent.shape
     (1, 25)
     """
+    require_flag(progress=progress, optimum=optimum)
     if certify is None:
         certify = _CERTIFY if optimum else 0
-    require_count(episodes=episodes, certify=certify or 1)
+    require_count(high=MOST_PATHS, episodes=episodes)
+    require_count(0, MOST_PATHS, certify=certify, n_examples=n_examples)
     require_count(0, seed=seed)
     options = for_evaluation(env_id, options)
     problem = problem_of(env_id, **options)
@@ -107,9 +110,7 @@ def evaluate_on(
 
     Where ``optimum`` is None, the best achievable value is computed only where the bound says little.
     """
-    if not isinstance(agents, Iterable):
-        raise InputError(f"agents = {agents!r}: must be names, run folders or agents")
-    agents = [agents] if isinstance(agents, str | Path) else list(agents)
+    agents = listed("agents", AGENTS, agents)
     resolved = resolve_all(agents, problem)
     bound, why = find_bound(problem)
     rows = _rows(problem, episodes, starts)
@@ -234,8 +235,8 @@ def _find(what: str, by: Callable[..., Any], *args: Any) -> tuple[Any, tuple[str
 
 def _rows(problem: Problem, episodes: int, starts: str) -> np.ndarray | None:
     """Rows of a recorded tape at which rolling episodes begin; None where starts are drawn."""
-    if starts not in ("random", "rolling"):
-        raise InputError(f"starts = {starts!r}: must be 'random' or 'rolling'")
+    if not isinstance(starts, str) or starts not in ("random", "rolling"):
+        raise InputError(f"starts = {shown(starts)}: must be 'random' or 'rolling'")
     possible = problem.starts()
     if possible is None or starts == "random":
         return None

@@ -1,6 +1,7 @@
 """What run folders say of how their agents were trained, beside what they are evaluated on."""
 
 from collections.abc import Iterable
+from os.path import isfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ def config_of(agent: Any) -> dict[str, Any]:
     if not isinstance(agent, str | Path):
         return {}
     config = run_of(agent) / "config.yaml"
-    return read_yaml(config) if config.is_file() else {}
+    return read_yaml(config) if isfile(config) else {}
 
 
 def about_training(agent: Any, problem: Problem, env_id: str, options: dict[str, Any]) -> list[str]:

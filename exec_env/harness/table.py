@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from exec_env.base.bootstrap import FEW_BLOCKS, Blocks, Errors
+from exec_env.base.csv_files import write_csv
 from exec_env.base.files import new_folder, write_yaml
 from exec_env.envs.problem import Problem
 from exec_env.harness.estimates import NONE, Estimate, estimates
@@ -199,9 +200,9 @@ class Evaluation:
         best = {"best_bps": self.optimum.value_bps, "best_error_bps": self.optimum.error_bps} if self.optimum else {}
         best |= {"interval": asdict(self.interval)} if self.interval is not None else {}
         write_yaml(folder / "evaluation.yaml", self.settings | {"bound_bps": self.bound_bps} | best)
-        self.per_agent.to_csv(folder / "per_agent.csv")
-        self.per_path.to_csv(folder / "per_path.csv", index=False, float_format="%.8g")
-        self.examples.to_csv(folder / "examples.csv", index=False, float_format="%.8g")
+        write_csv(self.per_agent, folder / "per_agent.csv", index=True)
+        write_csv(self.per_path, folder / "per_path.csv", float_format="%.8g")
+        write_csv(self.examples, folder / "examples.csv", float_format="%.8g")
         if plots:
             from exec_env.harness.reports.plots import save_evaluation
 

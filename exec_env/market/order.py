@@ -25,7 +25,7 @@ class Order:
     """Size of the order, X. [shares]"""
     side: Side = "sell"
     """Direction. A buy is the mirror image of a sell."""
-    n_steps: Annotated[int, Bounds(low=2)] = 40
+    n_steps: Annotated[int, Bounds(low=2, high=1_000_000)] = 40
     """Number of slices, N; one decision each."""
     slice_length: Positive = 1 / 78
     """Length of a slice, Δ: 1/78 of a trading day is five minutes. [day]"""

@@ -5,14 +5,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import numpy as np
+
 from exec_env.base.errors import InputError
-from exec_env.base.validation import from_mapping, is_finite, require
+from exec_env.base.validation import from_mapping, is_finite, require, shown, unknown
 from exec_env.envs.features import Sight
 from exec_env.envs.rollout import acting
 from exec_env.market.execution import Slice, State
 from exec_env.market.market import BPS, Market
 from exec_env.market.order import Order
 from exec_env.one_asset.core import OrderInMarket
+
+_LIQUIDITY = 10  # beyond it nothing is seen, see ``Observation``
+_OF_A_FILL = ("fill", "price", "side", "time")
 
 
 @dataclass(frozen=True)
@@ -41,11 +46,16 @@ class Snapshot:
         for name in ("mid", "spread", "volume", "log_liquidity", "signal"):
             value = getattr(self, name)
             if not is_finite(value):
-                raise InputError(f"{name} = {value!r}: must be a finite number")
+                raise InputError(f"{name} = {shown(value)}: must be a finite number")
+            object.__setattr__(self, name, float(value))
+        if not -_LIQUIDITY <= self.log_liquidity <= _LIQUIDITY:
+            raise InputError(f"log_liquidity = {self.log_liquidity!r}: must be in [-{_LIQUIDITY}, {_LIQUIDITY}]")
         if self.mid <= 0 or self.spread < 0 or self.volume < 0:
             raise InputError(
                 f"mid = {self.mid!r}, spread = {self.spread!r}, volume = {self.volume!r}: must be > 0, >= 0 and >= 0"
             )
+        if self.spread >= 2 * self.mid:
+            raise InputError(f"spread = {self.spread!r}: must be below twice the mid, {self.mid!r}: a bid is > 0")
 
 
 class LiveExecutor:
@@ -120,7 +130,8 @@ class LiveExecutor:
         if self._last is not None:
             self._check_time(snapshot, self._last)
         arrival_price = self.arrival_price or snapshot.mid
-        asked = self._ask(snapshot, arrival_price)
+        with np.errstate(all="ignore"):  # what is no number is refused
+            asked = self._ask(snapshot, arrival_price)
         self.arrival_price, self._last, self._asked = arrival_price, snapshot, asked
         self._step += 1
         return asked
@@ -140,13 +151,32 @@ class LiveExecutor:
                 raise InputError(f"snapshot: {name} is missing")
         try:
             time = datetime.fromisoformat(message["time"])
-        except (TypeError, ValueError):
-            raise InputError(f"snapshot: time = {message['time']!r}: must be an ISO 8601 date and time") from None
+        except (TypeError, ValueError, OverflowError):
+            raise InputError(f"snapshot: time = {shown(message['time'])}: must be an ISO 8601 date and time") from None
         snapshot, left = from_mapping(Snapshot, message | {"time": time}, "snapshot"), self.remaining
         shares = self(snapshot)
         if assume_filled:
             self.fill(shares, snapshot.mid - self.order.sign * snapshot.spread / 2)
         return {"time": snapshot.time.isoformat(), "side": self.order.side, "shares": shares, "left": left}
+
+    def filled(self, message: dict[str, Any]) -> None:
+        """``fill`` in plain values.
+
+        Args:
+            message: fill, the shares; price, which may be missing where there are none; side, if the venue tells it;
+                and what else it has that is known, its time.
+
+        Raises:
+            InputError: for a field that is unknown, another side than the order's, and as ``fill``.
+        """
+        for name in message:
+            if name not in _OF_A_FILL:
+                raise InputError(f"fill: {unknown('field', name, _OF_A_FILL)}")
+        if (side := message.get("side", self.order.side)) != self.order.side:
+            raise InputError(f"fill: side = {shown(side)}: the order's is {self.order.side!r}")
+        shares: Any = message.get("fill")
+        price: Any = message.get("price", 0.0 if is_finite(shares) and shares == 0 else None)
+        self.fill(shares, price)
 
     def fill(self, shares: float, price: float) -> None:
         """Report what the last child order came to.
@@ -162,11 +192,15 @@ class LiveExecutor:
             raise InputError("there is no child order to fill: call the executor with a snapshot first")
         for name, value in (("shares", shares), ("price", price)):
             if not is_finite(value) or value < 0:
-                raise InputError(f"fill: {name} = {value!r}: must be a finite number >= 0")
+                raise InputError(f"fill: {name} = {shown(value)}: must be a finite number >= 0")
         if shares > self._asked * (1 + 1e-9):
             raise InputError(f"fill: shares = {shares!r}: only {self._asked!r} were asked for")
+        shares, price = float(shares), float(price)
+        money = self.paid + shares * price
+        if shares > 0 and not (price > 0 and is_finite(money) and is_finite(price / (self.arrival_price or price))):
+            raise InputError(f"fill: price = {price!r}: must be > 0, and what shares can cost")
         self.remaining = max(self.remaining - shares, 0.0)
-        self.paid += shares * price
+        self.paid = money
         dt = self.order.slice_length
         pushed = self._transient + self.market.transient_impact * shares
         self._transient = float(self.market.decay_at(0.0, dt)) * pushed
@@ -174,7 +208,10 @@ class LiveExecutor:
         self._asked = None
 
     def report(self) -> dict[str, Any]:
-        """Where the order stands: shares traded and left, average price, shortfall [bps of the traded notional]."""
+        """Where the order stands: shares traded and left, average price, shortfall [bps of the traded notional].
+
+        Where a child order has had no fill reported, also ``asked``, its shares.
+        """
         traded = self.order.shares - self.remaining
         average = self.paid / traded if traded > 0 else None
         shortfall = None
@@ -186,7 +223,7 @@ class LiveExecutor:
             "left": self.remaining,
             "average_price": average,
             "shortfall_bps": shortfall,
-        }
+        } | ({} if self._asked is None else {"asked": self._asked})
 
     def _check_time(self, snapshot: Snapshot, last: Snapshot) -> None:
         try:
@@ -227,6 +264,9 @@ class LiveExecutor:
         move = order.sign * (snapshot.mid - arrival_price) * scale
         state = State(self.remaining, self._transient, move, self._participation)
         observation = self._sight.stack(state, self._problem.seen(now), left, 1)
+        for name, entry in zip(self._sight.names, observation[0].tolist(), strict=True):
+            if not math.isfinite(entry):
+                raise InputError(f"snapshot: makes {name} of the observation {entry:g}, which no market does")
         value = float(self._actions.many(self._act(observation), 1)[0])
         cap = math.inf if order.max_participation is None else order.max_participation * snapshot.volume
         asked = self.remaining if left == 1 else self._actions.ask(value, state, now, left)

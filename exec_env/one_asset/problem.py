@@ -10,6 +10,8 @@ import numpy as np
 
 from exec_env.base.bootstrap import Blocks, Errors, Independent
 from exec_env.base.errors import InputError, NoBound
+from exec_env.base.files import read_yaml
+from exec_env.base.inputs import named, refuse_changed
 from exec_env.data.market_file import MarketFile
 from exec_env.envs.problem import Bound, Panel, Problem
 from exec_env.envs.scenario import Scenario
@@ -134,6 +136,7 @@ class OneAsset(OrderInMarket):
     def provenance(self) -> dict[str, Any]:
         """The tape that is played, and what is known of it."""
         kept: dict[str, Any] = {"tape": self.tape.described()} if self.tape else {}
+        kept |= {"inputs": inputs} if (inputs := self._inputs()) else {}
         return kept | ({"notes": notes} if (notes := self.remarks()) else {})
 
     def save(self, run: Path) -> None:
@@ -141,11 +144,20 @@ class OneAsset(OrderInMarket):
         if self.file is not None:
             self.file.save(run / _MARKET)
 
+    def _inputs(self) -> dict[str, dict[str, str]]:
+        """The tape's slices, whatever file they are in, and what counts of the market file."""
+        found = {} if self.tape is None else {"tape": {"file": self.tape.name, "sha256": self.tape.sha256}}
+        return found | ({} if self.file is None else {"market": {"file": _MARKET, "sha256": self.file.sha256}})
+
     def check_saved(self, run: Path, options: Mapping[str, Any]) -> None:
-        """Refuse a market file that has changed."""
-        kept = run / _MARKET
-        if self.file is not None and kept.is_file() and MarketFile.load(kept).parameters != self.file.parameters:
-            raise InputError(f"{options['market']}: has changed since the run began, whose copy is {kept}")
+        """Refuse a tape or a market file that has changed."""
+        described, copy = read_yaml(run / "config.yaml"), run / _MARKET
+        was: dict[str, Any] = {"tape": described.get("tape")}  # of runs of old, which keep no more
+        if copy.is_file():
+            was["market"] = {"sha256": MarketFile.load(copy).sha256}
+        way_out = "put the old file back" + (f", of which {copy} is a copy" if copy.is_file() else "")
+        for kept in (described.get("inputs"), was):
+            refuse_changed(kept, named(self._inputs(), options), "the run began", f"{way_out}, or train a new run")
 
     def remarks(self) -> list[str]:
         """Whether the market file has seen the rows that are for evaluation, impact was scaled, fills are negative."""
@@ -181,7 +193,7 @@ class OneAsset(OrderInMarket):
             return baseline(self.market, self.order)  # of a class in C, which does not say what it takes
         try:
             inspect.signature(baseline).bind(self.market, self.order)
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             raise InputError(f"{baseline.__name__}: must be built from (market, order): {error}") from None
         return baseline(self.market, self.order)
 

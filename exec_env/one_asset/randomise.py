@@ -225,6 +225,12 @@ def _ends(name: str, text: str, market: Market, recorded: bool) -> tuple[float, 
         low, high = map(float, text.split(":"))
     except ValueError:
         raise InputError(f"randomise = '{name}={text}': must read NAME=LOW:HIGH, both numbers") from None
+    most = high / _FARTHEST if low > 0 else -math.inf
+    if low <= high < math.inf and (low < most or max(-low, high) > _FARTHEST * max(1.0, abs(getattr(market, name)))):
+        raise InputError(
+            f"randomise = '{name}={text}': too wide; the highest must be at most {_FARTHEST:g} times the lowest, and "
+            f"of the nominal {getattr(market, name):g} or of one"
+        )
     for end in (low, high):
         # An end is linear impact or not, whatever the nominal market is.
         power: dict[str, Any] = {"impact_exponent": 0.5, "reference_participation": Market.reference_participation}
@@ -232,12 +238,6 @@ def _ends(name: str, text: str, market: Market, recorded: bool) -> tuple[float, 
         dataclasses.replace(market, **changed)  # the field itself says what it refuses
     if low > high:
         raise InputError(f"randomise = '{name}={text}': the lowest value is above the highest")
-    most = high / _FARTHEST if low > 0 else -math.inf
-    if low < most or max(-low, high) > _FARTHEST * max(1.0, abs(getattr(market, name))):
-        raise InputError(
-            f"randomise = '{name}={text}': too wide; the highest must be at most {_FARTHEST:g} times the lowest, and "
-            f"of the nominal {getattr(market, name):g} or of one"
-        )
     return low, high
 
 

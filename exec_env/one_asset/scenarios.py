@@ -5,7 +5,7 @@ from dataclasses import fields
 from typing import Any
 
 from exec_env.base.errors import InputError
-from exec_env.base.validation import unknown
+from exec_env.base.validation import listed, require, shown, unknown
 from exec_env.envs.scenario import NORMAL, Scenario
 from exec_env.market.market import Market
 from exec_env.market.stress import STRESSES
@@ -49,7 +49,10 @@ def scenarios(
     ['normal', 'liquidity-collapse × 0.5', 'liquidity-collapse × 0.1']
     """
     found = []
-    for name in regimes:
+    severities = listed("severities", "a list of numbers", severities)
+    for factor in severities:
+        require(severity=factor)
+    for name in listed("regimes", "a list of names", regimes):
         if name not in NAMES:
             raise InputError(unknown("regime", name, NAMES))
         if name == NORMAL:
@@ -74,7 +77,7 @@ def scenarios(
             Market(stress="liquidity-collapse", stress_factor=factor)
         except InputError as error:
             allowed = str(error).partition(": ")[2].removesuffix(", or None")
-            raise InputError(f"severity = {factor!r}: {allowed}") from None
+            raise InputError(f"severity = {shown(factor)}: {allowed}") from None
     labels = [s.label for s in found]
     for scenario in found:
         if labels.count(scenario.label) > 1:

@@ -1,16 +1,28 @@
 """Files of a run: whole or not at all, and read without running what they contain."""
 
 import contextlib
+import errno
 import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from exec_env.base.files import free_folder, new_folder, read_tensors, read_yaml, write_tensors, write_yaml
+from exec_env.base.errors import InputError
+from exec_env.base.files import (
+    free_folder,
+    new_folder,
+    read_array,
+    read_tensors,
+    read_yaml,
+    write_tensors,
+    write_text,
+    write_yaml,
+)
 
 
 class Malicious:
@@ -137,3 +149,63 @@ def test_a_folder_that_cannot_be_created_is_named(tmp_path: Path) -> None:
         new_folder(tmp_path / "file" / "run")
     with pytest.raises(ValueError, match="file exists"):
         new_folder(tmp_path / "file")
+
+
+def test_one_flipped_byte_anywhere_is_noticed(tmp_path: Path) -> None:
+    write_tensors(tmp_path / "whole.pt", {"w": torch.arange(8.0)})
+    whole = (tmp_path / "whole.pt").read_bytes()
+    assert torch.equal(torch.load(tmp_path / "whole.pt", weights_only=True)["w"], torch.arange(8.0)), "torch's own file"
+    for place in range(len(whole)):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << place % 8
+        (tmp_path / "file.pt").write_bytes(flipped)
+        with pytest.raises(InputError, match=r"file\.pt: corrupt, or not a file of weights: its checksum"):
+            read_tensors(tmp_path / "file.pt")
+
+
+def test_weights_of_before_checksums_are_read(tmp_path: Path) -> None:
+    torch.save({"w": torch.arange(8.0)}, tmp_path / "file.pt")
+    assert torch.equal(read_tensors(tmp_path / "file.pt")["w"], torch.arange(8.0))
+
+
+@pytest.mark.parametrize("read", [read_yaml, read_tensors, read_array])
+def test_a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for(
+    read: Callable[[Path], Any], tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "file")
+    with pytest.raises(InputError, match="file: .*: no regular file"):
+        read(tmp_path / "file")
+    with pytest.raises(InputError, match="zero: .*: no regular file"):
+        read(Path("/dev/zero"))
+    with pytest.raises(InputError, match="null"):
+        read(Path("a\0b"))
+
+
+def test_a_disk_that_is_full_is_one_sentence_and_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_text(tmp_path / "file.txt", "old")
+
+    def full(path: Path, _: bytes) -> None:
+        path.touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    for write in (lambda p: write_text(p, "new"), lambda p: write_yaml(p, {}), lambda p: write_tensors(p, {})):
+        with pytest.raises(InputError, match=r"file\.txt: cannot be written: No space left on device"):
+            write(tmp_path / "file.txt")
+    assert (tmp_path / "file.txt").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["file.txt"]
+
+
+def test_arrays_of_anything_but_numbers_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "good.npy", np.arange(3, dtype=np.float32))
+    assert read_array(tmp_path / "good.npy").tolist() == [0.0, 1.0, 2.0]
+    np.save(tmp_path / "objects.npy", np.array([Malicious(tmp_path / "marker")]), allow_pickle=True)
+    np.save(tmp_path / "texts.npy", np.array(["a"]))
+    (tmp_path / "cut.npy").write_bytes((tmp_path / "good.npy").read_bytes()[:-1])
+    (tmp_path / "none.npy").write_bytes(b"")
+    for name in ("objects", "texts", "cut", "none"):
+        with pytest.raises(InputError, match=rf"{name}\.npy: corrupt, or not a file of numbers"):
+            read_array(tmp_path / f"{name}.npy")
+    assert not (tmp_path / "marker").exists()

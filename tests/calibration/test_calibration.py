@@ -10,7 +10,7 @@ import pytest
 
 from exec_env.base import jackknife as errors
 from exec_env.calibration import impact, liquidity, of, prices, simulate, truth
-from exec_env.calibration.fit import interval
+from exec_env.calibration.evidence import interval
 from exec_env.data.market_file import MarketFile, Parameter
 from exec_env.data.tick_sums import Slicer, walk
 from exec_env.data.ticks import Slices
@@ -220,7 +220,7 @@ def test_what_is_identified_is_from_the_data_and_near_the_truth(calibrated: obje
     found = calibrated.file  # type: ignore[attr-defined]
     sources = {name: p.source for name, p in found.parameters.items()}
     assert {name for name, source in sources.items() if source == "prior"} == {"impact_noise", "decay_noise"}
-    for name, estimate in calibrated.estimates.items():  # type: ignore[attr-defined]
+    for name, (estimate, _, _) in calibrated.found.items():  # type: ignore[attr-defined]
         true = getattr(STRONG, name)
         assert abs(estimate.value - true) < 3.5 * estimate.error + 0.05 * abs(true), name
     assert found.reported["impact_exponent"]["value"] == pytest.approx(1.0, abs=0.1)
@@ -308,11 +308,12 @@ def test_slices_without_flow_leave_impact_to_the_prior() -> None:
 
 
 @pytest.mark.slow
-def test_a_spread_of_always_one_tick_says_nothing_about_liquidity() -> None:
+def test_a_spread_of_always_one_tick_stays_so_and_says_nothing_about_liquidity() -> None:
     slices = truth.slices_of(STRONG, 20, 2)
     frame = slices.frame.assign(spread=0.01)
     found = of(type(slices)(frame, DT, 6.5, slices.sources)).file.parameters
-    assert found["spread_noise"].source == "prior"
+    for name in ("spread_noise", "spread_elasticity"):
+        assert (found[name].value, found[name].source, found[name].interval) == (0.0, "data", [0.0, 0.0])
     assert found["half_spread"].value == pytest.approx(0.5, rel=0.05)
     assert found["liquidity_volatility"].source == "data"
 

@@ -1,5 +1,6 @@
 """Recorded markets: what is read, what is refused, what is estimated, and what an episode on a tape does."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -249,7 +250,7 @@ def known(**columns: Any) -> Tape:
 def test_market_parameters_are_those_of_a_tape_made_with_known_ones() -> None:
     volume = np.where(np.arange(101) % 2, 90_000.0, 110_000.0)
     spread = 0.0004 * 100.0 * np.exp(0.001 * (np.arange(101) % 2))
-    market = known(volume=volume, spread=spread).market()
+    market = replace(known(volume=volume, spread=spread), hours_per_day=6.5).market()
     assert market.volatility == pytest.approx(0.001 * 78**0.5, rel=1e-9)
     assert market.half_spread == pytest.approx(2.0, rel=1e-9)
     assert market.daily_volume == pytest.approx(volume.mean() * 78, rel=1e-9)

@@ -22,7 +22,8 @@ from tqdm import tqdm
 
 from exec_env.base import release
 from exec_env.base.errors import InputError, NoBound
-from exec_env.base.files import read_yaml, write_yaml
+from exec_env.base.files import read_yaml, write_bytes, write_yaml
+from exec_env.base.inputs import Inputs, refuse_changed
 from exec_env.base.validation import require, require_count
 
 _GIB = 2**30
@@ -61,10 +62,13 @@ class Task:
     """A function that workers can import."""
     arguments: dict[str, Any]
     """Its keyword arguments: plain values, as YAML keeps them."""
+    inputs: Inputs = field(default_factory=dict)
+    """Files that these name, by checksum."""
 
     def described(self) -> dict[str, Any]:
         """What is to be done, as it is kept beside the result."""
-        return {"work": f"{self.work.__module__}:{self.work.__name__}", "arguments": plain(self.arguments)}
+        what = {"work": f"{self.work.__module__}:{self.work.__name__}", "arguments": plain(self.arguments)}
+        return what | ({"inputs": plain(self.inputs)} if self.inputs else {})
 
 
 Run = Callable[[Sequence[Task]], Iterator[tuple[Task, Result | Failure]]]
@@ -111,9 +115,13 @@ def is_finished(task: Task, folder: Path) -> bool:
     if not kept.exists():
         return False
     was = read_yaml(kept / "task.yaml")
-    changed = difference({k: was.get(k) for k in ("work", "arguments")}, task.described())
+    now = task.described()
+    then, today = ({k: of.get(k) for k in ("work", "arguments")} for of in (was, now))
+    changed = difference(then, today)
     if changed:
         raise InputError(f"{kept}: made with {changed}; remove that folder, or choose another one for the work")
+    way_out = "put the old file back, remove that folder, or choose another one for the work"
+    refuse_changed(was.get("inputs"), task.inputs, f"{kept} was made", way_out)
     return True
 
 
@@ -123,10 +131,7 @@ def _keep(task: Task, result: Result, folder: Path) -> None:
     partial_folder = kept.with_name(kept.name + ".partial")
     shutil.rmtree(partial_folder, ignore_errors=True)
     for name, content in result.files.items():
-        path = partial_folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    partial_folder.mkdir(parents=True, exist_ok=True)
+        write_bytes(partial_folder / name, content)
     made_with = {"summary": result.summary, "exec_env": release.VERSION}
     write_yaml(partial_folder / "task.yaml", task.described() | made_with)
     os.rename(partial_folder, kept)

@@ -23,7 +23,7 @@ import numpy as np
 
 from exec_env.base import extras
 from exec_env.base.errors import InputError
-from exec_env.base.files import new_folder
+from exec_env.base.files import new_folder, require_regular
 from exec_env.base.validation import from_mapping
 from exec_env.envs.reward import Reward
 from exec_env.harness.offline.collect import FRACTION, Episodes, Recorded
@@ -110,6 +110,8 @@ def save(recorded: Recorded, folder: str | Path) -> Path:
     try:
         _save(new_folder(partial / "data"), folder.name, recorded, provenance)
         os.rename(partial, folder)
+    except OSError as error:  # HDF5's of a full disk has no number
+        raise InputError(f"{folder}: cannot be written: {' '.join(str(error).split())}") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder
@@ -158,16 +160,7 @@ def load(path: str | Path) -> Dataset:
     """
     require_packages()
     path = Path(path)
-    if not path.exists():
-        raise InputError(f"dataset {path}: no such folder; exec-env collect records one")
-    data = path / "data" if (path / "data").is_dir() else path
-    try:
-        metadata = json.loads((data / "metadata.json").read_text())
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise InputError(f"dataset {path}: no Minari dataset: {' '.join(str(error).split())}") from None
-    said = metadata.get(_KEY) if isinstance(metadata, dict) else None
-    if not isinstance(said, dict) or said.get("format") != _FORMAT:
-        raise InputError(f"dataset {path}: was not recorded by this version of exec-env collect")
+    data, said = _said(path)
     where = f"dataset {path}: metadata"
     for name, kind in _SAID.items():
         if name not in said:
@@ -182,6 +175,7 @@ def load(path: str | Path) -> Dataset:
         raise InputError(f"{where}: action = {said.get('action')!r}: must be {FRACTION.name!r}")
     market, order, reward = (_whole(cls, said[cls.__name__.lower()], where) for cls in (Market, Order, Reward))
     try:
+        require_regular(data / _DATA, f"{_DATA}")
         episodes = _read(data / _DATA, order.n_steps)
     except InputError as error:
         raise InputError(f"dataset {path}: {error}") from None
@@ -200,6 +194,27 @@ def load(path: str | Path) -> Dataset:
             "episodes or metadata were changed"
         )
     return Dataset(path, episodes, said, market, order, reward)
+
+
+def checksum(path: str | Path) -> str:
+    """The checksum that a dataset was recorded with; ``load`` compares it with the episodes."""
+    return str(_said(Path(path))[1].get("sha256"))
+
+
+def _said(path: Path) -> tuple[Path, dict[str, Any]]:
+    """The folder of the data, and what is said of it, of which only the format is checked."""
+    if not path.exists():
+        raise InputError(f"dataset {path}: no such folder; exec-env collect records one")
+    data = path / "data" if (path / "data").is_dir() else path
+    try:
+        require_regular(data / "metadata.json", f"dataset {path}: no Minari dataset: metadata.json is")
+        metadata = json.loads((data / "metadata.json").read_text())
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise InputError(f"dataset {path}: no Minari dataset: {' '.join(str(error).split())}") from None
+    said = metadata.get(_KEY) if isinstance(metadata, dict) else None
+    if not isinstance(said, dict) or said.get("format") != _FORMAT:
+        raise InputError(f"dataset {path}: was not recorded by this version of exec-env collect")
+    return data, said
 
 
 def _whole(cls: type[Any], values: dict[str, Any], where: str) -> Any:

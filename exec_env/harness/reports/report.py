@@ -7,6 +7,7 @@ import base64
 import contextlib
 import io
 from collections.abc import Iterable
+from os.path import isfile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,11 +20,13 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from exec_env.base.bootstrap import Z95
+from exec_env.base.csv_files import read_csv
 from exec_env.base.errors import NoBound
 from exec_env.base.files import new_file, read_yaml, write_text
+from exec_env.base.validation import listed
 from exec_env.envs.problem import Problem
 from exec_env.envs.registry import problem_of
-from exec_env.harness.agents import Agent, known_agents, normalise, resolve, resolve_all, run_of
+from exec_env.harness.agents import AGENTS, Agent, known_agents, normalise, resolve, resolve_all, run_of
 from exec_env.harness.evaluation import Evaluation, evaluate, for_evaluation
 from exec_env.harness.reports import plots
 
@@ -76,7 +79,7 @@ def write_report(
 
 def with_baselines(agents: Iterable[str | Path | Agent], problem: Problem) -> list[str | Path | Agent]:
     """The agents, and those that the problem suggests where no baseline is named among them."""
-    chosen: list[str | Path | Agent] = [agents] if isinstance(agents, str | Path) else list(agents)
+    chosen: list[str | Path | Agent] = listed("agents", AGENTS, agents)
     known = {*known_agents(), *problem.policies()}
     named = any(isinstance(agent, str) and normalise(agent) in known for agent in chosen)
     return chosen if named or not chosen else [*chosen, *problem.suggested()]
@@ -149,7 +152,7 @@ def number(value: Any, digits: int = 2, sign: str = "") -> str:
 
 
 def _is_run(agent: str | Path) -> bool:
-    return normalise(str(agent)) not in known_agents() and (run_of(agent) / "config.yaml").is_file()
+    return normalise(str(agent)) not in known_agents() and isfile(run_of(agent) / "config.yaml")
 
 
 def _logs(runs: dict[str, Path]) -> tuple[dict[str, pd.DataFrame], list[str]]:
@@ -157,7 +160,7 @@ def _logs(runs: dict[str, Path]) -> tuple[dict[str, pd.DataFrame], list[str]]:
     logs, unread = {}, []
     for label, run in runs.items():
         try:
-            log = pd.read_csv(run / "progress.csv")
+            log = read_csv(run / "progress.csv")
             log[["steps", "objective", "twap"]].astype(float)
         except (OSError, ValueError, KeyError):
             log = pd.DataFrame()

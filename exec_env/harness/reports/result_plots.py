@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from exec_env.base.csv_files import read_csv
 from exec_env.harness.metrics import REFERENCE
 from exec_env.harness.reports.plots import colours
 
@@ -17,9 +18,9 @@ _REFERENCES = {"adaptive": "-", "static": "--", REFERENCE: ":"}
 
 def save_figures(folder: Path) -> None:
     """``gaps.png`` and ``learning_curves.png`` from the tables in a folder."""
-    runs, baselines, summary = (pd.read_csv(folder / f"{name}.csv") for name in ("runs", "baselines", "summary"))
+    runs, baselines, summary = (read_csv(folder / f"{name}.csv") for name in ("runs", "baselines", "summary"))
     gaps(runs, baselines, summary).savefig(folder / "gaps.png", dpi=130)
-    learning_curves(pd.read_csv(folder / "curves.csv"), baselines).savefig(folder / "learning_curves.png", dpi=130)
+    learning_curves(read_csv(folder / "curves.csv"), baselines).savefig(folder / "learning_curves.png", dpi=130)
 
 
 def gaps(runs: pd.DataFrame, baselines: pd.DataFrame, summary: pd.DataFrame) -> Figure:
@@ -40,7 +41,7 @@ def gaps(runs: pd.DataFrame, baselines: pd.DataFrame, summary: pd.DataFrame) -> 
         axes.set_ylim(-0.6, len(here) - 0.4)
         seeds = runs.loc[runs["env"] == env, "gap_percent"]
         _reference_lines(axes.axvline, baselines[baselines["env"] == env], 2 * float(seeds.max()))
-        axes.set(title=env, xlabel="gap to the lower bound [%]")
+        axes.set(title=env, xlabel="gap to the lower bound [%]: mean of the middle seeds, 95 % interval, each seed")
         axes.set_xlim(left=min(0.0, 1.15 * seeds.min()))
         axes.legend(frameon=False, fontsize=7)
     return figure
@@ -88,4 +89,4 @@ def _reference_lines(line: Any, baselines: pd.DataFrame, limit: float) -> None:
     gap = dict(zip(baselines["agent"], baselines["gap_percent"], strict=True))
     for agent, style in _REFERENCES.items():
         if agent in gap and (agent != REFERENCE or gap[agent] <= limit):
-            line(gap[agent], color="0.45", ls=style, lw=1, label=f"{agent} ({gap[agent]:.1f} %)")
+            line(gap[agent], color="0.45", ls=style, lw=1, label=f"{agent} ({gap[agent]:z.1f} %)")

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import gymnasium as gym
 import numpy as np
 
+from exec_env.base.csv_files import csv_text
 from exec_env.base.errors import InputError
 from exec_env.base.files import read_yaml
 from exec_env.base.validation import Bounds, Count, check_fields, from_mapping, unknown
@@ -15,6 +16,7 @@ from exec_env.envs.registry import get_spec
 from exec_env.envs.reward import Reward
 from exec_env.harness.agents import agent_class, known_agents, normalise
 from exec_env.harness.evaluation import evaluate
+from exec_env.harness.inputs import inputs_of
 from exec_env.harness.jobs import training_task
 from exec_env.harness.jobs.tasks import Result, Task, plain
 from exec_env.harness.metrics import REFERENCE
@@ -129,7 +131,8 @@ def resolve(experiment: Experiment, steps: int | None = None) -> dict[str, Any]:
     """
     problems: dict[str, Any] = {}
     for cell in experiment.cells:
-        row = problems.setdefault(cell.label, cell.problem | {"agents": {}})
+        inputs = inputs_of(cell.env, cell.problem["options"])
+        row = problems.setdefault(cell.label, cell.problem | ({"inputs": inputs} if inputs else {}) | {"agents": {}})
         for agent in cell.agents:
             train, config = settings(agent, cell.env, None if steps is None else {"steps": steps})
             resolved = {k: v for k, v in asdict(train).items() if k not in ("seed", "env")}
@@ -152,13 +155,16 @@ def tasks(configs: dict[str, Any]) -> list[Task]:
     made = []
     for label, problem in configs["problems"].items():
         common = {"env": problem["env"], "problem": problem["options"], "evaluation": configs["evaluation"]}
-        made += [Task(f"{label}/{name}", evaluate_baseline, {"agent": name} | common) for name in configs["baselines"]]
+        inputs = problem.get("inputs", {})
+        for name in configs["baselines"]:
+            made.append(Task(f"{label}/{name}", evaluate_baseline, {"agent": name} | common, inputs))
     for label, problem in configs["problems"].items():
         common = {"env": problem["env"], "problem": problem["options"], "evaluation": configs["evaluation"]}
+        inputs = problem.get("inputs", {})
         for agent, own in problem["agents"].items():
             for seed in configs["seeds"]:
                 arguments = {"agent": agent, "seed": seed, "config": own} | common
-                made.append(Task(f"{label}/{agent}/seed-{seed}", train_and_evaluate, arguments))
+                made.append(Task(f"{label}/{agent}/seed-{seed}", train_and_evaluate, arguments, inputs))
     return made
 
 
@@ -207,7 +213,7 @@ def _evaluated(agent: str | Path, env: str, problem: dict[str, Any], evaluation:
     objective = estimate.values.astype(np.float32)
     gap = row["gap_percent"][0]
     said = f"J {row['objective_mean'][0]:.2f} bps" + (f", gap {gap:+.2f} %" if np.isfinite(gap) else "")
-    return said, {"evaluation.csv": row.to_csv(index=False).encode(), "objective.npy": _npy(objective)}
+    return said, {"evaluation.csv": csv_text(row).encode(), "objective.npy": _npy(objective)}
 
 
 def _npy(array: np.ndarray) -> bytes:

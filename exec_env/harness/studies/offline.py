@@ -18,7 +18,9 @@ import yaml
 from matplotlib.figure import Figure
 from scipy import stats
 
+from exec_env.base import plain_yaml
 from exec_env.base.errors import InputError
+from exec_env.base.files import read_array
 from exec_env.base.seeds import child_seed
 from exec_env.base.validation import Bounds, Count, check_fields
 from exec_env.envs.registry import get_spec, problem_of
@@ -114,10 +116,7 @@ def _value(text: str) -> Any:
             return kind(text)
         except ValueError:  # no such number
             continue
-    try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError):  # PyYAML's ValueError: 2024-02-31
-        raise InputError(f"{text!r} is no value") from None
+    return plain_yaml.parse(text, f"{text!r} is no value")
 
 
 def tasks(study: Study) -> list[Task]:
@@ -193,7 +192,7 @@ _AGENT = ("agent.yaml", "weights.pt")
 
 def _naming(made_by: str, content: bytes) -> bytes:
     """A run's YAML that names, instead of a dataset that is gone, the command that records it again."""
-    values = yaml.safe_load(content)
+    values = plain_yaml.parse(content.decode(), "a run's YAML")
     values["agent_config" if "agent_config" in values else "config"]["dataset"] = made_by
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True).encode()
 
@@ -223,19 +222,19 @@ def collect(study: Study, work: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     def difference(name: str, paired: np.ndarray) -> dict[str, Any]:
         return {f"diff_{name}": paired.mean(), f"diff_{name}_se": stats.sem(paired)}
 
-    twap = np.load(work / "baselines" / REFERENCE / "objective.npy").astype(float)
-    fixed = [{"agent": n} | row(np.load(work / "baselines" / n / "objective.npy").astype(float)) for n in BASELINES]
+    twap = read_array(work / "baselines" / REFERENCE / "objective.npy")
+    fixed = [{"agent": n} | row(read_array(work / "baselines" / n / "objective.npy")) for n in BASELINES]
     runs = []
     for noise in study.noises:
         here = work / f"noise-{noise:g}"
-        played = np.load(here / "behaviour" / "objective.npy").astype(float)
+        played = read_array(here / "behaviour" / "objective.npy")
         fixed.append({"agent": "behaviour", "noise": noise} | row(played))
         for seed in study.seeds:
             for part in (LAST, BEST):
                 file = f"seed-{seed}/objective-{part}.npy"
-                clone = np.load(here / CLONE / file).astype(float)
+                clone = read_array(here / CLONE / file)
                 for learner in study.learners:
-                    objective = np.load(here / learner / file).astype(float)
+                    objective = read_array(here / learner / file)
                     which = {"noise": noise, "agent": learner, "seed": seed, "check": part}
                     against = difference("behaviour", objective - played) | difference(CLONE, objective - clone)
                     runs.append(which | row(objective) | against)

@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from exec_env.base.csv_files import read_csv, write_csv
 from exec_env.base.errors import InputError
-from exec_env.base.files import read_yaml, write_yaml
-from exec_env.data import csv_table
+from exec_env.base.files import read_array, read_yaml, write_yaml
 from exec_env.harness.jobs import training_task
 from exec_env.harness.jobs.tasks import Task, difference
 from exec_env.harness.metrics import REFERENCE
 from exec_env.harness.studies.experiment import Experiment, resolve
 
 _RESAMPLES = 2_000
+_DIGITS = "%.8g"
 _RUN_COLUMNS = ("steps", "seconds", "intervals", "best_interval")
 _FILES = ("runs.csv", "baselines.csv", "curves.csv", "summary.csv", "overall.csv", "configs.yaml")
 _FIGURES = ("gaps.png", "learning_curves.png")
@@ -46,10 +47,10 @@ def collect(tasks: Sequence[Task], work: Path) -> dict[str, pd.DataFrame]:
     rows: dict[str, list[pd.DataFrame]] = {"runs": [], "baselines": [], "curves": []}
     for task in sorted(tasks, key=lambda t: "seed" in t.arguments):  # baselines first
         folder, (label, agent) = work / task.key, task.key.split("/")[:2]
-        row = pd.read_csv(folder / "evaluation.csv")
-        objective = np.load(folder / "objective.npy").astype(float)
+        row = read_csv(folder / "evaluation.csv")
+        objective = read_array(folder / "objective.npy")
         if label not in reference:
-            reference[label] = np.load(work / label / REFERENCE / "objective.npy").astype(float)
+            reference[label] = read_array(work / label / REFERENCE / "objective.npy")
         difference_ = objective - reference[label]
         row["diff"], row["diff_se"] = difference_.mean(), _standard_error(difference_)
         gap = reference[label].mean() - row["bound_bps"][0]
@@ -60,7 +61,7 @@ def collect(tasks: Sequence[Task], work: Path) -> dict[str, pd.DataFrame]:
             rows["baselines"].append(row)
             continue
         row.insert(2, "seed", task.arguments["seed"])
-        summary, curve = training_task.summary(folder), pd.read_csv(folder / "progress.csv")
+        summary, curve = training_task.summary(folder), read_csv(folder / "progress.csv")
         rows["runs"].append(row.assign(**{name: summary[name] for name in _RUN_COLUMNS}))
         columns = [name for name in ("steps", "objective", "gap_percent", "seconds") if name in curve]
         curve = curve[columns].assign(env=label, agent=agent, seed=task.arguments["seed"])
@@ -140,11 +141,11 @@ def write(out: Path, configs: dict[str, Any], tables: dict[str, pd.DataFrame], m
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     for name, table in tables.items():
-        _write_csv(table, partial / f"{name}.csv")
-    runs = pd.read_csv(partial / "runs.csv")
-    _write_csv(summarise(runs), partial / "summary.csv")
+        write_csv(table, partial / f"{name}.csv", float_format=_DIGITS)
+    runs = read_csv(partial / "runs.csv")
+    write_csv(summarise(runs), partial / "summary.csv", float_format=_DIGITS)
     if not overall(runs).empty:
-        _write_csv(overall(runs), partial / "overall.csv")
+        write_csv(overall(runs), partial / "overall.csv", float_format=_DIGITS)
     write_yaml(partial / "configs.yaml", configs | ({"made_with": made_with} if made_with else {}))
     save_figures(partial)
     for name in (*_FIGURES, *_FILES):  # the configuration last, because it says that all is there
@@ -185,7 +186,7 @@ def mismatches(folder: Path) -> list[str]:
     found = []
     if changed := difference(configs, resolve(Experiment.read(folder / "experiment.yaml"))):
         found.append(f"configs.yaml: results were made with {changed}")
-    tables = {name: csv_table.read(folder / f"{name}.csv") for name in ("runs", "baselines", "summary")}
+    tables = {name: read_csv(folder / f"{name}.csv") for name in ("runs", "baselines", "summary")}
     problems = configs["problems"]
     wanted = {(p, a, s) for p, row in problems.items() for a in row["agents"] for s in configs["seeds"]}
     found += _coverage("runs.csv", tables["runs"], ["env", "agent", "seed"], wanted)
@@ -197,7 +198,7 @@ def mismatches(folder: Path) -> list[str]:
         if pooled.empty == file.exists():
             found.append(f"overall.csv: {'is there' if pooled.empty else 'is missing'}")
         elif file.exists():
-            found += _recomputed("overall.csv", csv_table.read(file), pooled)
+            found += _recomputed("overall.csv", read_csv(file), pooled)
     return found
 
 
@@ -215,10 +216,6 @@ def _recomputed(name: str, was: pd.DataFrame, now: pd.DataFrame) -> list[str]:
     except AssertionError as error:
         return [f"{name}: does not follow from runs.csv: {' '.join(str(error).split())}"]
     return []
-
-
-def _write_csv(table: pd.DataFrame, path: Path) -> None:
-    table.to_csv(path, index=False, float_format="%.8g")
 
 
 def _standard_error(values: np.ndarray) -> float:

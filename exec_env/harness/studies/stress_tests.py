@@ -10,16 +10,17 @@ import pandas as pd
 from tqdm import tqdm
 
 from exec_env.base.bootstrap import Errors
+from exec_env.base.csv_files import write_csv
 from exec_env.base.errors import InputError, NoBound
 from exec_env.base.files import new_folder, write_yaml
-from exec_env.base.validation import require_count
+from exec_env.base.validation import listed, require_count, require_flag, shown
 from exec_env.envs.factory import kept_options
 from exec_env.envs.problem import Problem
 from exec_env.envs.registry import problem_of
 from exec_env.envs.scenario import NORMAL, Scenario
-from exec_env.harness.agents import Agent, resolve_all
+from exec_env.harness.agents import AGENTS, Agent, resolve_all
 from exec_env.harness.estimates import difference
-from exec_env.harness.evaluation import Evaluation, evaluate_on, for_evaluation
+from exec_env.harness.evaluation import MOST_PATHS, Evaluation, evaluate_on, for_evaluation
 from exec_env.harness.provenance import seen
 
 RANDOMISED = "randomised"
@@ -116,8 +117,8 @@ class Stressed:
 
         folder = new_folder(folder)
         write_yaml(folder / "stress.yaml", self.settings)
-        self.table.to_csv(folder / "stress.csv", index=False)
-        self.best.to_csv(folder / "best.csv", index=False)
+        write_csv(self.table, folder / "stress.csv")
+        write_csv(self.best, folder / "best.csv")
         heat_map(self).savefig(folder / "heat_map.png", dpi=130)
         if self.table.groupby("regime")["factor"].nunique().max() > 1:
             severities(self).savefig(folder / "severity.png", dpi=130)
@@ -154,12 +155,15 @@ def stress(
     Raises:
         InputError: as ``evaluate``; for options that the regimes vary; when no regime can be.
     """
-    require_count(episodes=episodes)
+    require_count(high=MOST_PATHS, episodes=episodes)
     require_count(0, seed=seed)
+    require_flag(progress=progress, optimum=optimum)
     drawn, options = options.pop("randomise", None), for_evaluation(env_id, options)
     stressing = problem_of(env_id).stressing
     given = problem_of(env_id, **{k: v for k, v in options.items() if k not in stressing})
-    among = list(given.scenarios() if among is None else among)
+    among = listed("among", "scenarios, as of scenarios()", given.scenarios() if among is None else among)
+    if not among or not all(isinstance(scenario, Scenario) for scenario in among):
+        raise InputError(f"among = {shown(among)}: must be scenarios, at least one")
     for name in given.varied:
         if name in options:
             raise InputError(f"{name} = {options[name]!r}: is what regimes vary; give it to scenarios instead")
@@ -170,7 +174,7 @@ def stress(
     # Normal is without any stress, also where the environment has one.
     calm = dict(given.calm(options))
     problem = problem_of(env_id, **(options | calm)) if calm else given
-    agents = [agents] if isinstance(agents, str | Path) else list(agents)
+    agents = listed("agents", AGENTS, agents)
     unaware = {name: _Labelled(name, agent) for name, agent in resolve_all(agents, problem).items()}
     # Who cannot be told anything is refused; who cannot be told of one regime is left out of that.
     knowing = {next(iter(resolve_all([name], problem))) + TOLD: name for name in told}

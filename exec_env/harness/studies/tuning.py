@@ -21,10 +21,13 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 from tqdm import tqdm
 
+from exec_env.base.csv_files import write_csv
 from exec_env.base.errors import InputError, Interrupted, NoBound
-from exec_env.base.files import new_folder, read_yaml, write_yaml
+from exec_env.base.files import new_folder, read_yaml, write_text, write_yaml
+from exec_env.base.inputs import refuse_changed
 from exec_env.base.validation import Bounds, Count, check_fields, from_mapping, is_finite, require_count, unknown
 from exec_env.harness.agents import agent_class, normalise
+from exec_env.harness.inputs import inputs_of
 from exec_env.harness.jobs import training_task
 from exec_env.harness.jobs.tasks import Result, Run, Task, difference, plain, run_tasks
 from exec_env.harness.training.hyperparameters import TrainConfig, search_space, settings
@@ -178,8 +181,11 @@ def open_study(folder: Path, wanted: Settings, trials: int | None = None) -> int
             else.
     """
     path = folder / "study.yaml"
+    inputs = inputs_of(wanted.env, wanted.options, wanted.agent_config.get("dataset"))
     if path.exists():
         was, least = read_study(folder)
+        way_out = "put the old one back, or choose another --study"
+        refuse_changed(read_yaml(path, "study").get("inputs"), inputs, "the study began", way_out)
         if changed := difference(was.described(), wanted.described()):
             raise InputError(
                 f"{path}: the study was begun with {changed}; choose another --study, or --resume this one"
@@ -189,7 +195,7 @@ def open_study(folder: Path, wanted: Settings, trials: int | None = None) -> int
         trials = trials or _TRIALS
         _require_one_that_runs(wanted, trials)
         new_folder(folder)
-    write_yaml(path, {"trials": trials, "settings": wanted.described()})
+    write_yaml(path, {"trials": trials, "settings": wanted.described()} | ({"inputs": inputs} if inputs else {}))
     return trials
 
 
@@ -350,14 +356,14 @@ def report(folder: Path, trials: list[FrozenTrial], shown: int = 10) -> str:
         raise InputError(f"{folder}: all {len(trials)} trials failed; the last: {trials[-1].user_attrs['reason']}")
     name = best[0].user_attrs["measure"]
     table = pd.DataFrame([{"trial": t.number, name: t.value} | t.params | t.user_attrs for t in trials])
-    table.drop(columns="measure").to_csv(folder / "trials.csv", index=False)
+    write_csv(table.drop(columns="measure"), folder / "trials.csv")
     _figure(trials, name, f"{wanted.agent} on {wanted.env}").savefig(folder / "trials.png", dpi=130)
     train, agent_config = wanted.configs(best[0].params)
     section = {"train": {k: train[k] for k in wanted.space if k not in wanted.own}}
     section |= {"agent": {k: agent_config[k] for k in wanted.space if k in wanted.own}}
     section = {part: values for part, values in section.items() if values}
     said = f"best of {len(trials)} trials, {name} {best[0].value:.4g} on validation paths, mean of {wanted.seeds} seeds"
-    (folder / "best.yaml").write_text(f"# {said}\n" + yaml.safe_dump({wanted.env: section}, sort_keys=False))
+    write_text(folder / "best.yaml", f"# {said}\n" + yaml.safe_dump({wanted.env: section}, sort_keys=False))
     top = table.set_index("trial").loc[[t.number for t in best[:shown]], [name, *wanted.space]]
     lines = [top.to_string(), said]
     lines += [f"{len(failed)} failed; the last: {failed[-1].user_attrs['reason']}"] if failed else []

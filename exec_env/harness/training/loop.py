@@ -1,6 +1,5 @@
 """Training: one loop for every learner, a run folder that keeps everything, and a way to go on."""
 
-import os
 import platform
 import time
 from contextlib import suppress
@@ -14,8 +13,10 @@ import pandas as pd
 from gymnasium.vector import AutoresetMode
 from tqdm import tqdm
 
+from exec_env.base.csv_files import read_csv, write_csv
 from exec_env.base.errors import InputError, UnknownOption
 from exec_env.base.files import new_folder, read_tensors, read_yaml, write_tensors, write_yaml
+from exec_env.base.inputs import refuse_changed
 from exec_env.base.seeds import child_seed
 from exec_env.base.validation import from_mapping, require, unexpected
 from exec_env.envs.factory import kept_options, plain
@@ -120,8 +121,12 @@ def resume(run: str | Path, progress: bool = False) -> Learner:
         if not isinstance(name, str):
             raise InputError(f"{where}: options: {name!r}: must be a name")
     agent_config = from_mapping(cls.Config, described["agent_config"], where)
+    _env(config, options, 1).problem.check_saved(run, options)
     problem, learner = build(str(described["agent"]), config, agent_config, options)
-    problem.check_saved(run, options)
+    ours, theirs = (getattr(learner, "provenance", {}).get("dataset"), described.get("dataset"))
+    if ours is not None:
+        now = {"dataset": {"file": str(agent_config.dataset), "sha256": ours["sha256"]}}
+        refuse_changed({"dataset": theirs}, now, "the run began", "put the old one back, or train a new run")
     done = 0
     if (run / "checkpoint.pt").exists():
         state = read_tensors(run / "checkpoint.pt")
@@ -256,11 +261,11 @@ class _Log:
         if done == 0:
             return
         try:
-            rows = [_as_written(row) for row in pd.read_csv(path).to_dict("records")]
+            rows = [_as_written(row) for row in read_csv(path).to_dict("records")]
             self._rows = [row for row in rows if row["interval"] <= done]
             for row in self._rows:
                 require(**{name: row[name] for name in ("steps", "objective", "seconds")})
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (InputError, KeyError, TypeError) as error:
             raise InputError(f"{path}: lost or spoilt, so the run cannot go on with its log: {error!r}") from None
 
     @property
@@ -292,9 +297,7 @@ class _Log:
     def add(self, row: dict[str, Any]) -> None:
         """Write the log with one more row."""
         self._rows.append(_as_written(row))
-        partial = self._path.with_suffix(".partial")
-        self.frame().to_csv(partial, index=False)
-        os.replace(partial, self._path)
+        write_csv(self.frame(), self._path)
 
     def frame(self) -> pd.DataFrame:
         return pd.DataFrame(self._rows)

@@ -13,6 +13,7 @@ import pytest
 
 from exec_env import ActionMode, Order
 from exec_env.agents.pathwise import Pathwise, PathwiseConfig
+from exec_env.base.errors import InputError
 from exec_env.data.tape import Tape
 from exec_env.harness import evaluate
 from exec_env.harness.offline.collect import Episodes, Member, record
@@ -181,7 +182,7 @@ def test_nothing_is_overwritten_and_nothing_half_done_is_left(
         save(mixture, tmp_path / "a-v0")
     assert (tmp_path / "a-v0/data/main_data.hdf5").read_bytes() == before
     monkeypatch.setattr("exec_env.harness.offline.dataset._write", full)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(InputError, match="b-v0: cannot be written: disk full"):
         save(mixture, tmp_path / "b-v0")
     assert [p.name for p in tmp_path.iterdir()] == ["a-v0"]
 
