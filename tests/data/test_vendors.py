@@ -1,18 +1,19 @@
 """Small files in each vendor's format hold what one known market has, and give its estimates."""
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from exec_env.calibration import calibrate, read
+from exec_env.calibration import Slices, calibrate, read
 from exec_env.calibration.evidence import interval
 from exec_env.data.checks import Cleaner
 from exec_env.data.formats import FORMATS, Format
 from exec_env.data.reading import Reading
 from exec_env.data.tables import DataFile
-from tests.data.vendors import IMPACT, SAMPLES, market
+from tests.data.vendors import DAILY_VOLATILITY, IMPACT, SAMPLES, market
 
 NO_VOLUME = {"histdata bars"}
 
@@ -118,6 +119,72 @@ def test_estimates_are_the_truth_within_their_intervals(samples: tuple[str, ...]
     assert found.estimates["half_spread"].value == pytest.approx(1.0, rel=2e-3)
 
 
+def alone(sample: str, folder: Path) -> Slices:
+    """A sample read with no file beside it."""
+    of = file(sample, folder)
+    return read([of.path], minutes=5.0, reading=of.reading)
+
+
+@cache
+def plain(kind: str, daily: bool, signed: bool, folder: Path) -> Slices:
+    """The same from a file under our own names, with flow or sides if ``signed``."""
+    m = market()
+    frame = m.trades if kind == "trades" else m.daily if daily else m.bars
+    frame = frame if signed else frame.drop(columns=["side", "flow"], errors="ignore")
+    frame.assign(time=pd.to_datetime(frame["time"], utc=True)).to_csv(folder / "plain.csv", index=False)
+    return read([folder / "plain.csv"], minutes=5.0)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("plain")
+
+
+ALONE = [name for name, told in SAMPLES.items() if name not in NO_VOLUME and not FORMATS[told.format].also]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sample", ALONE)
+def test_a_file_alone_gives_the_slices_that_the_market_has_or_is_refused(
+    sample: str, tmp_path: Path, folder: Path
+) -> None:
+    f = FORMATS[SAMPLES[sample].format]
+    if f.kind in ("quotes", "book"):
+        with pytest.raises(ValueError, match=r"file\.csv: there is no volume; quotes need trades"):
+            alone(sample, tmp_path)
+        return
+    told = plain(f.kind, SAMPLES[sample].daily, bool(f.sides) or "flow" in f.columns, folder)
+    found = alone(sample, tmp_path)
+    pd.testing.assert_frame_equal(found.frame, told.frame, rtol=1e-9, check_exact=False)
+    assert found.hours_per_day == told.hours_per_day
+    assert not found.cleaner.dropped
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("daily", [False, True], ids=["minutes", "days"])
+def test_bars_give_volatility_and_volume_within_their_intervals(daily: bool, tmp_path: Path) -> None:
+    m = market()
+    sample, truth = (
+        ("yahoo", (DAILY_VOLATILITY, m.daily["volume"].mean()))
+        if daily
+        else (
+            "binance klines, futures",
+            (m.volatility, m.daily_volume),
+        )
+    )
+    of = file(sample, tmp_path)
+    hours = None if daily else 24.0
+    found = calibrate([of.path], minutes=5.0, hours_per_day=hours, reading=of.reading).estimates
+    for name, value in zip(("volatility", "daily_volume"), truth, strict=True):
+        low, high = interval(name, found[name])
+        assert low < value < high, name
+
+
+def test_bars_whose_vendor_has_no_volume_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"file\.csv: there is no volume"):
+        alone("histdata bars", tmp_path)
+
+
 # Options beside what the table says
 
 
@@ -131,7 +198,7 @@ def together(folder: Path, **files: str) -> list[Path]:
 def test_a_format_that_is_named_is_of_the_files_that_can_be_of_it(tmp_path: Path) -> None:
     quotes = market().quotes.assign(time=pd.to_datetime(market().quotes["time"], utc=True)).to_csv(index=False)
     told = read(together(tmp_path, q=SAMPLES["tardis quotes"].text, t=SAMPLES["tardis trades"].text))
-    for trades in ("binance trades, spot", "coinbase trades", "kraken REST trades"):
+    for trades in ("binance trades, spot", "coinbase trades"):
         for beside in (quotes, SAMPLES["tardis quotes"].text):
             paths = together(tmp_path, q=beside, t=SAMPLES[trades].text)
             found = read(paths, reading=Reading(format=SAMPLES[trades].format))

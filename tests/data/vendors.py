@@ -18,6 +18,7 @@ LEVELS = 5
 START = pd.Timestamp("2025-02-03 05:00", tz="UTC").value
 NEW_YORK, BROKER, LOCAL = "America/New_York", "Europe/Athens", "Asia/Tokyo"
 DAYS = 260
+DAILY_VOLATILITY = 0.02
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,8 @@ def bars_of(trades: pd.DataFrame, length: int = 60 * 10**9) -> pd.DataFrame:
 
 
 def _days(rng: np.random.Generator) -> pd.DataFrame:
-    """Days with a volatility of 2 % a day, of 400 moves each."""
-    path = 100 * np.exp(np.cumsum(rng.normal(0, 0.02 / 20, (DAYS, 400))).reshape(DAYS, 400))
+    """Days of 400 moves each."""
+    path = 100 * np.exp(np.cumsum(rng.normal(0, DAILY_VOLATILITY / 20, (DAYS, 400))).reshape(DAYS, 400))
     time = pd.bdate_range("2024-01-02", periods=DAYS, tz="UTC").as_unit("ns").astype("int64").to_numpy()
     days = {"open": path[:, 0], "high": path.max(1), "low": path.min(1), "close": path[:, -1]}
     volume = rng.lognormal(13, 0.3, DAYS).round()
