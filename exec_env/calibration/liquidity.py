@@ -135,6 +135,17 @@ def fit(
     )
 
 
+def absent(volume: np.ndarray) -> Factor:
+    """No factor, where nothing could show one: all of log volume is noise.
+
+    Args:
+        volume: of each slice. [shares]
+    """
+    rows, unknown = np.zeros(len(volume)), Estimate(0.0, math.inf)
+    noise = Estimate(float(np.nanstd(_log(volume))), math.inf)
+    return Factor(unknown, unknown, None, noise, None, None, rows, rows, 0.0, 0.0)
+
+
 def _log(column: np.ndarray) -> np.ndarray:
     return np.log(np.where(column > 0, column, np.nan))
 
