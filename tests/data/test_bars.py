@@ -134,7 +134,7 @@ def test_bars_of_mixed_length_are_refused(minutes: list[float], message: str) ->
 
 
 def test_slices_are_whole_bars_and_bars_no_longer_than_a_day() -> None:
-    with pytest.raises(InputError, match="minutes = 5: must be a multiple of bars's, 2"):
+    with pytest.raises(InputError, match="minutes = 5: must be a multiple of the length of bars, 2 minutes"):
         bars.sliced(flat([0, 2, 4, 6]), 5)
     with pytest.raises(InputError, match="bars of 7 days; a bar must be a day at most"):
         bars.sliced(flat([7 * 1440 * week for week in range(9)]), 5)
