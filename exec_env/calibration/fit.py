@@ -112,10 +112,11 @@ def of(slices: Slices, prior: Market | None = None, exponent: float | Literal["f
     delta = _chosen(exponent, seen, base)
     slope = _slope(data, delta)
     depth = data.get("depth") if slope is None else 1 / slope
-    factor = liquidity.fit(
-        *(data["volume"], data["spread"], depth, slices.new, slices.slice_length, slices.time_of_day),
-        base.liquidity_reversion,
-    )
+    if slices.daily:
+        factor = liquidity.absent(data["volume"])
+    else:
+        views = data["volume"], data["spread"], depth, slices.new, slices.slice_length, slices.time_of_day
+        factor = liquidity.fit(*views, base.liquidity_reversion)
     if seen is None:
         seen = impact.exponent_by_cost(slices, factor.impact, block)
         delta = _chosen(exponent, seen, base)

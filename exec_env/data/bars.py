@@ -88,7 +88,9 @@ def sliced(
         return SlicedBars(_with_spread(frame, spread, remarks), step / _SECOND, spread, remarks)
     step = max(round(minutes * _MINUTE), length)
     if step % length:
-        raise InputError(f"minutes = {minutes:g}: must be a multiple of {name}'s, {length / _MINUTE:g}")
+        raise InputError(
+            f"minutes = {minutes:g}: must be a multiple of the length of {name}, {length / _MINUTE:g} minutes"
+        )
     if step > minutes * _MINUTE:
         remarks.append(f"{name}: slices are as long as bars, {length / _MINUTE:g} minutes")
     placed = _placed(bars, length, step, session, name, remarks)
