@@ -288,7 +288,7 @@ def half_spread(bars: pd.DataFrame, day: np.ndarray, length: int) -> Estimate:
 
     The error is by the jackknife over days, and its own bias of some percent. EDGE sees what prices give back: where a
     trade's push stays it reads low by half of it, and it takes sides as independent: where their autocorrelation is 0.5
-    it reads a quarter low.
+    it reads a quarter to a third low.
 
     Args:
         bars: in order of time, of one length; prices may be missing.
