@@ -15,11 +15,12 @@ from exec_env.base.validation import shown
 from exec_env.data import ticks
 from exec_env.data.checks import Cleaner
 from exec_env.data.columns import LEVEL
+from exec_env.data.kinds import NEEDS
 from exec_env.data.order_book import OrderBook
 from exec_env.data.reading import Reading
 from exec_env.data.slices import Stamp, UsedRows, steps_of, trading_day
 from exec_env.data.split import Part, Split
-from exec_env.data.tables import NEEDS, DataFile
+from exec_env.data.tables import DataFile
 from exec_env.data.ticks import opened, recorded
 from exec_env.market.execution import Slice
 from exec_env.market.market import BPS, Market

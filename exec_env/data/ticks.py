@@ -3,6 +3,7 @@
 import glob
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,9 +16,10 @@ from exec_env.base.validation import is_finite, shown
 from exec_env.data import bars, lobster
 from exec_env.data.checks import Cleaner
 from exec_env.data.formats import FORMATS
+from exec_env.data.kinds import TAPE
 from exec_env.data.reading import Reading
 from exec_env.data.slices import NIGHT, Slices, Stamp, Used, UsedRows, counted_ahead, finished, trading_day
-from exec_env.data.tables import TAPE, DataFile
+from exec_env.data.tables import DataFile
 from exec_env.data.tick_sums import Slicer
 
 
@@ -117,6 +119,8 @@ def opened(
     if reading.symbol is not None and not any(file.symbols for file in files):
         raise InputError(f"{named[0]}: symbol = {reading.symbol!r}: no column names an instrument")
     _belong(files)
+    if not tape:  # a tape has trades of no one
+        files = [replace(file, half="quotes") if file.quotes_and_trades else file for file in files]
     return [file for first in files for file in (first, *first.others)]
 
 
