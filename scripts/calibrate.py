@@ -1,13 +1,16 @@
 """Calibrate a market to data: one YAML file with every parameter, its standard error and where it is from.
 
-Files are CSV or Parquet, of any size, and told apart by their columns:
+Files are text, perhaps compressed, or Parquet, of any size; vendors' formats are known (exec-env list formats), others
+are told apart by their columns:
   slices    time, mid, spread, volume; if known depth, flow (bought less sold by takers)
-  trades    time, price, size; if known side (buy or sell); with quotes or a book beside them
+  trades    time, price, size; if known side (buy or sell); with quotes or a book beside them, or alone, as bars
   quotes    time, bid, ask
+  bars      time, open, volume; if known high, low, close, from which EDGE sees the spread
   book      time, bid_price_#, bid_size_#, ask_price_#, ask_size_# with # from 0 or 1; if known volume and flow
   LOBSTER   NAME_DATE_..._message_LEVELS.csv and its orderbook file, by their names
 
-Several files of one kind are read one after the other. What the data cannot tell is the prior's, and marked so.
+Several files of one kind are read one after the other. What is not understood is refused by file, row and way out, and
+what is assumed is said in a line. What the data cannot tell is the prior's, and marked so.
 
 Examples:
   exec-env calibrate trades.parquet quotes.parquet --out market.yaml --report market.html
@@ -15,6 +18,8 @@ Examples:
   exec-env calibrate book.csv --minutes 1 --hours-per-day 24 --columns
         "volume=(buys + sells) / mid" "bid_price_#=mid * (1 + bids_distance_#)" "bid_size_#=bids_notional_# / mid" ...
   exec-env calibrate AAPL_2012-06-21_34200000_57600000_message_10.csv AAPL_..._orderbook_10.csv
+  exec-env calibrate BTCUSDT-trades-2025-0*.csv BTCUSDT-bookTicker-2025-0*.csv
+  exec-env calibrate minutes.csv --session 09:30-16:00 --zone America/New_York
   exec-env calibrate --simulated-truth 50  do intervals hold? markets with known parameters
 
 Then play on it, with any command:

@@ -29,7 +29,7 @@ What = Literal["environments", "presets", "agents", "formats"]
 _WHAT = tyro.conf.arg(metavar="[WHAT ...]", help_behavior_hint="")
 
 FORMATS: dict[str, dict[str, Any]] = {
-    "tape": {"file": "CSV", "description": "slices to play: time, mid, spread, volume ...", "read_by": "--tape"},
+    "tape": {"file": "CSV, Parquet", "description": "slices to play, or any data below", "read_by": "--tape"},
     "market": {"file": "YAML", "description": "parameters of a market and their errors", "read_by": "--market"},
     "slices": {"file": "CSV, Parquet", "description": "time, mid, spread, volume ...", "read_by": "calibrate"},
     "trades": {"file": "CSV, Parquet", "description": "time, price, size; side if known", "read_by": "calibrate"},
