@@ -49,6 +49,11 @@ class Calibration:
         return self.file.market()
 
     @property
+    def estimates(self) -> dict[str, Estimate]:
+        """What the data say, be it much or little; by field of Market."""
+        return {name: evidence.estimate for name, evidence in self.found.items()}
+
+    @property
     def twap(self) -> list[sanity.TwapCost]:
         """What TWAP over a day costs in the market."""
         return [sanity.TwapCost(**entry) for entry in self.file.reported["twap"]]
@@ -107,10 +112,11 @@ def of(slices: Slices, prior: Market | None = None, exponent: float | Literal["f
     delta = _chosen(exponent, seen, base)
     slope = _slope(data, delta)
     depth = data.get("depth") if slope is None else 1 / slope
-    factor = liquidity.fit(
-        *(data["volume"], data["spread"], depth, slices.new, slices.slice_length, slices.time_of_day),
-        base.liquidity_reversion,
-    )
+    if slices.daily:
+        factor = liquidity.absent(data["volume"])
+    else:
+        views = data["volume"], data["spread"], depth, slices.new, slices.slice_length, slices.time_of_day
+        factor = liquidity.fit(*views, base.liquidity_reversion)
     if seen is None:
         seen = impact.exponent_by_cost(slices, factor.impact, block)
         delta = _chosen(exponent, seen, base)

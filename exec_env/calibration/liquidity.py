@@ -215,6 +215,15 @@ def _upper_limit(
     return float(np.interp(_LIMIT, fall[last : last + 2], tried[last : last + 2]))
 
 
+def absent(volume: np.ndarray) -> Factor:
+    """No factor, where nothing could show one: all of log volume is noise.
+
+    Args:
+        volume: of each slice. [shares]
+    """
+    return _without({"volume": _log(volume)}, math.inf)
+
+
 def _log(column: np.ndarray) -> np.ndarray:
     return np.log(np.where(column > 0, column, np.nan))
 

@@ -137,7 +137,7 @@ def _distributions(calibration: Calibration) -> Figure:
 
 def _pair(axis: Any, data: np.ndarray, model: np.ndarray, label: str) -> None:
     low, high = np.quantile(data, [0.002, 0.998])
-    margin = 0.15 * (high - low) + 1e-9
+    margin = max(0.15 * (high - low), 0.05)  # a spread can be the same throughout
     bins = np.linspace(low - margin, high + margin, 50)
     axis.hist(model, bins, density=True, histtype="step", color=_MODEL, lw=1.5)
     axis.hist(data, bins, density=True, color=_DATA, alpha=0.6)

@@ -88,7 +88,9 @@ def sliced(
         return SlicedBars(_with_spread(frame, spread, remarks), step / _SECOND, spread, remarks)
     step = max(round(minutes * _MINUTE), length)
     if step % length:
-        raise InputError(f"minutes = {minutes:g}: must be a multiple of {name}'s, {length / _MINUTE:g}")
+        raise InputError(
+            f"minutes = {minutes:g}: must be a multiple of the length of {name}, {length / _MINUTE:g} minutes"
+        )
     if step > minutes * _MINUTE:
         remarks.append(f"{name}: slices are as long as bars, {length / _MINUTE:g} minutes")
     placed = _placed(bars, length, step, session, name, remarks)
@@ -286,7 +288,7 @@ def half_spread(bars: pd.DataFrame, day: np.ndarray, length: int) -> Estimate:
 
     The error is by the jackknife over days, and its own bias of some percent. EDGE sees what prices give back: where a
     trade's push stays it reads low by half of it, and it takes sides as independent: where their autocorrelation is 0.5
-    it reads a quarter low.
+    it reads a quarter to a third low.
 
     Args:
         bars: in order of time, of one length; prices may be missing.

@@ -118,6 +118,11 @@ class TextTable:
         """Cells of the line where names are."""
         return self._split(self._start[1][self.skipped])
 
+    @property
+    def nameless(self) -> bool:
+        """Whether a cell where names would be is a number or a time."""
+        return any(cell[:1].isdigit() and set(cell) <= _NUMBER for cell in self.names)
+
     @cached_property
     def _start(self) -> tuple[str, list[str], bool]:
         """Encoding, the first lines, and whether they are all."""

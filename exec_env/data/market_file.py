@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
+from os.path import isfile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -151,7 +152,7 @@ class MarketFile:
         from exec_env.base.files import read_yaml
 
         path = Path(path)
-        if not path.is_file():
+        if not isfile(path):
             raise InputError(f"market = {str(path)!r}: no such file")
         values = read_yaml(path)
         entries = values.get("parameters")

@@ -105,13 +105,14 @@ def of_texts(column: pd.Series, time_format: str | None, zone: str) -> np.ndarra
     """
     named = zone_in(column, time_format) == "named"
     stamps = pd.to_datetime(column, utc=named, format=time_format or "ISO8601", errors="coerce")
-    if not isinstance(stamps.dtype, pd.DatetimeTZDtype):
-        if not pd.api.types.is_datetime64_any_dtype(stamps):
-            return np.full(len(column), NO_TIME)
-        stamps = stamps.dt.tz_localize(zone_of(zone), ambiguous="NaT", nonexistent="NaT")
-    found: np.ndarray = stamps.dt.as_unit("ns").astype("int64").to_numpy()
-    outside = np.flatnonzero((found != NO_TIME) & ((found < _FIRST) | (found >= _LAST)))
+    if not pd.api.types.is_datetime64_any_dtype(stamps):
+        return np.full(len(column), NO_TIME)
+    first, last = (pd.Timestamp(edge, tz="UTC" if named else None) for edge in (_FIRST, _LAST))
+    outside = np.flatnonzero((stamps < first) | (stamps >= last))
     if outside.size:
         row = outside[0]
         raise InputError(f"row {column.index[row] + 1}, 'time': {column.iloc[row]} is before 1980 or after 2099")
+    if not isinstance(stamps.dtype, pd.DatetimeTZDtype):
+        stamps = stamps.dt.tz_localize(zone_of(zone), ambiguous="NaT", nonexistent="NaT")
+    found: np.ndarray = stamps.dt.as_unit("ns").astype("int64").to_numpy()
     return found

@@ -12,37 +12,19 @@ import pandas as pd
 
 from exec_env.base.errors import InputError
 from exec_env.base.validation import unknown
-from exec_env.data import columns, formats, stamps, values, vendor_files, vendor_rows
+from exec_env.data import columns, formats, kinds, stamps, values, vendor_files, vendor_rows
 from exec_env.data.checks import Cleaner, Counted, check
-from exec_env.data.columns import LEVEL
 from exec_env.data.csv_table import TextTable
 from exec_env.data.formats import FORMATS, Format
+from exec_env.data.kinds import ALSO, NEEDS, TAPE, Kind
 from exec_env.data.names import SYMBOLS, nearest
 from exec_env.data.parquet_table import ParquetTable
 from exec_env.data.reading import Reading
 from exec_env.data.sessions import Session
 from exec_env.data.stamps import NO_TIME
 
-Kind = Literal["slices", "trades", "quotes", "book", "bars", "messages"]
-
 ROWS = 500_000
 """Rows in memory at once."""
-NEEDS: dict[str, tuple[str, ...]] = {
-    "slices": ("time", "mid", "spread", "volume"),
-    "trades": ("time", "price", "size"),
-    "quotes": ("time", "bid", "ask"),
-    "book": ("time", *LEVEL),
-    "bars": ("time", "open", "volume"),
-}
-ALSO: dict[str, tuple[str, ...]] = {
-    "slices": ("depth", "flow", "cost", "slope"),
-    "trades": ("side",),
-    "quotes": ("volume", "flow"),
-    "book": ("volume", "flow"),
-    "bars": ("high", "low", "close", "flow"),
-}
-TAPE = ("mid", "spread", "depth")
-"""What a tape may take beside a book; in calibration they are the book's own, and naming them has no effect."""
 _LOBSTER = re.compile(r"(?P<stem>.*(?P<date>\d{4}-\d{2}-\d{2}).*)_(?P<what>message|orderbook)(?P<rest>_\d+\.csv)$")
 
 
@@ -63,6 +45,8 @@ class DataFile:
     """The rows, where they are not in a file; ``path`` is what messages call them then."""
     rows_of: str = ""
     """Name of the format, where the file holds rows of several."""
+    half: Literal["", "quotes", "trades"] = ""
+    """The rows that count, where a file without a known format holds quotes and trades."""
     tape: bool = False
     """Whether a book's own mid, spread and depth are taken too."""
 
@@ -110,9 +94,17 @@ class DataFile:
         """The vendor's format, if it is known."""
         return FORMATS[self.format_name] if self.format_name else None
 
+    @property
+    def quotes_and_trades(self) -> bool:
+        """Whether a file of no known format has columns of both; a row may be of one of them."""
+        both = {*NEEDS["quotes"], *NEEDS["trades"]} - {"time"}
+        return self.format is None and not self.lobster and not self.levels and all(map(self._has, both))
+
     @cached_property
     def others(self) -> list["DataFile"]:
         """The same file's rows of other kinds, where its format has such."""
+        if self.half == "quotes":
+            return [replace(self, half="trades")]
         if self.format is None or not self.format.also or self.rows_of:
             return []
         return [replace(self, rows_of=self.format.also)]
@@ -137,7 +129,11 @@ class DataFile:
             if self.tape or ours not in self.header or columns.readable(text, self.header) or self.format is not None:
                 named[ours] = text
         if self.format is None and self.frame is None:
-            named = {ours: theirs for ours, theirs in nearest(self.header).items() if ours not in self.header} | named
+            # A clock may be called time.
+            near = nearest(self.header)
+            named = {
+                x: name for x, name in near.items() if x not in self.header or (x == "time" and " " in name)
+            } | named
         return named
 
     def _source(self, name: str) -> str:
@@ -164,21 +160,11 @@ class DataFile:
             return "messages" if self.lobster["what"] == "message" else "book"
         if self.format is not None:
             return self.format.kind
+        if self.half:
+            return self.half
         if self.levels:
             return "book"
-        kinds: tuple[Kind, ...] = ("slices", "quotes", "bars", "trades")
-        for kind in kinds:
-            if all(self._has(name) for name in NEEDS[kind] if name != "time"):
-                return kind
-        missing = {kind: [name for name in NEEDS[kind] if not self._has(name)] for kind in kinds}
-        near: Kind = "slices" if self.tape else min(missing, key=lambda kind: len(missing[kind]))
-        also = [f"{kind} need {', '.join(NEEDS[kind])}" for kind in kinds if kind != near]
-        lacks = ", ".join(f"{x!r} as {self.own[x]!r}" if x in self.own else repr(x) for x in missing[near])
-        raise InputError(
-            f"{self.path}: column{'s' * (len(missing[near]) > 1)} {lacks} {'are' if len(missing[near]) > 1 else 'is'} "
-            f"missing; {near} need {', '.join(NEEDS[near])}, {', '.join(also)}, a book needs {', '.join(LEVEL)}. "
-            f"{columns.there(self.header)}{'; say what separates them: separator' if len(self.header) == 1 else ''}"
-        )
+        return kinds.told(self._has, self.own, self.header, self.tape, str(self.path))
 
     def taken(self) -> dict[str, str]:
         """Our names, levels numbered from 1 -> the column or expression that each is read from."""
@@ -288,6 +274,9 @@ class DataFile:
         """
         if self.format is not None:
             raw = vendor_rows.counting(raw, self.format)
+        if self.half:  # a row of the other kind has none of these
+            own = [name for name in NEEDS[self.half] if name != "time"]
+            raw = raw[raw[sorted(set().union(*map(self._parts_of, own)))].notna().any(axis=1)]
         if self.symbols is None:
             return raw
         codes, cells = pd.factorize(raw[self.symbols], use_na_sentinel=False)
@@ -305,6 +294,14 @@ class DataFile:
 
     def _ours(self, raw: pd.DataFrame, taken: Mapping[str, str], cleaner: Cleaner, counted: "Counted") -> pd.DataFrame:
         found: dict[str, Any] = {"time": self._times(raw)}
+        none = np.flatnonzero(found["time"] == NO_TIME)
+        if none.size and not cleaner.clean:
+            text = columns.evaluate(raw, "time", self._source("time"), str(self.path), "time").iloc[none[0]]
+            more = f" (and {none.size - 1} more rows here)" if none.size > 1 else ""
+            raise InputError(
+                f"{self.path}: row {raw.index[none[0]] + 1}, 'time': {text!r} is not a time{more}; if it is one, say "
+                "how it is written: time_format"
+            )
         whole = set()
         for ours, text in taken.items():
             if ours == "time":

@@ -11,14 +11,16 @@ import numpy as np
 import pandas as pd
 
 from exec_env.base.errors import InputError
+from exec_env.base.validation import shown
 from exec_env.data import ticks
 from exec_env.data.checks import Cleaner
 from exec_env.data.columns import LEVEL
+from exec_env.data.kinds import NEEDS
 from exec_env.data.order_book import OrderBook
 from exec_env.data.reading import Reading
 from exec_env.data.slices import Stamp, UsedRows, steps_of, trading_day
 from exec_env.data.split import Part, Split
-from exec_env.data.tables import NEEDS, DataFile
+from exec_env.data.tables import DataFile
 from exec_env.data.ticks import opened, recorded
 from exec_env.market.execution import Slice
 from exec_env.market.market import BPS, Market
@@ -153,6 +155,8 @@ class Tape:
         Raises:
             InputError: for a column that is missing, or data that cannot be right (see the class).
         """
+        if not isinstance(frame, pd.DataFrame):
+            raise InputError(f"frame = {shown(frame)}: must be a pandas DataFrame")
         file = DataFile(Path(name), {} if columns is None else columns, reading or Reading(), frame, tape=True)
         return cls._of_rows([file], hours_per_day, stamp, name)
 
@@ -192,8 +196,8 @@ class Tape:
     @classmethod
     def _of_rows(cls, files: list[DataFile], hours_per_day: float | None, stamp: Stamp, name: str) -> "Tape":
         """The tape whose slices are rows of the files."""
-        if stamp not in get_args(Stamp):
-            raise InputError(f"tape_stamp = {stamp!r}: must be 'start' or 'end'")
+        if not isinstance(stamp, str) or stamp not in get_args(Stamp):
+            raise InputError(f"tape_stamp = {shown(stamp)}: must be 'start' or 'end'")
         reading = files[0].reading
         cleaner = Cleaner(reading.clean, reading.clean_limit)
         frame = recorded(files, cleaner, {file.path: UsedRows() for file in files}, stamp == "end")
@@ -215,14 +219,14 @@ class Tape:
         there = [ours for ours in ("mid", "spread", "volume", "depth") if ours in frame]
         own: dict[str, Any] = {ours: frame[ours].to_numpy() for ours in there}
         book = {ours: text for ours, text in files[0].own.items() if ours in LEVEL}
-        shown = {ours: text for ours, text in taken.items() if "_price_" not in ours and "_size_" not in ours} | book
+        sources = {ours: text for ours, text in taken.items() if "_price_" not in ours and "_size_" not in ours} | book
         said = tuple(cleaner.said())
         return cls(
             pd.DatetimeIndex(frame["time"]),
             **own,
             hours_per_day=hours,
             name=name,
-            columns=shown,
+            columns=sources,
             levels=levels,
             remarks=said,
         )

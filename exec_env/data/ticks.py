@@ -3,6 +3,7 @@
 import glob
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -11,13 +12,14 @@ import pandas as pd
 from tqdm import tqdm
 
 from exec_env.base.errors import InputError
-from exec_env.base.validation import is_finite
+from exec_env.base.validation import is_finite, shown
 from exec_env.data import bars, lobster
 from exec_env.data.checks import Cleaner
 from exec_env.data.formats import FORMATS
+from exec_env.data.kinds import TAPE
 from exec_env.data.reading import Reading
 from exec_env.data.slices import NIGHT, Slices, Stamp, Used, UsedRows, counted_ahead, finished, trading_day
-from exec_env.data.tables import TAPE, DataFile
+from exec_env.data.tables import DataFile
 from exec_env.data.tick_sums import Slicer
 
 
@@ -53,8 +55,8 @@ def read(
     for name, value, high in (("minutes", minutes, 1440.0), ("hours_per_day", hours_per_day, 24.0)):
         if value is not None and (not is_finite(value) or not 0 < value <= high):
             raise InputError(f"{name} = {value!r}: must be in (0, {high:g}]")
-    if stamp not in get_args(Stamp):
-        raise InputError(f"stamp = {stamp!r}: must be 'start' or 'end'")
+    if not isinstance(stamp, str) or stamp not in get_args(Stamp):
+        raise InputError(f"stamp = {shown(stamp)}: must be 'start' or 'end'")
     reading = Reading.of(given or reading, "reading")
     files = opened(paths, dict(columns or {}), reading)
     kinds: dict[str, list[DataFile]] = {
@@ -103,6 +105,8 @@ def opened(
     """
     if isinstance(paths, str | Path):
         paths = [paths]
+    if not isinstance(paths, Sequence) or not all(isinstance(path, str | Path) for path in paths):
+        raise InputError(f"files = {shown(paths)}: must be paths")
     named: list[Path] = []
     for path in map(Path, paths):
         found = [path] if path.exists() or not glob.has_magic(str(path)) else sorted(map(Path, glob.glob(str(path))))
@@ -115,6 +119,8 @@ def opened(
     if reading.symbol is not None and not any(file.symbols for file in files):
         raise InputError(f"{named[0]}: symbol = {reading.symbol!r}: no column names an instrument")
     _belong(files)
+    if not tape:  # a tape has trades of no one
+        files = [replace(file, half="quotes") if file.quotes_and_trades else file for file in files]
     return [file for first in files for file in (first, *first.others)]
 
 

@@ -53,9 +53,11 @@ def _table(path: Path, reading: Reading, said: Format | None, skip: int = 0) -> 
         reading.separator or (said.separator if said else None),
         reading.decimal or (said.decimal if said else "."),
         reading.thousands,
-        reading.header,
+        (),
         reading.skip or (said.skip if said else skip),
         said.after if said else 0,
     )
+    if reading.header and table.nameless:  # others beside it have lines of names
+        return table.named(reading.header)
     # A file of a format without a line of names may have got one lately.
     return table.named(said.header) if said and said.headless and not said.fits(table.names) else table

@@ -69,14 +69,20 @@ def times(column: pd.Series, format: Format | None, reading: Reading, zone: Call
     # A format whose times may be texts has them as texts: its numbers are numbers.
     numbers = units is not None and ("iso" not in ways or reading.time_unit is not None)
     numbers &= not pd.api.types.is_datetime64_any_dtype(column)
+    if numbers and format is None:  # a unit counts for the files that have numbers
+        numbers = bool(pd.to_numeric(column.dropna()[:1], errors="coerce").notna().all())
     if written is None and (numbers or pd.api.types.is_numeric_dtype(column)):
         return stamps.of_numbers(column, units)
-    return stamps.of_texts(column, _fitting(written, column), zone())
+    return stamps.of_texts(column, _fitting(written, column, format is None), zone())
 
 
-def _fitting(written: str | None, column: pd.Series) -> str | None:
-    """Of several ways to write times the one that the first text fits."""
+def _fitting(written: str | None, column: pd.Series, or_iso: bool) -> str | None:
+    """Of several ways to write times the one that the first text fits; ISO 8601 where it may be, and that alone fits.
+
+    Files that are read together need not write times in the same way.
+    """
     ways = written.split(" or ") if written is not None else []
     first = column.dropna().astype(str)[:1]
     fits = (way for way in ways if not pd.to_datetime(first, format=way, errors="coerce", utc=True).isna().any())
-    return next(fits, ways[0]) if ways else None
+    iso = or_iso and not pd.to_datetime(first, format="ISO8601", errors="coerce", utc=True).isna().any()
+    return next(fits, None if iso else ways[0]) if ways else None

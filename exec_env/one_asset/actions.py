@@ -253,14 +253,15 @@ class OrderActions:
                 array.size and not (array.min() >= 0 and array.max() < len(self._values))
             ):
                 raise InputError(
-                    f"{self._what}: {_worst(array, len(self._values) - 1)!r} is outside the space, "
+                    f"{self._what}: {shown(_worst(array, len(self._values) - 1))} is outside the space, "
                     f"integers in 0 .. {len(self._values) - 1}"
                 )
             return self._values[array]
         array = array.reshape(n)
         if array.dtype.kind not in "iuf" or not (array.min() >= 0 and array.max() <= self._limit):
             raise InputError(
-                f"{self._what}: {_worst(array, self._limit)!r} is outside the space, numbers in [0, {self._high:g}]"
+                f"{self._what}: {shown(_worst(array, self._limit))} is outside the space, "
+                f"numbers in [0, {self._high:g}]"
             )
         return np.minimum(array.astype(np.float64), self._high)
 

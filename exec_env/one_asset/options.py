@@ -65,7 +65,7 @@ class TapeOptions:
     def refuse(self) -> None:
         """Refuse all of them: there is no tape."""
         for f in fields(self):
-            if (value := getattr(self, f.name)) is not None and value != {}:
+            if (value := getattr(self, f.name)) is not None and not (isinstance(value, dict) and not value):
                 raise InputError(f"{f.name} = {value!r}: there is no tape")
 
     def read(self, tape: Tape | str | Path | Sequence[str | Path], file: MarketFile | None) -> Tape:

@@ -196,6 +196,7 @@ def test_the_liquidity_factor_is_seen_through_volume_spread_and_depth() -> None:
     volume, spread, depth = (np.exp(b * state + v * rng.standard_normal(n)) for b, v in views.values())
     volume[5] = 0.0  # a slice without a trade is unknown, not a disaster
     found = liquidity.fit(volume, spread, depth, new, DT)
+    assert found.reversion is not None
     assert found.spread_noise is not None
     assert found.depth_noise is not None
     assert found.elasticity is not None

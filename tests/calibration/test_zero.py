@@ -231,5 +231,5 @@ def test_the_summary_has_a_row_of_its_own_for_truths_of_zero() -> None:
     rows = [(0, "a", 2.0, 3.0, 1.0, 2.5, 4.0, False), (1, "a", 0.0, 0.0, 0.5, 0.0, 1.0, True)]
     table = truth.summary(pd.DataFrame(rows, columns=names))
     assert table.index.tolist() == ["a", "a = 0"]
-    assert table.loc["a", ["coverage", "bias", "typical_error", "markets"]].tolist() == [0.0, 1.0, 1.0, 1.0]
-    assert table.loc["a = 0", ["coverage", "bias", "typical_error"]].tolist() == [1.0, 0.0, 0.5]
+    shown = table[["coverage", "bias", "typical_error", "markets"]].to_numpy().tolist()
+    assert shown == [[0.0, 1.0, 1.0, 1.0], [1.0, 0.0, 0.5, 1.0]]

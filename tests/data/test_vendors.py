@@ -98,7 +98,6 @@ TOGETHER = (
     ("taq complete NBBO", "taq trades"),
     ("kibot ticks",),
     ("dukascopy ticks, local", "coinapi trades"),
-    ("metatrader 5 ticks", "okx trades"),
 )
 
 

@@ -466,10 +466,10 @@ def _metatrader_bars() -> str:
 
 
 def _metatrader_ticks() -> str:
-    """Each quote comes in two ticks of the same time, of which one has the bid and one the ask."""
+    """Each quote comes in two ticks, a millisecond apart, of which one has the bid and one the ask."""
     q = market().quotes
     rises = q["bid"].diff() > 0  # the ask comes first then, so that no quote is crossed
-    first, then = q.assign(ask_only=rises), q.assign(ask_only=~rises)
+    first, then = q.assign(time=q["time"] - 10**6, ask_only=rises), q.assign(ask_only=~rises)
     t = pd.concat([first, then]).sort_values("time", kind="stable")
     columns = {"<DATE>": clock(t["time"], "%Y.%m.%d", BROKER), "<TIME>": clock(t["time"], "%H:%M:%S.%f", BROKER)}
     columns["<BID>"] = ["" if ask else p for p, ask in zip(fixed(t["bid"], 4), t["ask_only"], strict=True)]

@@ -69,8 +69,8 @@ def commands() -> list[Command]:
         Command("collect", ("twap", *SMALL, "--episodes", "3000", "--out", "data-v0", "--quiet"), "data-v0"),
     ]
     for where in (("--ray", "off"), ())[: 2 if KILLS else 1]:
-        found.append(Command("results", ("experiment.yaml", "--steps", "5120", "--work", "work", "--quiet", *where)))
-        search = ("pathwise", "--trials", "3", "--steps", "5120", "--batch", "2", "--search", "search.yaml")
+        found.append(Command("results", ("experiment.yaml", "--steps", "36000", "--work", "work", "--quiet", *where)))
+        search = ("pathwise", "--trials", "3", "--steps", "36000", "--batch", "2", "--search", "search.yaml")
         found.append(Command("tune", (*search, *SMALL, "--study", "study", "--quiet", *where)))
     return found
 

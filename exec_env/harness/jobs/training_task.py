@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from exec_env.base.files import read_yaml
-from exec_env.base.validation import from_mapping
+from exec_env.base.validation import from_mapping, require
 from exec_env.harness.agents import agent_class
 from exec_env.harness.training.hyperparameters import TrainConfig
 from exec_env.harness.training.loop import train
@@ -46,6 +46,13 @@ def files(run: Path) -> dict[str, bytes]:
     return {name: (run / name).read_bytes() for name in _KEPT}
 
 
-def summary(run: Path) -> dict[str, Any]:
-    """How a finished run ended: steps, seconds, intervals, and of its best interval objective [bps] and gap_percent."""
-    return read_yaml(run / "summary.yaml")
+def summary(run: Path, *needed: str) -> dict[str, Any]:
+    """How a finished run ended: steps, seconds, intervals, and of its best interval objective [bps] and gap_percent.
+
+    Raises:
+        InputError: naming the file, and what of ``needed`` it lacks.
+    """
+    found = read_yaml(run / "summary.yaml")
+    values: dict[str, Any] = {f"{run / 'summary.yaml'}: {name}": found.get(name) for name in needed}
+    require(**values)
+    return found

@@ -23,7 +23,7 @@ import numpy as np
 
 from exec_env.base import extras
 from exec_env.base.errors import InputError
-from exec_env.base.files import new_folder, require_regular
+from exec_env.base.files import new_folder, require_regular, write_bytes
 from exec_env.base.validation import from_mapping
 from exec_env.envs.reward import Reward
 from exec_env.harness.offline.collect import FRACTION, Episodes, Recorded
@@ -110,8 +110,8 @@ def save(recorded: Recorded, folder: str | Path) -> Path:
     try:
         _save(new_folder(partial / "data"), folder.name, recorded, provenance)
         os.rename(partial, folder)
-    except OSError as error:  # HDF5's of a full disk has no number
-        raise InputError(f"{folder}: cannot be written: {' '.join(str(error).split())}") from None
+    except (OSError, RuntimeError) as error:  # HDF5's of a disk that is full: both, and without a number
+        raise InputError(f"{folder}: cannot be written: {' '.join(str(error).split())[:200]}") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder
@@ -251,7 +251,8 @@ def _write(path: Path, episodes: Episodes) -> None:
     types = {dtype: h5t.py_create(np.dtype(dtype), logical=True) for dtype in (np.float32, np.float64, np.bool_)}
     scalar = h5s.create(h5s.SCALAR)
     flags: dict[tuple[str, int], Any] = {}
-    with h5py.File(path, "w") as file:
+    # In memory: HDF5 that cannot write to a disk cannot close the file either, and says so again and again.
+    with h5py.File(path, "w", driver="core", backing_store=False) as file:
         for e, (member, arrays) in enumerate(_rows(episodes)):
             group = h5g.create(file.id, f"episode_{e}".encode())
             n = len(arrays["rewards"])
@@ -265,6 +266,9 @@ def _write(path: Path, episodes: Episodes) -> None:
                 dataset.write(h5s.ALL, h5s.ALL, np.ascontiguousarray(array))
                 if array.dtype == bool:
                     flags[name, n] = dataset
+        file.flush()
+        content = file.id.get_file_image()
+    write_bytes(path, content)
 
 
 def _read(path: Path, n_steps: int) -> Episodes:

@@ -21,6 +21,7 @@ from exec_env.harness.metrics import REFERENCE
 from exec_env.harness.studies.experiment import Experiment, resolve
 
 _RESAMPLES = 2_000
+_AGAIN = "remove that folder, and the task runs again"
 _DIGITS = "%.8g"
 _RUN_COLUMNS = ("steps", "seconds", "intervals", "best_interval")
 _FILES = ("runs.csv", "baselines.csv", "curves.csv", "summary.csv", "overall.csv", "configs.yaml")
@@ -47,10 +48,12 @@ def collect(tasks: Sequence[Task], work: Path) -> dict[str, pd.DataFrame]:
     rows: dict[str, list[pd.DataFrame]] = {"runs": [], "baselines": [], "curves": []}
     for task in sorted(tasks, key=lambda t: "seed" in t.arguments):  # baselines first
         folder, (label, agent) = work / task.key, task.key.split("/")[:2]
-        row = read_csv(folder / "evaluation.csv")
+        row = _with(read_csv(folder / "evaluation.csv"), folder / "evaluation.csv", "bound_bps", "objective_mean")
         objective = read_array(folder / "objective.npy")
         if label not in reference:
             reference[label] = read_array(work / label / REFERENCE / "objective.npy")
+        if len(row) != 1 or objective.shape != reference[label].shape:
+            raise InputError(f"{folder}: spoilt: {len(row)} rows and {objective.size} paths; {_AGAIN}")
         difference_ = objective - reference[label]
         row["diff"], row["diff_se"] = difference_.mean(), _standard_error(difference_)
         gap = reference[label].mean() - row["bound_bps"][0]
@@ -61,12 +64,21 @@ def collect(tasks: Sequence[Task], work: Path) -> dict[str, pd.DataFrame]:
             rows["baselines"].append(row)
             continue
         row.insert(2, "seed", task.arguments["seed"])
-        summary, curve = training_task.summary(folder), read_csv(folder / "progress.csv")
+        summary, curve = training_task.summary(folder, *_RUN_COLUMNS), read_csv(folder / "progress.csv")
+        curve = _with(curve, folder / "progress.csv", "steps", "objective", "seconds")
         rows["runs"].append(row.assign(**{name: summary[name] for name in _RUN_COLUMNS}))
         columns = [name for name in ("steps", "objective", "gap_percent", "seconds") if name in curve]
         curve = curve[columns].assign(env=label, agent=agent, seed=task.arguments["seed"])
         rows["curves"].append(curve[["env", "agent", "seed", *columns]])
     return {name: pd.concat(frames, ignore_index=True) if frames else pd.DataFrame() for name, frames in rows.items()}
+
+
+def _with(table: pd.DataFrame, path: Path, *columns: str) -> pd.DataFrame:
+    """The table, which has columns of numbers."""
+    for name in columns:
+        if name not in table or table[name].dtype.kind not in "iuf":
+            raise InputError(f"{path}: spoilt: has no column {name!r} of numbers; {_AGAIN}")
+    return table
 
 
 def summarise(runs: pd.DataFrame) -> pd.DataFrame:

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from exec_env.base.csv_files import write_csv
 from exec_env.base.errors import InputError, Interrupted, NoBound
-from exec_env.base.files import new_folder, read_yaml, write_text, write_yaml
+from exec_env.base.files import new_folder, read_yaml, require_regular, write_text, write_yaml
 from exec_env.base.inputs import refuse_changed
 from exec_env.base.validation import Bounds, Count, check_fields, from_mapping, is_finite, require_count, unknown
 from exec_env.harness.agents import agent_class, normalise
@@ -249,10 +249,12 @@ def tune(folder: Path, run: Run, bar: tqdm) -> list[FrozenTrial]:
     wanted, trials = read_study(folder)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     database = folder / "study.db"
+    what = f"{database}: spoilt, or no database of a study"
+    require_regular(database, what)
     try:
         storage = optuna.storages.RDBStorage(f"sqlite:///{database}")
     except (SQLAlchemyError, RuntimeError) as error:
-        raise InputError(f"{database}: spoilt, or no database of a study: {str(error).splitlines()[0]}") from None
+        raise InputError(f"{what}: {str(error).splitlines()[0]}") from None
     try:
         study = optuna.create_study(storage=storage, study_name=f"{wanted.agent} {wanted.env}", load_if_exists=True)
         bar.update(min(len(study.trials), trials) * wanted.seeds)
@@ -272,6 +274,8 @@ def tune(folder: Path, run: Run, bar: tqdm) -> list[FrozenTrial]:
             if best := ranked(study.trials)[:1]:
                 bar.set_description(f"best {best[0].value:.4g} by trial {best[0].number}")
         return study.trials
+    except SQLAlchemyError as error:
+        raise InputError(f"{what}: {str(error).splitlines()[0]}") from None
     finally:
         storage.remove_session()
         storage.engine.dispose()
@@ -323,7 +327,7 @@ def _told(wanted: Settings, params: dict[str, Any], runs: list[Path], reasons: l
     """A trial with its value: the mean gap [%] of its runs, or where there is no bound, objective [bps]."""
     common: dict[str, Any] = {"params": params, "distributions": wanted.space}
     if not reasons:
-        summaries = [training_task.summary(run) for run in runs]
+        summaries = [training_task.summary(run, "objective", "seconds") for run in runs]
         name = measure(summaries[0])
         value = float(np.mean([float(summary[name]) for summary in summaries]))
         if math.isfinite(value):
