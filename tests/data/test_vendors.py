@@ -2,18 +2,18 @@
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from exec_env.calibration import Slices, calibrate, read
-from exec_env.calibration.evidence import interval
 from exec_env.data.checks import Cleaner
 from exec_env.data.formats import FORMATS, Format
 from exec_env.data.reading import Reading
 from exec_env.data.tables import DataFile
-from tests.data.vendors import DAILY_VOLATILITY, IMPACT, SAMPLES, market
+from tests.data.vendors import DAILY_VOLATILITY, HALF_SPREAD, IMPACT, ROWS, SAMPLES, market
 
 NO_VOLUME = {"histdata bars"}
 
@@ -98,25 +98,40 @@ TOGETHER = (
     ("taq complete NBBO", "taq trades"),
     ("kibot ticks",),
     ("dukascopy ticks, local", "coinapi trades"),
-    ("metatrader 5 ticks", "okx trades"),
 )
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("samples", TOGETHER, ids=" and ".join)
-def test_estimates_are_the_truth_within_their_intervals(samples: tuple[str, ...], tmp_path: Path) -> None:
+def of_quotes_and_trades(samples: tuple[str, ...], folder: Path) -> dict[str, Any]:
+    """Files of several samples, and how they are read."""
     told = [SAMPLES[sample] for sample in samples]
-    paths = [tmp_path / f"{i}.csv" for i in range(len(samples))]
+    paths = [folder / f"{i}.csv" for i in range(len(samples))]
     for path, sample in zip(paths, told, strict=True):
         path.write_text(sample.text)
     format = next((s.format for s in told if FORMATS[s.format].headless), None)
     zone = next((s.zone for s in told if s.zone), None)
-    found = calibrate(paths, minutes=5.0, hours_per_day=24.0, reading=Reading(format=format, zone=zone))
+    return {"paths": paths, "minutes": 5.0, "hours_per_day": 24.0, "reading": Reading(format=format, zone=zone)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("samples", TOGETHER, ids=" and ".join)
+def test_quotes_and_trades_give_the_slices_of_the_market(samples: tuple[str, ...], tmp_path: Path) -> None:
+    found = read(**of_quotes_and_trades(samples, tmp_path)).frame
+    m = market()
+    slices = m.trades.assign(flow=m.trades["side"] * m.trades["size"]).groupby(np.arange(ROWS) // 10)
+    mid = ((m.quotes["bid"] + m.quotes["ask"]) / 2)[::10]
+    truth = {"mid": mid, "volume": slices["size"].sum(), "flow": slices["flow"].sum(), "spread": 2 * HALF_SPREAD}
+    for name, value in truth.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-9, err_msg=name)
+
+
+@pytest.mark.slow
+def test_estimates_are_the_truth_within_their_intervals(tmp_path: Path) -> None:
+    found = calibrate(**of_quotes_and_trades(TOGETHER[0], tmp_path)).found
     truth = {"daily_volume": market().daily_volume, "volatility": market().volatility, "permanent_impact": IMPACT}
     for name, value in truth.items():
-        low, high = interval(name, found.estimates[name])
+        low, high = found[name].interval(name)
         assert low < value < high, name
-    assert found.estimates["half_spread"].value == pytest.approx(1.0, rel=2e-3)
+    assert found["half_spread"].estimate.value == pytest.approx(1.0, rel=2e-3)
 
 
 def alone(sample: str, folder: Path) -> Slices:
@@ -174,9 +189,9 @@ def test_bars_give_volatility_and_volume_within_their_intervals(daily: bool, tmp
     )
     of = file(sample, tmp_path)
     hours = None if daily else 24.0
-    found = calibrate([of.path], minutes=5.0, hours_per_day=hours, reading=of.reading).estimates
+    found = calibrate([of.path], minutes=5.0, hours_per_day=hours, reading=of.reading).found
     for name, value in zip(("volatility", "daily_volume"), truth, strict=True):
-        low, high = interval(name, found[name])
+        low, high = found[name].interval(name)
         assert low < value < high, name
 
 
