@@ -14,6 +14,7 @@ from exec_env.base.errors import InputError
 from exec_env.base.validation import unknown
 from exec_env.data import columns, formats, kinds, stamps, values, vendor_files, vendor_rows
 from exec_env.data.checks import Cleaner, Counted, check
+from exec_env.data.columns import LEVEL
 from exec_env.data.csv_table import TextTable
 from exec_env.data.formats import FORMATS, Format
 from exec_env.data.kinds import ALSO, NEEDS, TAPE, Kind
@@ -164,6 +165,12 @@ class DataFile:
             return self.half
         if self.levels:
             return "book"
+        for name in self.columns if self.tape else ():
+            if "#" in name:
+                raise InputError(
+                    f"{self.path}: column {name!r} as {self.columns[name]!r} is missing with # = 0 and 1; a book needs "
+                    f"{', '.join(LEVEL)}"
+                )
         return kinds.told(self._has, self.own, self.header, self.tape, str(self.path))
 
     def taken(self) -> dict[str, str]:

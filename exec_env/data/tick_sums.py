@@ -92,6 +92,8 @@ class Slicer:
             self._sums.append(traded.set_axis(since // self.step)[known].groupby(level=0).sum())
         part = pd.DataFrame(columns, index=at).groupby(level=0).sum() if columns else pd.DataFrame(index=np.unique(at))
         first = np.flatnonzero(np.r_[True, at[1:] != at[:-1]])
+        stamps = quotes["time"].to_numpy()
+        first = np.searchsorted(stamps, stamps[first], side="right") - 1  # of quotes at one time the last stands
         mid = (quotes["bid"].to_numpy() + quotes["ask"].to_numpy()) / 2
         part["mid"] = mid[first]
         part["opening_spread"] = (quotes["ask"] - quotes["bid"]).to_numpy()[first]

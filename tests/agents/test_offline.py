@@ -505,5 +505,5 @@ def test_going_on_with_another_dataset_is_refused(dataset: Path, whole: Callable
     other = save(record(["twap"], episodes=20, **CALM), tmp_path / "other-v0")
     config = (run / "config.yaml").read_text()
     (run / "config.yaml").write_text(config.replace(f"dataset: {dataset}", f"dataset: {other}"))
-    with pytest.raises(ValueError, match=r"other-v0 is not the dataset that it learned from"):
+    with pytest.raises(ValueError, match=r"dataset .*other-v0: has changed since the run began"):
         resume(run)

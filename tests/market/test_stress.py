@@ -250,7 +250,7 @@ def test_a_recorded_market_is_multiplied_as_a_simulated_one_is(features: dict[st
 
 def test_shocks_on_a_tape_lower_its_liquidity_and_recover(tape_csv: Path) -> None:
     given = {"shock_rate": 8.0, "shock_size": 0.7, "volatility_elasticity": 0.5}
-    problem = make_problem(tape=tape_csv, shares=5000.0, n_steps=10, **given)
+    problem = make_problem(tape=tape_csv, shares=5000.0, n_steps=10, hours_per_day=6.5, **given)
     rng = np.random.default_rng(0)
     starts = np.full(2000, 3)
     shocked = problem.source.at(starts, rng).slices  # type: ignore[attr-defined]
