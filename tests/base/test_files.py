@@ -151,6 +151,7 @@ def test_a_folder_that_cannot_be_created_is_named(tmp_path: Path) -> None:
         new_folder(tmp_path / "file")
 
 
+@pytest.mark.slow
 def test_one_flipped_byte_anywhere_is_noticed(tmp_path: Path) -> None:
     write_tensors(tmp_path / "whole.pt", {"w": torch.arange(8.0)})
     whole = (tmp_path / "whole.pt").read_bytes()

@@ -17,6 +17,7 @@ def test_an_alias_is_taken_and_a_merged_key_may_be_overridden() -> None:
     assert found["again"] == {"steps": 10, "seed": 0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "why"),
     [

@@ -152,7 +152,7 @@ def test_a_push_that_overshoots_back_has_no_negative_lasting_part() -> None:
     assert found.curve[-1][2] >= 0  # what is fitted has none
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_errors_of_the_response_are_those_seen_over_many_samples() -> None:
     rng = np.random.default_rng(1)
     n, gamma, kappa, rho = 3900, 2e-6, 5e-6, 20.0

@@ -176,7 +176,9 @@ def test_flow_in_a_few_slices_of_one_day_tells_nothing_of_impact() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", DEGENERATE)
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=pytest.mark.long if i % 3 else ()) for i, case in enumerate(DEGENERATE)]
+)
 def test_data_that_say_little_give_a_market_that_is_as_they_are(case: str) -> None:
     columns = DEGENERATE[case](lasting(0, 8))
     with warnings.catch_warnings():

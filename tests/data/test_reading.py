@@ -155,13 +155,18 @@ READ: list[tuple[str, Write, dict[str, Any]]] = [
 ]
 
 
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """Slices of the plain files."""
+    return read(plain(*ticks(), tmp_path_factory.mktemp("plain")), hours_per_day=6.5).frame
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("write", "options"), [case[1:] for case in READ], ids=[case[0] for case in READ])
 def test_a_file_with_a_quirk_gives_the_slices_of_the_plain_one(
-    write: Write, options: dict[str, Any], tmp_path: Path
+    write: Write, options: dict[str, Any], tmp_path: Path, expected: pd.DataFrame
 ) -> None:
-    expected = read(plain(*ticks(), tmp_path), hours_per_day=6.5).frame
-    (tmp_path / "quirk").mkdir()
-    found = read(write(*ticks(), tmp_path / "quirk"), hours_per_day=6.5, **options).frame
+    found = read(write(*ticks(), tmp_path), hours_per_day=6.5, **options).frame
     pd.testing.assert_frame_equal(found, expected, rtol=1e-3 if options.get("clean") else 1e-12)
 
 
@@ -207,6 +212,7 @@ REFUSED: list[tuple[str, Write, dict[str, Any], str]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("write", "options", "message"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED]
 )

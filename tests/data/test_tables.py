@@ -193,6 +193,7 @@ def test_levels_of_a_book_go_away_from_the_touch(tmp_path: Path) -> None:
         read(written(tmp_path, {"book": book}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["slices", "book"])
 def test_rows_stamped_at_their_end_say_so_and_are_moved_when_asked(kind: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)

@@ -98,6 +98,7 @@ def test_a_missing_column_is_named_beside_those_there_are(column: str, tmp_path:
         Tape.read(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("column", "value", "why"),
     [
@@ -160,6 +161,7 @@ def test_a_file_that_is_missing_empty_or_no_table_is_refused_by_name(tmp_path: P
         Tape.read(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [

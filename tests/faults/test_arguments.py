@@ -89,6 +89,7 @@ def test_numbers_of_numpy_are_seeds_too() -> None:
     assert (many().reset(seed=np.array([3, 4]))[0][0] == first).all()
 
 
+@pytest.mark.slow
 def test_an_agent_that_is_called_as_a_formula_is_escaped_in_every_table(tmp_path: Path) -> None:
     problem: Any = exec_env.envs.registry.problem_of(ID)
     agent = problem.build(TWAP)
