@@ -119,7 +119,7 @@ def test_the_least_steps_that_work_are_named(tmp_path: Path) -> None:
     train("pathwise", tmp_path / "run", replace(config, steps=least), paths, **SMALL)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_on_a_recorded_market_it_learns_from_the_training_rows_alone(tmp_path: Path, tape_csv: Path) -> None:
     ours = {"tape": str(tape_csv), "tape_split": 0.5}
     fit(tmp_path / "run", **ours)

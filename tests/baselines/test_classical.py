@@ -108,7 +108,7 @@ def test_half_life_is_the_reciprocal_of_urgency() -> None:
     assert Impact(0.95, 2.5e-6, 2.5e-7, 0.0).half_life == np.inf
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("side", ["sell", "buy"])
 def test_analytic_mean_and_variance_agree_with_simulation_in_the_classic_environment(side: Any) -> None:
     market, order = PRESETS["classic"].market, replace(PRESETS["classic"].order, side=side)

@@ -29,7 +29,7 @@ def test_the_page_shows_every_parameter_loads_nothing_and_overwrites_nothing(tmp
         write_report(calibration, tmp_path / "page.html")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_power_law_is_that_of_the_market_and_said_to_be_linearised() -> None:
     page = render(of(truth.slices_of(STRONG, 5, 2), exponent=0.6))
     assert "the market's is 0.6." in page

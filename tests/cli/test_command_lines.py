@@ -107,7 +107,7 @@ def test_training_then_going_on_then_evaluating_beside_baselines(tmp_path: Path,
     assert (out / "objective.png").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_evaluating_on_a_tape_as_a_module_says_how_each_column_was_used(tmp_path: Path, tape_csv: Path) -> None:
     out = tmp_path / "out"
     options = ["--tape", tape_csv, *COLUMNS, "--starts", "rolling", "--side", "buy", "--out", out, *TINY, "--quiet"]

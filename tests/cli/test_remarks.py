@@ -45,7 +45,7 @@ def test_command_lines_say_it_once(tmp_path: Path, call: Callable[..., Any]) -> 
     assert (out + err).count(NOTE) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_schedule_says_it_and_costs_what_the_scaled_market_does(tmp_path: Path, call: Callable[..., Any]) -> None:
     stock = ["--arrival-price", 40, "--daily-volume", 3e6, "--volatility", 0.018, "--half-spread", 1.5]
     order = ["--shares", 250_000, "--n-steps", 24, "--max-participation", "None"]

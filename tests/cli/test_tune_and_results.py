@@ -110,7 +110,7 @@ def test_a_package_that_is_not_installed_is_named_with_how_to_install_it(
     assert (status, err) == (2, f"error: {package} is not installed: pip install 'exec-env[{extra}]'\n")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.usefixtures("undrawn")
 def test_results_are_written_when_every_task_is_finished_and_not_before(
     tmp_path: Path, small_training: None, call: Callable[..., Any]

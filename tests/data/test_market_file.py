@@ -81,6 +81,7 @@ def test_numbers_by_hand_will_do(path: Path) -> None:
     assert MarketFile.load(path).market() == Market(volatility=0.03, daily_volume=1e6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("place", "value", "why"),
     [

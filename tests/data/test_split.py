@@ -71,6 +71,7 @@ def test_both_parts_are_measured_in_averages_of_the_training_rows() -> None:
     np.testing.assert_allclose(slices.temporary[:, 0] * evaluation.order.slice_length, impact[rows])
 
 
+@pytest.mark.slow
 def test_environments_play_the_training_rows_and_evaluation_the_others_unless_told() -> None:
     tape = Tape.from_frame(recorded_slices(100))
     for make in (gym.make, lambda *a, **k: gym.make_vec(*a, num_envs=2, **k)):
@@ -84,6 +85,7 @@ def test_environments_play_the_training_rows_and_evaluation_the_others_unless_to
         gym.make("AlmgrenChriss-v0", tape=tape, tape_split=0.6, **SMALL).reset(options={"start": 60})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "why"),
     [
@@ -127,7 +129,7 @@ def test_nothing_is_trained_on_rows_for_evaluation(tmp_path: Path, tape_csv: Pat
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_table_says_where_an_agent_has_seen_what_it_is_evaluated_on(tmp_path: Path, tape_csv: Path) -> None:
     options: dict[str, Any] = {"tape": str(tape_csv), **SMALL}
     config = TrainConfig(steps=640, intervals=1, check_episodes=20, num_envs=8)

@@ -144,6 +144,7 @@ def test_names_of_columns_hold_for_the_files_that_have_them_and_for_one_at_least
         read(paths, columns={"time": "exchange time", "size": "shares"})
 
 
+@pytest.mark.slow
 def test_a_tape_and_a_calibration_take_the_same_columns(tmp_path: Path) -> None:
     """Of a book, mid and spread are the best prices'; what only the other needs may be named."""
     data = slices(100).assign(bought=5e4, sold=3e4)

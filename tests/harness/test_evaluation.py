@@ -417,7 +417,7 @@ def test_a_lifted_cap_is_kept_as_none(tmp_path: Path, small: dict) -> None:
     assert yaml.safe_load((folder / "evaluation.yaml").read_text())["options"]["max_participation"] is None
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("agents", [["twap"], ["pov", "almgren-chriss"]])
 def test_a_single_path_can_be_saved_and_drawn_without_a_warning(agents: list[str], tmp_path: Path, small: dict) -> None:
     evaluation = evaluate(agents, episodes=1, **small)

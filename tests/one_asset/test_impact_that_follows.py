@@ -62,7 +62,7 @@ def test_every_preset_is_its_own_base(preset: str) -> None:
     assert impact(scaled) == pytest.approx([6 * value for value in impact(base)], rel=1e-12)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @settings(max_examples=15, deadline=None)
 @given(
     price=st.floats(1e-3, 1e5),

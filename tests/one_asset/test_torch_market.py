@@ -111,7 +111,7 @@ def test_a_slice_without_volume_is_no_nonsense_in_single_precision(cap: float | 
     assert torch.isfinite(policy.weights.grad).all()  # type: ignore[arg-type]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_simulated_paths_have_the_law_of_numpys() -> None:
     market = TorchMarket(Market(), Order())
     costs = market.costs(twap, market.simulate(20_000, market.generator(0)), PACE).objective.numpy()

@@ -174,7 +174,7 @@ class MeanRule(Adaptive):
         return self.solution.policy(seen._replace(half_spread=spread, liquidity=0.0))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("agent", "cap", "j", "error"),
     [
