@@ -77,7 +77,7 @@ class ExecutionEnv(SpecInPlainNumbers, gym.Env[np.ndarray, Any]):
     is clipped.
 
     ## Observation Space
-    Box, float32, of ten entries and those of ``features``: see ``exec_env.one_asset.observation.Observation`` for
+    Box, float32, of ten entries, those of ``tape_features`` and those of ``features``: see ``exec_env.one_asset.observation.Observation`` for
     index, symbol, meaning, unit and range.
 
     ## Rewards

@@ -212,7 +212,7 @@ def make_problem(
     if recorded is not None:
         recorded = reading.purged(recorded, whole)
         _require_episodes(recorded, whole)
-        for name in set(recorded.features) & set(Observation._fields):
+        for name in set(recorded.units) & set(Observation._fields):
             raise InputError(f"tape_features: {name!r} must be a name that no entry has; there is one of the problem's")
     ranges = None if randomise is None else Ranges.parse(randomise, ours, recorded=recorded is not None)
     if ranges is not None:

@@ -1,4 +1,4 @@
-"""Features of a tape: the same numbers for every agent, from training rows alone, and in a run's own units elsewhere."""
+"""Features of a tape: the same for every agent, in units of training rows alone, elsewhere in those of the run."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -20,11 +20,12 @@ from exec_env.data.features import Units
 from exec_env.envs.sb3 import SB3VecEnv
 from exec_env.harness import TrainConfig, evaluate, train
 from exec_env.harness.agents import load_run
+from exec_env.harness.offline.collect import record
 from exec_env.harness.training.loop import resume
 from exec_env.one_asset.live import Snapshot
 from exec_env.one_asset.options import make_problem
 from exec_env.one_asset.torch_market import TorchMarket
-from tests.conftest import play, recorded_slices
+from tests.conftest import recorded_slices
 
 SMALL: dict[str, Any] = {"n_steps": 5, "shares": 5000.0}
 SEEN = {"imbalance": "(bid_size - ask_size) / (bid_size + ask_size)", "ask_size_trend": "trend"}
@@ -64,11 +65,8 @@ class Spy:
 
 
 def test_a_feature_is_its_column_less_the_mean_over_the_deviation_of_the_training_rows() -> None:
-    data = slices()
-    data.loc[:3, "trend"] = [1.0, 3.0, 1.0, 3.0]
-    data.loc[4, "trend"] = 1e6
-    # Five of six rows for training: 1, 3, 1, 3 have mean 2 and deviation 1.
-    tape = Tape.from_frame(data[:6].assign(trend=[1.0, 3.0, 1.0, 3.0, 2.5, 1e6]), features={"trend": "trend"})
+    # Four of six rows are for training: 1, 3, 1, 3 have mean 2 and deviation 1.
+    tape = Tape.from_frame(slices(6).assign(trend=[1.0, 3.0, 1.0, 3.0, 2.5, 1e6]), features={"trend": "trend"})
     made = make_problem(tape=tape, tape_split=4 / 6, tape_purge=0, n_steps=2, shares=5.0)
     assert made.tape.units == {"trend": Units(2.0, 1.0)}
     evaluated = make_problem(tape=tape, tape_split=4 / 6, tape_purge=0, tape_part="evaluation", n_steps=2, shares=5.0)
@@ -76,6 +74,7 @@ def test_a_feature_is_its_column_less_the_mean_over_the_deviation_of_the_trainin
     np.testing.assert_array_equal(found, [[[0.5, 10.0]]])  # the last one is clipped
 
 
+@pytest.mark.slow
 def test_features_come_after_the_entries_in_the_same_numbers_everywhere() -> None:
     twice = {"twice": lambda seen: 2 * seen.imbalance}
     options: dict[str, Any] = {"tape": Tape.from_frame(slices(), features=SEEN), "features": twice, **SMALL}
@@ -129,6 +128,7 @@ def test_a_feature_is_of_its_rows_time_also_where_volumes_are_stamped_at_the_end
     np.testing.assert_array_equal(tape.volume, data["volume"][(0 if stamp == "start" else 1) :])
 
 
+@pytest.mark.slow
 def test_what_cannot_be_a_feature_is_refused_in_one_sentence(tmp_path: Path) -> None:
     data = slices()
     hole = data.assign(trend=data["trend"].where(data.index != 6))
@@ -178,6 +178,7 @@ def test_the_description_says_where_a_feature_is_from_and_in_what_units() -> Non
     assert line in describe(made.tape, made.market)
 
 
+@pytest.mark.slow
 def test_the_map_of_behaviour_has_features_at_their_means() -> None:
     made, spy = problem(), Spy("imbalance", "log_liquidity")
     made.behaviour().map(spy)
@@ -225,7 +226,7 @@ def test_live_decides_as_the_environment_on_the_same_rows_and_wants_every_featur
         plain(Snapshot(data["time"][0].to_pydatetime(), 50.0, 0.02, 1e5, features={"x": 1.0}))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_keeps_its_units_and_is_refused_in_others(tmp_path: Path) -> None:
     file = written(tmp_path, slices())
     options: dict[str, Any] = {"tape": str(file), "tape_split": 0.6, "tape_features": SEEN} | SMALL
@@ -263,6 +264,13 @@ def test_pathwise_acts_on_the_first_entries_alone_and_refuses_to_learn_with_more
         train("pathwise", tmp_path / "run", CONFIG, PathwiseConfig(paths=8, hidden=(4,)), **options)
 
 
+def test_datasets_of_the_problems_own_entries_are_not_recorded_with_others() -> None:
+    tape = Tape.from_frame(slices(), features=SEEN)
+    for options, names in (({"tape": tape}, "imbalance, ask_size_trend"), ({"features": {"one": abs}}, "one")):
+        with pytest.raises(InputError, match=f"features = {names}: datasets hold the problem's own entries alone"):
+            record(["twap"], episodes=2, **options, **SMALL)
+
+
 @pytest.mark.parametrize(
     ("texts", "why"),
     [(("trend",), "must read NAME=COLUMN, or be the folder of a run"), (("=x", "a="), "must read OURS=COLUMN")],
@@ -279,17 +287,18 @@ def test_an_agent_that_sees_a_planted_signal_costs_less_than_one_that_does_not(t
     rng, rows = np.random.default_rng(0), 6000
     hint = rng.standard_normal(rows)
     data = recorded_slices(rows).drop(columns="depth")
-    moves = 0.05 * (0.8 * hint[:-1] + 0.6 * rng.standard_normal(rows - 1))  # of the slice that begins at the row
+    moves = 0.1 * (0.9 * hint[:-1] + 0.4 * rng.standard_normal(rows - 1))  # of the slice that begins at the row
     data["mid"] = 200.0 + np.r_[0.0, np.cumsum(moves - moves.mean())]
     data["hint"] = 5.0 + 3.0 * hint
     options: dict[str, Any] = {"tape": str(written(tmp_path, data)), "tape_split": 0.6, "hours_per_day": 24.0}
-    options |= {"n_steps": 8, "shares": 20_000.0, "max_participation": 0.2, "reward": "shortfall"}
-    config = TrainConfig(steps=60_000, intervals=2, num_envs=32, check_episodes=200)
-    settings = DQNConfig(hidden=(32, 32))
+    options |= {"n_steps": 6, "shares": 20_000.0, "max_participation": 0.2, "reward": "shortfall"}
+    config = TrainConfig(steps=40_000, intervals=2, num_envs=32, check_episodes=200)
+    settings = DQNConfig(hidden=(32, 32), warm_up=1000)
     for name, seen in (("sees", {"tape_features": {"hint": "hint"}}), ("blind", {})):
         train("dqn", tmp_path / name, config, settings, **options, **seen)
     del options["reward"]
     options["tape_features"] = {"hint": "hint"}
     per_path = evaluate([tmp_path / "sees", tmp_path / "blind"], episodes=2000, **options).per_path
     sees, blind = (per_path.loc[per_path["agent"] == name, "shortfall"].to_numpy() for name in ("sees", "blind"))
-    assert sees.mean() < blind.mean() - 4 * (sees - blind).std() / len(sees) ** 0.5 * 8**0.5  # episodes overlap
+    error = (sees - blind).std() / (len(sees) / options["n_steps"]) ** 0.5  # as if only every sixth episode counted
+    assert sees.mean() < blind.mean() - 4 * error
