@@ -160,8 +160,7 @@ class Pathwise:
         """
         inner: Any = env.unwrapped
         inner.problem.torch(str(self.device))
-        if inner.problem.features:
-            named = ", ".join(inner.problem.features)
+        if named := ", ".join((*inner.problem.recorded, *inner.problem.features)):
             raise InputError(f"features = {named}: pathwise acts on the problem's own entries alone; leave them out")
         for name, value in vars(inner.reward).items():
             if value != getattr(Reward, name):

@@ -4,9 +4,10 @@
   child order  {"time": "2026-01-05T09:30:00", "side": "sell", "shares": 5000.0, "left": 200000.0}
   its fill     {"fill": 5000.0, "price": 99.97}
 
-A fill may also have "side" and "time". What is refused (stale, out of order, not finite, of the wrong side) is answered
-with {"error": ..., "line": ...} and changes nothing. At the end, and at Ctrl-C, comes a report of what was traded and
-what is left.
+An agent that was trained with --tape-features needs them in every snapshot, as the tape's file has them:
+"features": {"imbalance": 0.2}; they are seen in the run's units. A fill may also have "side" and "time". What is
+refused (stale, out of order, not finite, of the wrong side) is answered with {"error": ..., "line": ...} and changes
+nothing. At the end, and at Ctrl-C, comes a report of what was traded and what is left.
 
 Examples:
   exec-env live twap --shares 10000 --n-steps 20 < snapshots.jsonl

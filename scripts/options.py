@@ -24,7 +24,7 @@ from exec_env.envs.problem import Problem
 from exec_env.envs.registry import ENVIRONMENTS, get_spec
 from exec_env.envs.reward import Reward
 from exec_env.harness.agents import agent_class, known_agents, normalise, run_of
-from exec_env.harness.provenance import Own, own_problem
+from exec_env.harness.provenance import Own, config_of, own_problem
 from exec_env.market.market import Market
 from exec_env.market.order import Order
 from exec_env.one_asset.options import make_problem
@@ -124,6 +124,10 @@ class TapeOptions:
     """Where the file has other names: OURS=COLUMN, or arithmetic such as "volume=(buys + sells) / price". Of the book's
     levels # is the number, in the file from 0 or 1: "bid_price_#=mid * (1 - bid_distance_#)", likewise bid_size_#,
     ask_price_# and ask_size_#."""
+    tape_features: Several[str] = ()
+    """What else agents see of a slice: NAME=COLUMN, or arithmetic such as "imbalance=(bid_size - ask_size) / (bid_size
+    + ask_size)"; in standard deviations from the mean of the training rows. A row's value must be known at its time. A
+    run folder without = stands for its features, in its units."""
     hours_per_day: Maybe[float] = None
     """Length of its trading day, the unit of time of every rate; 24 where trading never stops. By default that of
     --market, which it has to agree with, or else 6.5. [hour]"""
@@ -148,6 +152,7 @@ class TapeOptions:
         fills = None if self.fills == TapeOptions.fills else self.fills
         given: dict[str, Any] = {"columns": columns or None, "hours_per_day": self.hours_per_day, "fills": fills}
         given |= {name: getattr(self, name) for name in ("minutes", "stamp", "split", "part", "purge")}
+        given |= {"tape_features": _features(self.tape_features) or None}
         given |= {"reading": self.reading.read().named() or None}
         given = {name: value for name, value in given.items() if value is not None}
         whole = {f"tape_{name}" if name in _OF_A_TAPE else name: value for name, value in given.items()}
@@ -267,6 +272,27 @@ def named_columns(texts: Sequence[str], option: str) -> dict[str, str]:
             raise InputError(f"{option} {text!r}: must read OURS=COLUMN")
         columns[ours.strip()] = theirs.strip()
     return columns
+
+
+def _features(texts: Sequence[str]) -> dict[str, Any]:
+    """``tape_features``, of texts NAME=COLUMN and of run folders; a column after a run's is seen in the run's units.
+
+    Raises:
+        InputError: for a text that is neither.
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        if "=" in text:
+            for name, column in named_columns([text], "--tape-features").items():
+                found[name] = {**found[name], "column": column} if isinstance(found.get(name), dict) else column
+            continue
+        kept = (config_of(text).get("options") or {}).get("tape_features")
+        if not isinstance(kept, dict):
+            raise InputError(
+                f"--tape-features {text!r}: must read NAME=COLUMN, or be the folder of a run that has some"
+            )
+        found |= kept
+    return found
 
 
 def problem_of_runs(argv: Sequence[str]) -> Own | None:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from exec_env.base.errors import InputError
+from exec_env.data.features import FEATURE
 from exec_env.data.reading import Reading
 from exec_env.data.stamps import NO_TIME
 
@@ -156,6 +157,8 @@ def check(frame: pd.DataFrame, kind: str, file: Path, cleaner: Cleaner, last: in
     for name in [str(name) for name in frame if name not in ("time", "side")]:
         drop(~np.isfinite(frame[name]), name, "is not a finite number")
         drop(_is_sentinel(frame[name].to_numpy()), name, "stands for no number in many files")
+        if name.startswith(FEATURE):
+            continue
         if name in _POSITIVE or "_price_" in name:
             drop(frame[name] <= 0, name, "must be > 0")
         elif name in _NON_NEGATIVE or "_size_" in name:

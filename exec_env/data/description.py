@@ -1,5 +1,6 @@
 """How a recorded market is used, number by number, in lines for a person to read."""
 
+from exec_env.data.features import labelled
 from exec_env.data.tape import Tape
 from exec_env.market.market import Market
 
@@ -26,6 +27,10 @@ def describe(tape: Tape, market: Market, base: Market | None = None, calibrated:
         source = tape.columns.get(ours, ours) if getattr(tape, ours) is not None else "(none)"
         use = _USES[ours] if source != "(none)" else "liquidity taken as constant"
         lines.append(f"  {ours:7} = {source}: {use}")
+    for name, (mean, std) in tape.units.items():
+        source = tape.columns.get(labelled(name), name)
+        whose = "as given" if name in tape.given_units else "of the training rows" if tape.split else "of all rows"
+        lines.append(f"  {labelled(name)} = {source}: seen by agents, in units of {std:.4g} from {mean:.4g}, {whose}")
     lines += [f"  {remark}" for remark in tape.remarks]
     if tape.split is not None:
         lines += [f"  {line}" for line in _periods(tape)]

@@ -62,6 +62,21 @@ class OrderBook:
         except InputError as error:
             raise InputError(f"{name}: {error}") from None
 
+    def check(self, mid: np.ndarray, name: str) -> None:
+        """Refuse best prices on the other side of the mid, and another number of rows; ``name`` is the data's.
+
+        Raises:
+            InputError: naming column and row.
+        """
+        if len(self.bid_price) != len(mid):
+            raise InputError(f"{name}: levels must have {len(mid)} rows, as many as 'time'")
+        for side, best, away in (("bid", self.bid_price[:, 0], -1.0), ("ask", self.ask_price[:, 0], 1.0)):
+            across = np.flatnonzero(away * (best - mid) < 0)
+            if across.size:
+                row = across[0]
+                where = f"row {row + 1}, '{side}_price_1': {best[row]} is on the other side of 'mid'"
+                raise InputError(f"{name}: {where}, {mid[row]}")
+
     def hit(self, sign: float) -> tuple[np.ndarray, np.ndarray]:
         """Size [shares] and distance from the touch [$] of the levels that are hit by a sell (sign 1) or buy (−1).
 

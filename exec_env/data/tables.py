@@ -16,6 +16,7 @@ from exec_env.data import columns, formats, kinds, stamps, values, vendor_files,
 from exec_env.data.checks import Cleaner, Counted, check
 from exec_env.data.columns import LEVEL
 from exec_env.data.csv_table import TextTable
+from exec_env.data.features import Feature, labelled
 from exec_env.data.formats import FORMATS, Format
 from exec_env.data.kinds import ALSO, NEEDS, TAPE, Kind
 from exec_env.data.names import SYMBOLS, nearest
@@ -50,6 +51,8 @@ class DataFile:
     """The rows that count, where a file without a known format holds quotes and trades."""
     tape: bool = False
     """Whether a book's own mid, spread and depth are taken too."""
+    features: Mapping[str, Feature] = field(default_factory=dict)
+    """What else is taken of each row, whatever kind it is of."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", Path(self.path))
@@ -211,7 +214,7 @@ class DataFile:
         Raises:
             InputError: naming file, row and reason; bad rows are dropped instead where ``cleaner`` says so.
         """
-        taken = self.taken()
+        taken = self.taken() | {labelled(name): of.column for name, of in self.features.items()}
         wanted = self._parts_of("time").union(*(columns.parts_of(text, self.header) for text in taken.values()))
         wanted |= {name for name in self._other_columns if name in self.header}
         counted = Counted()

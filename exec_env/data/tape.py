@@ -1,6 +1,6 @@
 """Recorded markets: slices read from a file, cut into episodes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
@@ -15,6 +15,7 @@ from exec_env.base.validation import shown
 from exec_env.data import ticks
 from exec_env.data.checks import Cleaner
 from exec_env.data.columns import LEVEL
+from exec_env.data.features import Units, checked, described, features_of, labelled, normalised, refuse_made, units_of
 from exec_env.data.kinds import NEEDS
 from exec_env.data.order_book import OrderBook
 from exec_env.data.reading import Reading
@@ -28,19 +29,7 @@ from exec_env.market.order import Order
 from exec_env.market.paths import Normals, Paths, stress_recorded
 
 Fills = Literal["impact", "book"]
-
-_ANSWER = {
-    *("temporary_impact", "impact_exponent", "reference_participation"),
-    *("permanent_impact", "transient_impact", "resilience"),
-}
-_STRESS = {
-    *("stress", "stress_onset", "stress_onset_end", "stress_factor", "shock_rate", "shock_size"),
-    *("regime_rate", "regime_recovery", "regime_liquidity", "regime_volatility"),
-    *("liquidity_reversion", "spread_elasticity", "volatility_elasticity"),
-}
-GIVEN = frozenset(_ANSWER | {"volatility"} | _STRESS)
-"""Fields of Market that a tape does not settle: how the price answers to us, the volatility that risk is charged at,
-and the stress, shocks and regimes that recorded slices are put under, with how the rest follows liquidity."""
+_OURS = ("mid", "spread", "volume", "depth")
 
 
 @dataclass(frozen=True)
@@ -76,9 +65,13 @@ class Tape:
     """Part of the split that episodes are cut from, where there is a split."""
     remarks: tuple[str, ...] = ()
     """What was assumed and left out as the files were read, a sentence each."""
+    features: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """What else agents see of a slice, by name: known at its start, in any unit."""
+    given_units: Mapping[str, Units] = field(default_factory=dict)
+    """Units of features that are not those of the training rows, such as a run's own on another tape."""
 
     def __post_init__(self) -> None:
-        for name in ("mid", "spread", "volume", "depth"):
+        for name in _OURS:
             column = getattr(self, name)
             if column is None:
                 continue
@@ -103,7 +96,7 @@ class Tape:
         steps = np.diff(self.time.to_numpy()) / np.timedelta64(1, "s")
         self._refuse(np.r_[False, steps == 0], "time", "is the same time as the row before")
         self._refuse(np.r_[False, steps < 0], "time", "is earlier than the row before; sort the file by time")
-        for name in ("mid", "spread", "volume", "depth"):
+        for name in _OURS:
             column = getattr(self, name)
             if column is None:
                 continue
@@ -111,17 +104,8 @@ class Tape:
             positive = name in ("mid", "depth")
             self._refuse(column <= 0 if positive else column < 0, name, f"must be {'>' if positive else '>='} 0")
         if self.levels is not None:
-            self._check_levels(self.levels)
-
-    def _check_levels(self, levels: OrderBook) -> None:
-        if len(levels.bid_price) != len(self.time):
-            raise InputError(f"{self.name}: levels must have {len(self.time)} rows, as many as 'time'")
-        for name, best, away in (("bid", levels.bid_price[:, 0], -1.0), ("ask", levels.ask_price[:, 0], 1.0)):
-            across = np.flatnonzero(away * (best - self.mid) < 0)
-            if across.size:
-                row = across[0]
-                where = f"row {row + 1}, '{name}_price_1': {best[row]} is on the other side of 'mid'"
-                raise InputError(f"{self.name}: {where}, {self.mid[row]}")
+            self.levels.check(self.mid, self.name)
+        object.__setattr__(self, "features", checked(self.features, len(self.time), self.name))
 
     def _refuse(self, bad: np.ndarray, column: str, why: str) -> None:
         rows = np.flatnonzero(bad)
@@ -139,6 +123,7 @@ class Tape:
         name: str = "recording",
         stamp: Stamp = "start",
         reading: Reading | None = None,
+        features: Mapping[str, Any] | None = None,
     ) -> "Tape":
         """Read slices from a frame with columns time, mid, spread, volume and, if known, depth and levels of the book.
 
@@ -151,13 +136,17 @@ class Tape:
             name: what error messages call the data.
             stamp: whether a row's volume is that from its time on, or up to it.
             reading: how times and numbers are read.
+            features: what else agents see of a slice: a name -> a column or arithmetic of columns, or the fields of
+                ``exec_env.data.features.Feature``. A row's value is taken as known at the row's time, whatever
+                ``stamp`` is: a column that is worked out from the slice that begins there looks ahead.
 
         Raises:
             InputError: for a column that is missing, or data that cannot be right (see the class).
         """
         if not isinstance(frame, pd.DataFrame):
             raise InputError(f"frame = {shown(frame)}: must be a pandas DataFrame")
-        file = DataFile(Path(name), {} if columns is None else columns, reading or Reading(), frame, tape=True)
+        names, reading = {} if columns is None else columns, reading or Reading()
+        file = DataFile(Path(name), names, reading, frame, tape=True, features=features_of(features))
         return cls._of_rows([file], hours_per_day, stamp, name)
 
     @classmethod
@@ -169,6 +158,7 @@ class Tape:
         stamp: Stamp = "start",
         reading: Reading | None = None,
         minutes: float | None = None,
+        features: Mapping[str, Any] | None = None,
     ) -> "Tape":
         """Read slices from files: recorded ones, or books with volumes, as they are; else made as for calibration.
 
@@ -179,16 +169,18 @@ class Tape:
             stamp: see ``from_frame``.
             reading: how the files are read.
             minutes: length of slices made of ticks or bars, by default 5; also of books, which are rows else. [minute]
+            features: see ``from_frame``; of files whose rows are slices.
 
         Raises:
             InputError: naming file, row and reason.
         """
         reading = reading or Reading()
-        files = opened(paths, {} if columns is None else columns, reading, tape=True)
+        files = opened(paths, {} if columns is None else columns, reading, True, features_of(features))
         name = str(files[0].path) + (f" and {len(files) - 1} more" if len(files) > 1 else "")
         kinds = {file.kind for file in files}
         if kinds == {"slices"} or (kinds == {"book"} and minutes is None and not files[0].lobster):
             return cls._of_rows(files, hours_per_day, stamp, name)
+        refuse_made(files[0].features, name, kinds)
         slices = ticks.read(paths, minutes or 5.0, hours_per_day, dict(columns or {}), reading, stamp=stamp)
         made = cls.from_frame(slices.tape, None, slices.hours_per_day, name)
         return replace(made, remarks=tuple(slices.cleaner.said()))
@@ -216,35 +208,37 @@ class Tape:
             raise InputError(f"{name}: column 'volume' is missing; it needs {', '.join(NEEDS['slices'])}")
         seconds = float(np.median(steps_of(frame)))
         hours = trading_day(frame, seconds, hours_per_day, files[0], cleaner)
-        there = [ours for ours in ("mid", "spread", "volume", "depth") if ours in frame]
-        own: dict[str, Any] = {ours: frame[ours].to_numpy() for ours in there}
+        own: dict[str, Any] = {ours: frame[ours].to_numpy() for ours in _OURS if ours in frame}
         book = {ours: text for ours, text in files[0].own.items() if ours in LEVEL}
         sources = {ours: text for ours, text in taken.items() if "_price_" not in ours and "_size_" not in ours} | book
-        said = tuple(cleaner.said())
+        features = files[0].features
         return cls(
             pd.DatetimeIndex(frame["time"]),
             **own,
             hours_per_day=hours,
             name=name,
-            columns=sources,
+            columns=sources | {labelled(ours): of.column for ours, of in features.items()},
             levels=levels,
-            remarks=said,
+            remarks=tuple(cleaner.said()),
+            features={ours: frame[labelled(ours)].to_numpy() for ours in features},
+            given_units={ours: of.units for ours, of in features.items() if of.units is not None},
         )
 
     @cached_property
     def slice_length(self) -> float:
         """Median time from row to row. [day]"""
-        seconds = np.median(np.diff(self.time.to_numpy()) / np.timedelta64(1, "s"))
-        return float(seconds) / (3600 * self.hours_per_day)
+        return float(np.median(np.diff(self.time.to_numpy()) / np.timedelta64(1, "h"))) / self.hours_per_day
 
     @cached_property
     def sha256(self) -> str:
         """Checksum of the slices: whatever file they came from, and whatever its columns were called."""
         digest = sha256(self._stamps)
-        for column in (self.mid, self.spread, self.volume, self.depth):
+        for column in (getattr(self, name) for name in _OURS):
             digest.update(b"none" if column is None else np.ascontiguousarray(column).data)
         for column in () if self.levels is None else vars(self.levels).values():
             digest.update(np.ascontiguousarray(column).data)
+        for name, column in self.features.items():
+            digest.update(labelled(name).encode() + column.tobytes())
         digest.update(repr(float(self.hours_per_day)).encode())
         return digest.hexdigest()
 
@@ -268,6 +262,11 @@ class Tape:
     def _known(self) -> slice:
         """Rows that averages are taken from: those for training."""
         return slice(None if self.split is None else self.split.training)
+
+    @cached_property
+    def units(self) -> dict[str, Units]:
+        """Mean and standard deviation that each feature is seen in: of the training rows, where none are given."""
+        return units_of(self.features, self._known, self.given_units, self.name)
 
     def market(self, base: Market | None = None) -> Market:
         """The market whose averages are those of the tape, or of its training rows where it is split.
@@ -366,8 +365,7 @@ class Tape:
             known = self._known
             liquidity = np.log(self.depth) - np.log(self.depth[known]).mean()
             impact = np.exp(-liquidity) / np.exp(-liquidity[known]).mean()
-        n = rows.shape
-        dt = order.slice_length
+        n, dt = rows.shape, order.slice_length
         book = [column.T for column in self.levels.hit(order.sign)] if self.levels and self.fills == "book" else []
         slices = Slice(
             log_liquidity=liquidity[rows],
@@ -382,6 +380,7 @@ class Tape:
             slippage=np.zeros(n),
             exponent=np.broadcast_to(market.impact_exponent, n),
             levels=tuple((size[rows], distance[rows]) for size, distance in zip(*book, strict=True)) if book else (),
+            features=tuple(normalised(column[rows], self.units[name]) for name, column in self.features.items()),
         )
         none = Normals(*np.zeros((6, 1, order.n_steps)))
         return Paths(stress_recorded(market, order, slices, normals or none), self.mid[starts], starts)
@@ -397,4 +396,5 @@ class Tape:
             "times": [str(self.time[begin]), str(self.time[end - 1])],
             "averages_of_rows": self._known.stop or len(self.mid),
             "fills": self.fills,
+            **({"features": described(self.units, self.columns)} if self.features else {}),
         }

@@ -2,7 +2,7 @@
 
 import glob
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -15,6 +15,7 @@ from exec_env.base.errors import InputError
 from exec_env.base.validation import is_finite, shown
 from exec_env.data import bars, lobster
 from exec_env.data.checks import Cleaner
+from exec_env.data.features import Feature
 from exec_env.data.formats import FORMATS
 from exec_env.data.kinds import TAPE
 from exec_env.data.reading import Reading
@@ -96,9 +97,13 @@ def read(
 
 
 def opened(
-    paths: str | Path | Sequence[str | Path], columns: dict[str, str], reading: Reading, tape: bool = False
+    paths: str | Path | Sequence[str | Path],
+    columns: dict[str, str],
+    reading: Reading,
+    tape: bool = False,
+    features: Mapping[str, Feature] | None = None,
 ) -> list[DataFile]:
-    """The files, and the kinds of rows in each, checked against one another.
+    """The files, and the kinds of rows in each, checked against one another; arguments are those of ``DataFile``.
 
     Raises:
         InputError: where there is none, or they do not belong together.
@@ -115,7 +120,7 @@ def opened(
         named += found
     if not named:
         raise InputError("name the files with the data")
-    files = [DataFile(path, columns, reading, tape=tape) for path in named]
+    files = [DataFile(path, columns, reading, tape=tape, features=features or {}) for path in named]
     if reading.symbol is not None and not any(file.symbols for file in files):
         raise InputError(f"{named[0]}: symbol = {reading.symbol!r}: no column names an instrument")
     _belong(files)

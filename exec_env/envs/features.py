@@ -39,13 +39,14 @@ class Sight:
 
     def __init__(self, problem: Problem) -> None:
         self._problem, self._features = problem, dict(problem.features)
-        self.names = (*problem.names, *self._features)
+        self._own = (*problem.names, *problem.recorded)
+        self.names = (*self._own, *self._features)
         self.space = problem.space()
         self.renewed = problem.renewed
         if self._features:
-            entries: Any = namedtuple("Entries", problem.names)  # type: ignore[misc]
+            entries: Any = namedtuple("Entries", self._own)  # type: ignore[misc]
             self._entries = entries
-            self._first = len(problem.names)
+            self._first = len(self._own)
             self.renewed = self._renewed
             more = np.full(len(self._features), FAR, np.float32)
             self.space = gym.spaces.Box(np.r_[self.space.low, -more], np.r_[self.space.high, more], dtype=np.float32)
@@ -62,10 +63,8 @@ class Sight:
         Raises:
             InputError: for another number of them.
         """
-        if len(entries) != len(self._problem.names):
-            raise InputError(
-                f"observe: returned {len(entries)} entries, but there are {len(self._problem.names)} names"
-            )
+        if len(entries) != len(self._own):
+            raise InputError(f"observe: returned {len(entries)} entries, but there are {len(self._own)} names")
         return entries
 
     def __reduce__(self) -> Any:

@@ -4,8 +4,7 @@ A problem is a market that is drawn before anybody trades (``sample``), an execu
 and trades (``opening``, ``step``), what an agent sees of both (``names``, ``seen``, ``observe``) and what its actions
 mean (``actions``). The rest of ``Problem`` has defaults: bound, optimum, baselines, stress tests, pictures.
 
-To make one, derive from ``Problem`` and register a factory:
-``exec_env.register("MyExec-v0", problem="module:factory")``.
+Derive from ``Problem`` and register a factory: ``exec_env.register("MyExec-v0", problem="module:factory")``.
 Floats, NumPy arrays and torch tensors go through the same methods. Columns may have trailing axes, as for the assets of
 a basket or the events of a slice.
 """
@@ -114,7 +113,9 @@ class Problem(ABC):
     size: float
     """What there is to trade. [shares]"""
     names: tuple[str, ...]
-    """Entries of the observation."""
+    """Entries of the observation; those that agents act on that name none."""
+    recorded: tuple[str, ...] = ()
+    """Entries after them that are features of the data."""
     components: tuple[str, ...]
     """Fields of a fill that add up, over an episode, to the implementation shortfall."""
     price_of_variance: float | None = None
@@ -122,7 +123,7 @@ class Problem(ABC):
     reward: Reward = Reward()
     """What a slice pays."""
     features: Mapping[str, Callable[[Any], Any]] = MappingProxyType({})
-    """Entries of the observation that the user has added, by name; each is a function of the problem's own entries."""
+    """Entries of the observation that the user has added, by name; each is a function of the entries before."""
     reference: ClassVar[str] = "twap"
     """The agent that others are compared with: one of ``policies``, or one that ``build`` makes. Training needs it."""
     training_only: ClassVar[tuple[str, ...]] = (
@@ -204,7 +205,7 @@ class Problem(ABC):
 
     @abstractmethod
     def observe(self, state: Any, seen: Any, left: Any) -> Sequence[Any]:
-        """All entries of the observation, in the order of ``names``.
+        """All entries of the observation, in the order of ``names`` and ``recorded``.
 
         Args:
             state: before the slice.
@@ -219,7 +220,7 @@ class Problem(ABC):
 
     def space(self) -> gym.spaces.Box:
         """Gymnasium space of the problem's own entries; narrower where their ranges are known."""
-        return gym.spaces.Box(-FAR, FAR, (len(self.names),), np.float32)
+        return gym.spaces.Box(-FAR, FAR, (len(self.names + self.recorded),), np.float32)
 
     # --- what is told
 

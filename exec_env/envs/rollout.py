@@ -52,7 +52,7 @@ def acting(agent: Any, n: int, problem: Problem) -> Callable[[Any], Any]:
 
 def _columns(agent: Any, problem: Problem) -> list[int] | None:
     """Which entries an agent acts on; None where it is all of them."""
-    there = (*problem.names, *problem.features)
+    there = (*problem.names, *problem.recorded, *problem.features)
     wanted = tuple(getattr(agent, "names", problem.names))
     for name in wanted:
         if name not in there:

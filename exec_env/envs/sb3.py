@@ -10,6 +10,7 @@ from gymnasium.vector import AutoresetMode
 
 from exec_env.base.errors import InputError
 from exec_env.base.extras import importing
+from exec_env.envs.features import Sight
 from exec_env.envs.vector import ExecutionVectorEnv, native
 
 Memory = tuple[np.ndarray, np.ndarray]
@@ -150,6 +151,10 @@ class SB3Agent:
         elif env is not None and env.has_attr("problem"):
             action_mode = env.get_attr("problem")[0].actions(action_mode).mode
         self.model, self.name, self.action_mode = model, type(model).__name__.lower(), action_mode
+        if env is not None and env.has_attr("problem"):
+            names = Sight(env.get_attr("problem")[0]).names
+            if model.observation_space.shape == (len(names),):
+                self.names = names
         self._normalise = model.get_vec_normalize_env()
         self._recurrent = hasattr(model.policy, "lstm_actor")
         if self._recurrent:  # this method is what makes an agent one with a memory

@@ -77,8 +77,8 @@ class ExecutionEnv(SpecInPlainNumbers, gym.Env[np.ndarray, Any]):
     is clipped.
 
     ## Observation Space
-    Box, float32, of ten entries and those of ``features``: see ``exec_env.one_asset.observation.Observation`` for
-    index, symbol, meaning, unit and range.
+    Box, float32, of ten entries, those of ``tape_features`` and those of ``features``: for the ten see
+    ``exec_env.one_asset.observation.Observation``, with index, symbol, meaning, unit and range.
 
     ## Rewards
     Minus the slice's cost in basis points of the arrival notional: see ``exec_env.envs.reward.Reward``.

@@ -180,6 +180,7 @@ def resolve(agent: str | Path | Agent, problem: Problem) -> tuple[str, Agent]:
     named = normalise(text) in known_agents()
     if not named and isdir(text):
         run, folder = run_of(text), Path(text).resolve()
+        _check_units(run, problem)
         return run.name if run == folder else f"{run.name}/{folder.name}", load_run(folder)
     if ":" in text:
         found = imported(text, "agent")
@@ -192,6 +193,24 @@ def resolve(agent: str | Path | Agent, problem: Problem) -> tuple[str, Agent]:
     if hasattr(cls, "learn"):
         raise InputError(f"agent {text!r} has to be trained first: name its run folder instead")
     return normalise(text), problem.build(cls)
+
+
+def _check_units(run: Path, problem: Problem) -> None:
+    """Refuse a problem that shows features of a tape in other units than those that a run has learned in.
+
+    Raises:
+        InputError: naming the feature, both units and the way out.
+    """
+    config = read_yaml(run / "config.yaml") if problem.recorded and (run / "config.yaml").is_file() else {}
+    shown = (problem.provenance().get("tape") or {}).get("features", {}) if config else {}
+    for name, learned in ((config.get("options") or {}).get("tape_features") or {}).items():
+        then, now = ({k: of.get(k) for k in ("mean", "std")} for of in (learned, shown.get(name, learned)))
+        if then != now:
+            raise InputError(
+                f"tape_features: {name}: {run.name} has learned with mean {then['mean']:g} and standard deviation "
+                f"{then['std']:g}, here they are {now['mean']:g} and {now['std']:g}: take the run's, with "
+                f"--tape-features {run}, or give column, mean and std"
+            )
 
 
 def resolve_all(agents: Iterable[str | Path | Agent], problem: Problem) -> dict[str, Agent]:

@@ -1,6 +1,6 @@
 """What run folders say of how their agents were trained, beside what they are evaluated on."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from os.path import isfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +13,8 @@ from exec_env.harness.agents import run_of
 
 PART = "tape_part"
 """Option that training and evaluation may differ in."""
+_SEEN = ("features", "tape_features")
+_LENGTHY = ("tape_columns", "tape_features")
 
 
 def config_of(agent: Any) -> dict[str, Any]:
@@ -33,8 +35,14 @@ def about_training(agent: Any, problem: Problem, env_id: str, options: dict[str,
     notes = seen(agent, problem)
     if (trained[0], own) == (env_id, {k: v for k, v in options.items() if k != PART}):
         return notes
-    given = ", ".join(f"{k}={v}" for k, v in own.items() if k != "tape_columns")
+    given = ", ".join(f"{k}={v}" for k, v in own.items() if k not in _LENGTHY)
     return [*notes, f"{run_of(agent).name} was trained on {trained[0]}{' with ' + given if given else ''}"]
+
+
+def settled(problem: Problem, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options with the units that features of a tape are seen in, so that they stay the same on another tape."""
+    tape = problem.provenance().get("tape") or {} if problem.recorded else {}
+    return {**options, "tape_features": tape["features"]} if "features" in tape else dict(options)
 
 
 def seen(agent: Any, problem: Problem) -> list[str]:
@@ -53,7 +61,7 @@ class Own(NamedTuple):
 
     def __str__(self) -> str:
         """In words."""
-        options = ", ".join(f"{k}={v}" for k, v in self.options.items() if k != "tape_columns")
+        options = ", ".join(f"{k}={v}" for k, v in self.options.items() if k not in _LENGTHY)
         return f"{self.env_id}{' with ' + options if options else ''}"
 
 
@@ -74,10 +82,11 @@ def own_problem(agents: Iterable[Any]) -> Own | None:
         training = (*problem_of(env_id).training_only, PART, "randomise")
         options = {k: v for k, v in (config.get("options") or {}).items() if k not in training}
         own = Own(run_of(agent).name, env_id, options)
-        if found is not None and own[1] == found[1] and "features" in {**own.options, **found.options}:
-            # What an agent sees is no part of the problem; each takes the entries that it knows.
-            seen = (found.options.get("features") or {}) | (own.options.get("features") or {})
-            own, found = (Own(of.run, of.env_id, of.options | {"features": seen}) for of in (own, found))
+        for name in _SEEN:
+            if found is not None and own[1] == found[1] and name in {**own.options, **found.options}:
+                # What an agent sees is no part of the problem; each takes the entries that it knows.
+                both = (own.options.get(name) or {}) | (found.options.get(name) or {})
+                own, found = (Own(of.run, of.env_id, of.options | {name: both}) for of in (own, found))
         if found is not None and own[1:] != found[1:]:
             raise InputError(
                 f"{found.run} was trained on {found}, and {own.run} on {own}: name the problem that all are to play, "

@@ -33,28 +33,30 @@ class Slice(NamedTuple):
     exponent: Any = 1.0  # [-]            δ
     levels: Any = ()  # of the book's side that is hit, from the touch on: pairs of size [shares] and distance from the
     # touch [$]; where there are any they are walked, and ``temporary`` is not used; not seen
+    features: Any = ()  # what else the data show, a column each [standard deviations from the mean]; seen
 
     @property
     def columns(self) -> tuple[Any, ...]:
-        """All entries side by side, size and distance of each level last."""
-        return (*self[:-1], *itertools.chain.from_iterable(self.levels))
+        """All entries side by side, size and distance of each level after the others, features last."""
+        return (*self[:-2], *itertools.chain.from_iterable(self.levels), *self.features)
 
-    @classmethod
-    def of(cls, columns: Iterable[Any]) -> "Slice":
-        """The slice of these ``columns``."""
+    def of(self, columns: Iterable[Any]) -> "Slice":
+        """The slice of these ``columns``, with as many features as this one."""
         columns = tuple(columns)
-        first = len(cls._fields) - 1
-        return cls._make((*columns[:first], tuple(zip(columns[first::2], columns[first + 1 :: 2], strict=True))))
+        first, end = len(self) - 2, len(columns) - len(self.features)
+        levels = zip(columns[first:end:2], columns[first + 1 : end : 2], strict=True)
+        return Slice._make((*columns[:first], tuple(levels), columns[end:]))
 
     def map(self, change: Callable[[Any], Any]) -> "Slice":
         """The same with each column changed."""
-        return Slice.of(map(change, self.columns))
+        return self.of(map(change, self.columns))
 
     def each(self) -> Iterator[tuple[Any, ...]]:
         """Slice by slice, as plain tuples, where columns are lists of one entry per slice."""
-        *columns, levels = self
+        *columns, levels, features = self
         books = zip(*(zip(*level, strict=True) for level in levels), strict=True) if levels else itertools.repeat(())
-        return zip(*columns, books, strict=bool(levels))
+        shown = zip(*features, strict=True) if features else itertools.repeat(())
+        return zip(*columns, books, shown, strict=False)
 
 
 class Terms(NamedTuple):
@@ -170,7 +172,9 @@ def trade(state: State, now: Slice, asked: Any, terms: Terms, last: Any) -> tupl
     """
     remaining, pushed, move, _ = state
     xp = namespace(remaining)
-    _, half_spread, volume, variance, expected_move, slope, gamma, decay, shock, slippage_each, exponent, levels = now
+    _, half_spread, volume, variance, expected_move, slope, gamma, decay, shock, slippage_each, exponent, levels, _ = (
+        now
+    )
     kappa, risk_aversion, max_participation, terminal_penalty = terms
     if max_participation is None:
         limit, beyond_cap = remaining, 0.0 * remaining

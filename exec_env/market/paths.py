@@ -13,6 +13,19 @@ from exec_env.market.market import BPS, Market
 from exec_env.market.order import Order
 from exec_env.market.stress import Factors
 
+_ANSWER = {
+    *("temporary_impact", "impact_exponent", "reference_participation"),
+    *("permanent_impact", "transient_impact", "resilience"),
+}
+_STRESS = {
+    *("stress", "stress_onset", "stress_onset_end", "stress_factor", "shock_rate", "shock_size"),
+    *("regime_rate", "regime_recovery", "regime_liquidity", "regime_volatility"),
+    *("liquidity_reversion", "spread_elasticity", "volatility_elasticity"),
+}
+GIVEN = frozenset(_ANSWER | {"volatility"} | _STRESS)
+"""Fields of Market that a tape does not settle: how the price answers to us, the volatility that risk is charged at,
+and the stress, shocks and regimes that recorded slices are put under, with how the rest follows liquidity."""
+
 
 class Normals(NamedTuple):
     """Independent standard normals behind simulated paths. Shape of each: (n_paths, n_steps)."""

@@ -86,12 +86,17 @@ def states(problem: OrderInMarket, n_levels: int = 41) -> States:
     except NoBound:
         trades, schedule = np.full(order.n_steps, order.shares / order.n_steps), "an even schedule"
     turn = iter(fractions(trades))
-    average = Paths.shaped(mean, order, _start(np.zeros(1), order))
+    average = _at_means(Paths.shaped(mean, order, _start(np.zeros(1), order)), problem)
     steps = rollout(lambda _: np.array([next(turn)]), average, problem, problem.actions("fraction"))
     carried = [step.before for step in steps]
-    return States(
-        problem, Paths.shaped(still, order, _start(u, order)), carried, market.liquidity_volatility * u, schedule
-    )
+    paths = _at_means(Paths.shaped(still, order, _start(u, order)), problem)
+    return States(problem, paths, carried, market.liquidity_volatility * u, schedule)
+
+
+def _at_means(paths: Paths, problem: OrderInMarket) -> Paths:
+    """The same with the features of the problem's tape, if it has any, at their means."""
+    means = (np.zeros((paths.n_paths, paths.n_steps)),) * len(problem.recorded)
+    return replace(paths, slices=paths.slices._replace(features=means))
 
 
 def _start(u: np.ndarray, order: Order) -> Normals:

@@ -18,7 +18,7 @@ from exec_env.market.order import Order
 from exec_env.market.paths import Paths, Simulator, Source
 from exec_env.one_asset import observation
 from exec_env.one_asset.actions import ActionMode, OrderActions, get_action_mode
-from exec_env.one_asset.observation import MarketEntries, Observation, Observer
+from exec_env.one_asset.observation import MarketEntries, Observation, Observer, WithFeatures
 from exec_env.one_asset.randomise import Ranges
 
 PACE = ActionMode("pace")
@@ -55,12 +55,19 @@ class OrderInMarket(Problem):
         if self.source is None:
             object.__setattr__(self, "source", Simulator(self.market, self.order))
         observer = Observer(self.market, self.order)
+        recorded = () if self.tape is None else tuple(self.tape.features)
+        shows = WithFeatures(observer) if recorded else observer
         for name, value in (
-            *(("_observer", observer), ("_terms", terms(self.market, self.order)), ("_sign", self.order.sign)),
+            *(
+                ("_observer", observer),
+                ("recorded", recorded),
+                ("_terms", terms(self.market, self.order)),
+                ("_sign", self.order.sign),
+            ),
             *(("n_steps", self.order.n_steps), ("size", self.order.shares)),
             ("price_of_variance", self.order.risk_aversion / bps(self.order.shares * self.market.arrival_price)),
             # What does the work, without a method of ours in between.
-            *(("seen", observer.market), ("observe", observer), ("renewed", observer.renewed)),
+            *(("seen", shows.market), ("observe", shows), ("renewed", observer.renewed)),
         ):
             object.__setattr__(self, name, value)
 
@@ -121,4 +128,4 @@ class OrderInMarket(Problem):
 
     def space(self) -> gym.spaces.Box:
         """Gymnasium space of one observation."""
-        return observation.space()
+        return observation.space(len(self.recorded))

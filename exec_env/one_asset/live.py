@@ -1,7 +1,8 @@
 """Live execution: any agent or schedule drives an order slice by slice from snapshots of a market."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from exec_env.base.errors import InputError
 from exec_env.base.validation import from_mapping, is_finite, require, shown, unknown
+from exec_env.data.features import normalised
 from exec_env.envs.features import Sight
 from exec_env.envs.rollout import acting
 from exec_env.market.execution import Slice, State
@@ -39,6 +41,8 @@ class Snapshot:
     """Log of depth over its mean, if known."""
     signal: float = 0.0
     """Expected drift α in the order's favour, if known. [1/day]"""
+    features: Mapping[str, float] = field(default_factory=dict)
+    """Those of the tape that the agent was trained on, by name, as its file has them: not normalised."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.time, datetime):
@@ -48,6 +52,11 @@ class Snapshot:
             if not is_finite(value):
                 raise InputError(f"{name} = {shown(value)}: must be a finite number")
             object.__setattr__(self, name, float(value))
+        if not isinstance(self.features, Mapping):
+            raise InputError(f"features = {shown(self.features)}: must be numbers by name")
+        for name, value in self.features.items():
+            if not is_finite(value):
+                raise InputError(f"features: {name} = {shown(value)}: must be a finite number")
         if not -_LIQUIDITY <= self.log_liquidity <= _LIQUIDITY:
             raise InputError(f"log_liquidity = {self.log_liquidity!r}: must be in [-{_LIQUIDITY}, {_LIQUIDITY}]")
         if self.mid <= 0 or self.spread < 0 or self.volume < 0:
@@ -71,7 +80,7 @@ class LiveExecutor:
             first mid, which prices are relative to, so that impact follows it.
         hours_per_day: length of a trading day, which turns slice length into seconds. [hour]
         max_age: a snapshot later than this many slices after the last one is refused as stale.
-        problem: with features of the observation, where the agent acts on some.
+        problem: with features of the observation, where the agent acts on some. Snapshots have those of its tape.
 
     Example:
         >>> from datetime import datetime, timedelta
@@ -243,9 +252,21 @@ class LiveExecutor:
                 f"where a slice takes {self.slice_seconds:g} s"
             )
 
+    def _features(self, given: Mapping[str, float]) -> tuple[float, ...]:
+        """What is seen of features, in the units of the problem's tape."""
+        units = self._problem.tape.units if self._problem.tape is not None else {}
+        for name in given:
+            if name not in units:
+                raise InputError(f"snapshot: features: {unknown('feature', name, units)}")
+        for name in units:
+            if name not in given:
+                raise InputError(f"snapshot: features: {name} is missing")
+        return tuple(normalised(float(given[name]), of) for name, of in units.items())
+
     def _ask(self, snapshot: Snapshot, arrival_price: float) -> float:
         order, market, left = self.order, self.market, self.order.n_steps - self._step
         liquidity, volatility, _ = (float(f[self._step]) for f in market.stress_factors(order.n_steps))
+        features = self._features(snapshot.features)
         # Agents know prices relative to arrival.
         dt, scale = order.slice_length, market.arrival_price / arrival_price
         own = snapshot.log_liquidity - math.log(liquidity)  # a stress of liquidity leaves volatility alone
@@ -260,6 +281,7 @@ class LiveExecutor:
             decay=0.0,
             price_shock=0.0,
             slippage=0.0,
+            features=features,
         )
         move = order.sign * (snapshot.mid - arrival_price) * scale
         state = State(self.remaining, self._transient, move, self._participation)

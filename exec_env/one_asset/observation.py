@@ -7,6 +7,7 @@ import gymnasium as gym
 import numpy as np
 
 from exec_env.base.namespace import namespace
+from exec_env.data.features import FARTHEST
 from exec_env.market.execution import Slice, State
 from exec_env.market.market import BPS, Market
 from exec_env.market.order import Order
@@ -57,9 +58,11 @@ HIGH = Observation(1, 1, 10, 100, 100, 100, 1000, 100, 1000, 100)
 """Largest value of each entry."""
 
 
-def space() -> gym.spaces.Box:
-    """Gymnasium space of one observation."""
-    return gym.spaces.Box(np.array(LOW, np.float32), np.array(HIGH, np.float32), dtype=np.float32)
+def space(n_features: int = 0) -> gym.spaces.Box:
+    """Gymnasium space of one observation, with so many features of a tape."""
+    far = np.full(n_features, FARTHEST)
+    low, high = np.r_[np.array(LOW), -far], np.r_[np.array(HIGH), far]
+    return gym.spaces.Box(low.astype(np.float32), high.astype(np.float32), dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +153,22 @@ class Observer:
         own = self.own(state)
         observation[_INVENTORY], observation[_TRANSIENT], observation[_MOVE], observation[_PARTICIPATION] = own
         return observation
+
+
+@dataclass(frozen=True)
+class WithFeatures:
+    """What an observer shows, and after it the features of a tape."""
+
+    observer: Observer
+
+    def market(self, now: Slice) -> tuple[Any, ...]:
+        """Entries that do not depend on us, and the features."""
+        return (self.observer.market(now), *now.features)
+
+    def __call__(self, state: State, market: tuple[Any, ...], slices_left: Any) -> tuple[Any, ...]:
+        """The entries of ``Observation``, and the features."""
+        entries, *features = market
+        return (*self.observer(state, entries, slices_left), *features)
 
 
 _INVENTORY, _TRANSIENT, _MOVE, _PARTICIPATION = map(

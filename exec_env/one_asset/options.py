@@ -10,16 +10,17 @@ from exec_env.base.errors import InputError
 from exec_env.base.importing import imported
 from exec_env.base.validation import from_mapping, shown
 from exec_env.data.episodes import TapeSource
+from exec_env.data.features import features_of
 from exec_env.data.market_file import MarketFile
 from exec_env.data.reading import Reading
 from exec_env.data.slices import Stamp
 from exec_env.data.split import Part, Split, check_part
-from exec_env.data.tape import GIVEN, Fills, Tape
+from exec_env.data.tape import Fills, Tape
 from exec_env.envs.features import check_features
 from exec_env.envs.reward import Reward
 from exec_env.market.market import Market
 from exec_env.market.order import Order
-from exec_env.market.paths import Simulator, Source
+from exec_env.market.paths import GIVEN, Simulator, Source
 from exec_env.one_asset.actions import ActionMode, get_action_mode
 from exec_env.one_asset.core import PACE
 from exec_env.one_asset.observation import Observation
@@ -54,6 +55,8 @@ class TapeOptions:
     """Of files of ticks or bars, or of books that are not to be rows of their own: length of a slice. [minute]"""
     tape_purge: int | None = None
     """Rows between the two that nobody plays; by default as many as an episode has."""
+    tape_features: dict[str, Any] | None = None
+    """Of files: what else agents see of a slice, by name a column or arithmetic of columns; see ``Tape.from_frame``."""
     fills: Fills | None = None
     """"book": trades walk the recorded levels of the book, instead of paying the market's temporary impact."""
 
@@ -73,11 +76,18 @@ class TapeOptions:
         several = isinstance(tape, list | tuple) and len(tape) > 0 and all(isinstance(t, str | Path) for t in tape)
         if not isinstance(tape, Tape | str | Path) and not several:
             raise InputError(f"tape = {shown(tape)}: must be a Tape or the path of a file, or paths")
+        if isinstance(tape, Tape) and self.tape_features:
+            raise InputError(
+                f"tape_features = {shown(self.tape_features)}: the tape is read already; name them where it is read, "
+                "Tape.read(..., features=...)"
+            )
         if not isinstance(tape, Tape):
             hours = file.hours_per_day if self.hours_per_day is None and file else self.hours_per_day
             reading = Reading.of(self.tape_reading, "tape_reading")
             paths = (tape,) if isinstance(tape, str | Path) else tuple(tape)
-            tape = _read(paths, self.tape_columns, hours, self.tape_stamp or "start", reading, self.tape_minutes)
+            features = tuple(features_of(self.tape_features).items())
+            how = (hours, self.tape_stamp or "start", reading, self.tape_minutes)
+            tape = _read(paths, self.tape_columns, *how, features)
         if file is not None and file.hours_per_day not in (None, tape.hours_per_day):
             raise InputError(
                 f"hours_per_day = {tape.hours_per_day:g}: the market's rates are per day of "
@@ -109,20 +119,25 @@ class TapeOptions:
 def _read(paths: tuple[str | Path, ...], columns: dict[str, str] | None, *how: Any) -> Tape:
     """The tape of files, which a command that makes many problems of it reads once, while they stay as they are."""
     if not all(Path(path).is_file() for path in paths) or not isinstance(columns, dict | None):
-        return Tape.read(paths, columns, *how)  # which says what is wrong, or what a pattern stands for
+        return _tape(paths, columns, how)  # which says what is wrong, or what a pattern stands for
     states = [Path(path).stat() for path in paths]
     version = tuple((Path(path).resolve(), s.st_mtime_ns, s.st_size) for path, s in zip(paths, states, strict=True))
     key = (version, tuple(map(str, paths)), None if columns is None else tuple(columns.items()), how)
     try:
         hash(key)
     except TypeError:
-        return Tape.read(paths, columns, *how)  # likewise
+        return _tape(paths, columns, how)  # likewise
     return _kept(*key)
 
 
 @lru_cache(maxsize=2)
 def _kept(version: Any, paths: tuple[str, ...], columns: Any, how: Any) -> Tape:
-    return Tape.read(paths, None if columns is None else dict(columns), *how)
+    return _tape(paths, None if columns is None else dict(columns), how)
+
+
+def _tape(paths: tuple[str | Path, ...], columns: dict[str, str] | None, how: Any) -> Tape:
+    hours, stamp, reading, minutes, features = how
+    return Tape.read(paths, columns, hours, stamp, reading, minutes, dict(features))
 
 
 ENVIRONMENT_OPTIONS = frozenset(
@@ -168,7 +183,8 @@ def make_problem(
     or NAME=LOW:HIGH for a field of Market; see ``exec_env.one_asset.randomise.Ranges``.
 
     ``reward`` is a kind, a function of the fill, or its import path; see ``Reward``. ``features`` adds entries to the
-    observation: by name a function of its own entries, or the import path of one.
+    observation: by name a function of the entries before, or the import path of one; ``tape_features`` adds columns of
+    the tape's file, less their mean and over their standard deviation in the training rows, clipped to [-10, 10].
 
     Raises:
         InputError: one sentence naming the option, its value and what is allowed.
@@ -196,6 +212,8 @@ def make_problem(
     if recorded is not None:
         recorded = reading.purged(recorded, whole)
         _require_episodes(recorded, whole)
+        for name in set(recorded.units) & set(Observation._fields):
+            raise InputError(f"tape_features: {name!r} must be a name that no entry has; there is one of the problem's")
     ranges = None if randomise is None else Ranges.parse(randomise, ours, recorded=recorded is not None)
     if ranges is not None:
         ranges.check(ours, whole)
@@ -212,7 +230,7 @@ def make_problem(
         ranges,
         file,
         Reward(_function(reward, "reward"), violation_penalty, smoothness_penalty),
-        check_features(_functions(features), Observation._fields),
+        check_features(_functions(features), (*Observation._fields, *(recorded.features if recorded else ()))),
         {"market": start.market, "order": start.order},
         () if held else tuple(impact_followed(base, ours, options)),
     )

@@ -23,10 +23,9 @@ from exec_env.base.errors import InputError
 from exec_env.base.namespace import namespace
 from exec_env.base.validation import unknown
 from exec_env.data.episodes import TapeSource
-from exec_env.data.tape import GIVEN
 from exec_env.market.market import Market
 from exec_env.market.order import Order
-from exec_env.market.paths import Normals, Paths, Simulator
+from exec_env.market.paths import GIVEN, Normals, Paths, Simulator
 from exec_env.market.stress import STRESSES, Stress, StressName
 
 FIELDS = (

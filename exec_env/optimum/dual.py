@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from exec_env.base.seeds import block_rng
 from exec_env.base.validation import require_count, require_type
-from exec_env.market.execution import Slice, bps
+from exec_env.market.execution import bps
 from exec_env.market.market import Market
 from exec_env.market.order import Order
 from exec_env.market.paths import Normals, Simulator, regime_of, shape
@@ -134,7 +134,7 @@ class _Penalty:
         x, push, news = np.full(size[0], shares), np.zeros(size[0]), np.zeros((3, size[0]))
         constant = -self.news.at_arrival(paths.log_liquidity[0], regime[0])
         for t in range(order.n_steps):
-            now = Slice.of(column[t] for column in paths.columns)
+            now = paths.of(column[t] for column in paths.columns)
             for k in np.unique(regime[t]):
                 at = np.flatnonzero(regime[t] == k)
                 signal = now.drift[at] / (market.arrival_price * order.slice_length)

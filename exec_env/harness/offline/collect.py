@@ -166,6 +166,8 @@ def record(
     problem, reward, spec = made.unwrapped.problem, made.unwrapped.reward, made.spec
     if not isinstance(problem, OneAsset):
         raise InputError(f"env_id = {env_id!r}: episodes are recorded of one order in one asset only")
+    if others := ", ".join((*problem.recorded, *problem.features)):
+        raise InputError(f"features = {others}: datasets hold the problem's own entries alone; leave them out")
     agents = [_agent(m, problem) for m in mixture]
     who, noise, paths = (np.random.default_rng(s) for s in (child_seed(seed, _WHO), child_seed(seed, _NOISE), seed))
     shares = np.array([m.weight for m in mixture])
