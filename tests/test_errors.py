@@ -55,6 +55,7 @@ ALLOWED = {
     "exec_env/base/files.py": "Python's, of a name with a zero byte; NumPy's, of a file that is no array",
     "exec_env/base/plain_yaml.py": "PyYAML's, of dates that are none",
     "exec_env/data/columns.py": "pandas' and Python's parser's, of a user's arithmetic",
+    "exec_env/data/features.py": "NumPy's, of a column that holds no numbers",
     "exec_env/data/reading.py": "Python's, of a zone that is no path",
     "exec_env/data/sessions.py": "the calendars', of a year that they do not know",
     "exec_env/data/tape.py": "NumPy's, of columns that are no numbers",

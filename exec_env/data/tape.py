@@ -227,7 +227,7 @@ class Tape:
     @cached_property
     def slice_length(self) -> float:
         """Median time from row to row. [day]"""
-        return float(np.median(np.diff(self.time.to_numpy()) / np.timedelta64(1, "h"))) / self.hours_per_day
+        return float(np.median(np.diff(self.time.to_numpy()) / np.timedelta64(1, "s"))) / (3600 * self.hours_per_day)
 
     @cached_property
     def sha256(self) -> str:
