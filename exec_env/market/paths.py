@@ -7,7 +7,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from scipy.special import ndtri
 
+from exec_env.base.errors import InputError
 from exec_env.base.namespace import as_like, namespace
+from exec_env.base.validation import shown
 from exec_env.market.execution import Slice
 from exec_env.market.market import BPS, Market
 from exec_env.market.order import Order
@@ -147,7 +149,14 @@ class Simulator:
     order: Order
 
     def sample(self, rngs: Sequence[np.random.Generator], n_paths: int = 1) -> Paths:
-        """Path by path from each generator, so that path e never depends on how many are drawn at once."""
+        """Path by path from each generator, so that path e never depends on how many are drawn at once.
+
+        Raises:
+            InputError: for a market of tensors, which are for paths as tensors.
+        """
+        for name, value in vars(self.market).items():
+            if hasattr(value, "detach"):
+                raise InputError(f"Market.{name} = {shown(value)}: must be a number; tensors are for the torch market")
         return Paths.shaped(self.market, self.order, self.normals(rngs, n_paths))
 
     def normals(self, rngs: Sequence[np.random.Generator], n_paths: int = 1) -> Normals:
