@@ -30,6 +30,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: folder / name for name in ("buys", "again", "sells")}
 
 
+@pytest.mark.long
 def test_evaluation_plays_the_problem_of_the_run_and_says_so(runs: dict[str, Path], tmp_path: Path, call: Call) -> None:
     options = ["--episodes", 5, "--quiet"]
     status, out, err = call(evaluate, "twap", runs["buys"], *options, "--out", tmp_path / "a")

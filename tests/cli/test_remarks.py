@@ -12,7 +12,7 @@ from exec_env.cli import collect, evaluate, live, schedule, train
 NOTE = "impact that is not given follows σ S0 / V: "
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_command_lines_say_it_once(tmp_path: Path, call: Callable[..., Any]) -> None:
     market = ["--arrival-price", "40"]
     status, out, err = call(evaluate, "twap", *market, "--episodes", 3, "--quiet", "--out", tmp_path / "evaluation")

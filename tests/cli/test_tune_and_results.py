@@ -137,7 +137,7 @@ def test_results_are_written_when_every_task_is_finished_and_not_before(
     assert "dqn/seed-0: made with arguments.config.train.steps = 640, now 960; remove that folder" in err
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_failing_task_is_listed_at_the_end_and_the_others_are_kept(
     tmp_path: Path, small_training: None, call: Callable[..., Any]
 ) -> None:

@@ -366,7 +366,7 @@ def test_random_starts_are_those_of_an_environment_that_draws_from_the_seed_of_t
 # What is kept
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_saving_writes_tables_settings_and_pictures_that_can_be_read_back(tmp_path: Path, small: dict) -> None:
     evaluation = evaluate(["twap", "pov"], episodes=40, seed=7, **small)
     folder = evaluation.save(tmp_path / "new" / "folder")

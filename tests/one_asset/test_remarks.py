@@ -49,7 +49,7 @@ TOO_LARGE: dict[str, Any] = {
 """An even pace is 27 % of the mean volume, and the cap 30 % of each slice's."""
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_order_that_the_cap_does_not_let_finish_is_said_with_its_paths_and_its_cost() -> None:
     capped = evaluate(["twap", "almgren-chriss"], episodes=2000, n_examples=0, **TOO_LARGE)
     (line,) = [remark for remark in capped.remarks if remark.startswith("the cap does not let the order finish: ")]

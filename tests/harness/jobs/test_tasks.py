@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -243,7 +244,9 @@ run(main)
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (130, "interrupted\n")
+    # Ray's own processes may log a line of theirs as they end, "[2026-... task_manager.cc:1545: ...".
+    ours = [line for line in err.splitlines() if not re.match(r"\[.*\.cc:\d+: ", line)]
+    assert (process.returncode, ours) == (130, ["interrupted"])
     kept = {task.key for task in every if is_finished(task, work)}
     assert 0 < len(kept) < 8
     began_then = done(tmp_path / "log")
