@@ -13,7 +13,7 @@ from exec_env.base.files import require_regular, write_bytes
 
 _FORMULA, _ESCAPED = re.compile(r"'*[=+\-@\t\r]"), re.compile(r"'+[=+\-@\t\r]")
 
-_UNREADABLE = (OSError, ValueError, EOFError, BadZipFile, zlib.error)
+UNREADABLE = (OSError, ValueError, EOFError, BadZipFile, zlib.error)
 """What pandas says of a file that is no table: its own errors, of bytes that are no text too, are ValueErrors; the
 others are of compressed files."""
 
@@ -50,7 +50,7 @@ def read_csv(path: Path) -> pd.DataFrame:
         return _texts(pd.read_csv(path), _unescape)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise InputError(f"{path}: not a CSV table: {' '.join(str(error).split())}") from None
 
 

@@ -96,7 +96,6 @@ class Counted:
     """Rows of a file, and why some were left out."""
 
     rows: int = 0
-    kept: int = 0
     of_others: int = 0
     outside: int = 0
     without_price: int = 0

@@ -7,7 +7,6 @@ import io
 import lzma
 import warnings
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,12 +16,12 @@ from typing import Any
 
 import pandas as pd
 
+from exec_env.base.csv_files import UNREADABLE
 from exec_env.base.errors import InputError
 from exec_env.base.extras import importing
 from exec_env.data.formats import candidates
 
-# Pandas' own errors, of bytes that are no text too, are ValueErrors; the others are of compressed files.
-_UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, pd.errors.ParserWarning)
+_UNREADABLE = (*UNREADABLE, lzma.LZMAError, pd.errors.ParserWarning)
 _BEGINNING = 1 << 16  # [byte] enough to see separators, names and the first rows
 _MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
 _FEW = 24
@@ -44,16 +43,6 @@ def _sentences(path: str | Path, row: int | None = None) -> Iterator[None]:
             raise
         after = "" if row is None else f" after row {row}"
         raise InputError(f"{path}: not a CSV table{after}: {' '.join(str(error).split())[:300]}") from None
-
-
-def read(path: str | Path, **options: Any) -> pd.DataFrame:
-    """A whole file; ``options`` are those of ``pandas.read_csv``.
-
-    Raises:
-        InputError: for a file that is missing or is no table.
-    """
-    with _sentences(path):
-        return pd.read_csv(path, **options)
 
 
 def parts(path: str | Path, rows: int, **options: Any) -> Iterator[pd.DataFrame]:

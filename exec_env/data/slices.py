@@ -1,5 +1,6 @@
 """A market slice by slice: from files that hold slices, or made of ticks or bars."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -41,6 +42,12 @@ class UsedRows:
 
 
 Used = dict[Path, UsedRows]
+
+
+def cleaner_of(files: Sequence[DataFile]) -> Cleaner:
+    """A cleaner as the files are to be read, which says what they were taken for."""
+    reading = files[0].reading
+    return Cleaner(reading.clean, reading.clean_limit, taken=[said for file in files for said in file.said()])
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from exec_env.data.stamps import NO_TIME
 
 ROWS = 500_000
 """Rows in memory at once."""
+_SOME = 100  # rows that show how times are written
 _LOBSTER = re.compile(r"(?P<stem>.*(?P<date>\d{4}-\d{2}-\d{2}).*)_(?P<what>message|orderbook)(?P<rest>_\d+\.csv)$")
 
 
@@ -224,7 +225,6 @@ class DataFile:
             raw = self._selected(raw, counted)
             frame = self._ours(raw, taken, cleaner, counted)
             frame = check(frame, self.kind, self.path, cleaner, last)
-            counted.kept += len(frame)
             if len(frame):
                 last = int(frame["time"].iloc[-1])
                 yield frame
@@ -371,24 +371,24 @@ class DataFile:
         if self.lobster or self.reading.zone is not None or self.format is not None:
             return None
         wanted = self._parts_of("time")
-        first = next(self._parts([name for name in self.header if name in wanted]), None)
+        first = next(self._parts([name for name in self.header if name in wanted], _SOME), None)
         if first is None or first.empty or not wanted <= set(self.header):
             return None
         column = columns.evaluate(first, "time", self._source("time"), str(self.path), "time")
         return stamps.zone_in(column[:1], self._time_format)
 
-    def _parts(self, wanted: list[str]) -> Iterator[pd.DataFrame]:
+    def _parts(self, wanted: list[str], rows: int = ROWS) -> Iterator[pd.DataFrame]:
         if self.frame is not None:
             for name in wanted:
                 if list(self.frame).count(name) > 1:
                     raise InputError(f"{self.path}: more than one column {name!r}")
             yield self.frame[wanted].reset_index(drop=True)
         elif isinstance(self._table, ParquetTable):
-            yield from self._table.parts(ROWS, wanted)
+            yield from self._table.parts(rows, wanted)
         else:
             as_written = {name for name in self._parts_of("time") if self._as_written}
             as_written |= self._other_columns
-            yield from self._table.parts(ROWS, wanted, [name for name in wanted if name in as_written])
+            yield from self._table.parts(rows, wanted, [name for name in wanted if name in as_written])
 
     @property
     def _as_written(self) -> bool:

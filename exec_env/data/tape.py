@@ -13,13 +13,12 @@ import pandas as pd
 from exec_env.base.errors import InputError
 from exec_env.base.validation import shown
 from exec_env.data import ticks
-from exec_env.data.checks import Cleaner
 from exec_env.data.columns import LEVEL
 from exec_env.data.features import Units, checked, described, features_of, labelled, normalised, refuse_made, units_of
 from exec_env.data.kinds import NEEDS
 from exec_env.data.order_book import OrderBook
 from exec_env.data.reading import Reading
-from exec_env.data.slices import Stamp, UsedRows, steps_of, trading_day
+from exec_env.data.slices import Stamp, UsedRows, cleaner_of, steps_of, trading_day
 from exec_env.data.split import Part, Split
 from exec_env.data.tables import DataFile
 from exec_env.data.ticks import opened, recorded
@@ -190,8 +189,7 @@ class Tape:
         """The tape whose slices are rows of the files."""
         if not isinstance(stamp, str) or stamp not in get_args(Stamp):
             raise InputError(f"tape_stamp = {shown(stamp)}: must be 'start' or 'end'")
-        reading = files[0].reading
-        cleaner = Cleaner(reading.clean, reading.clean_limit)
+        cleaner = cleaner_of(files)
         frame = recorded(files, cleaner, {file.path: UsedRows() for file in files}, stamp == "end")
         if len(frame) < 2:
             raise InputError(f"{name}: {len(frame)} rows; a recorded market needs at least two")

@@ -19,7 +19,7 @@ from exec_env.data.features import Feature
 from exec_env.data.formats import FORMATS
 from exec_env.data.kinds import TAPE
 from exec_env.data.reading import Reading
-from exec_env.data.slices import NIGHT, Slices, Stamp, Used, UsedRows, counted_ahead, finished, trading_day
+from exec_env.data.slices import NIGHT, Slices, Stamp, Used, UsedRows, cleaner_of, counted_ahead, finished, trading_day
 from exec_env.data.tables import DataFile
 from exec_env.data.tick_sums import Slicer
 
@@ -63,21 +63,19 @@ def read(
     kinds: dict[str, list[DataFile]] = {
         kind: [f for f in files if f.kind == kind] for kind in dict.fromkeys(f.kind for f in files)
     }
-    cleaner = Cleaner(reading.clean, reading.clean_limit)
     used: Used = {f.path: UsedRows() for f in files}
     for kind in ("slices", "bars"):
         if kind in kinds and len(kinds) > 1:
             other = next(f for f in files if f.kind != kind)
             what = "recorded slices" if kind == "slices" else "bars"
             raise InputError(f"{other.path}: {what} and {other.kind} cannot be calibrated together")
+    cleaner = cleaner_of(files)
     if "slices" in kinds:
         return finished(recorded(files, cleaner, used, stamp == "end"), None, hours_per_day, files, used, cleaner)
     if "bars" in kinds or list(kinds) == ["trades"]:
         return _of_bars(files, minutes, hours_per_day, used, cleaner, stamp)
     if stamp == "end" and not any("volume" in f.taken() for f in files if not f.lobster):
         raise InputError("stamp = 'end': no file has volumes of its own but trades")
-    for file in files:
-        cleaner.taken += file.said()
     stream = _stream(kinds, cleaner, used)
     slicer = Slicer(round(minutes * 60 * 1e9), round(NIGHT * 1e9), stamp == "end")
     with tqdm(unit=" rows", unit_scale=True, disable=not progress, desc="read") as bar:
@@ -160,8 +158,6 @@ def _belong(files: list[DataFile]) -> None:
 
 def recorded(files: list[DataFile], cleaner: Cleaner, used: Used, ends: bool) -> pd.DataFrame:
     """Slices as they are; where stamps are of their end, with what was traded moved to the row before."""
-    for file in files:
-        cleaner.taken += file.said()
     frame = pd.concat([*_chained(files, cleaner, used)], ignore_index=True)
     frame["time"] = pd.to_datetime(frame["time"], utc=True)
     return counted_ahead(frame) if ends else frame
@@ -176,8 +172,6 @@ def _of_bars(
     stamp: Stamp,
 ) -> Slices:
     """Slices of bars, or of trades alone, which become bars of a minute."""
-    for file in files:
-        cleaner.taken += file.said()
     name, session = str(files[0].path), files[0].session
     parts = _chained(files, cleaner, used)
     if files[0].kind == "trades":
