@@ -19,6 +19,7 @@ COMMANDS = {
     "report": "one HTML page: results, costs, learning, behaviour, episodes",
     "schedule": "a schedule and its place on the efficient frontier",
     "live": "child orders from live snapshots, line by line",
+    "tca": "what a real order cost, and of what: fills against the tape",
     "export": "a run's agent as a model of Stable-Baselines3",
     "tune": "search for hyper-parameters",
     "results": "every agent of an experiment over seeds, summed up",

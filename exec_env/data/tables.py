@@ -377,6 +377,10 @@ class DataFile:
         column = columns.evaluate(first, "time", self._source("time"), str(self.path), "time")
         return stamps.zone_in(column[:1], self._time_format)
 
+    def texts(self, name: str) -> list[str]:
+        """A column as texts, in the file's order."""
+        return [str(cell) for part in self._parts([name]) for cell in part[name]]
+
     def _parts(self, wanted: list[str], rows: int = ROWS) -> Iterator[pd.DataFrame]:
         if self.frame is not None:
             for name in wanted:
