@@ -265,6 +265,10 @@ class Problem(ABC):
         """The same of the problem that options started from; a report tells what was changed."""
         return self.parameters()
 
+    def settled(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Options as files keep them: numbers for texts with units, and what data say that is to stay the same."""
+        return dict(options)
+
     def provenance(self) -> dict[str, Any]:
         """What a run folder keeps beside options: checksums of data, say."""
         return {}
@@ -284,12 +288,7 @@ class Problem(ABC):
         return []
 
     def seen_by(self, run: str, config: Mapping[str, Any]) -> list[str]:
-        """Remarks where an agent has trained on the data that it is evaluated on.
-
-        Args:
-            run: name of its run folder.
-            config: what the folder's ``config.yaml`` says.
-        """
+        """Remarks where a run folder's agent, by its name and ``config.yaml``, has trained on what is evaluated on."""
         return []
 
     def remarks_on(self, per_path: Any) -> list[str]:

@@ -19,6 +19,7 @@ from exec_env.market.paths import Paths, Simulator, Source
 from exec_env.one_asset import observation
 from exec_env.one_asset.actions import ActionMode, OrderActions, get_action_mode
 from exec_env.one_asset.observation import MarketEntries, Observation, Observer, WithFeatures
+from exec_env.one_asset.quantities import Clock
 from exec_env.one_asset.randomise import Ranges
 
 PACE = ActionMode("pace")
@@ -44,6 +45,8 @@ class OrderInMarket(Problem):
     features: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
     starting_point: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """Market and order of the preset, which reports tell changes from."""
+    clock: Clock = field(default_factory=Clock)
+    """Length of the trading day, and when in it the order arrives, for who reads of it."""
 
     _observer: Observer = field(init=False, repr=False)
     _terms: Terms = field(init=False, repr=False)

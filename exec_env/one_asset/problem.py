@@ -12,6 +12,7 @@ from exec_env.base.bootstrap import Blocks, Errors, Independent
 from exec_env.base.errors import InputError, NoBound
 from exec_env.base.files import read_yaml
 from exec_env.base.inputs import named, refuse_changed
+from exec_env.base.units import clock_text, dollars
 from exec_env.data.market_file import MarketFile
 from exec_env.envs.problem import Bound, Panel, Problem
 from exec_env.envs.scenario import Scenario
@@ -19,6 +20,7 @@ from exec_env.market.execution import Fill, Slice, State, block_cost, price_per_
 from exec_env.market.paths import Normals, Simulator
 from exec_env.one_asset import picture, provenance, remarks, scenarios
 from exec_env.one_asset.core import OrderInMarket
+from exec_env.one_asset.quantities import as_numbers
 from exec_env.optimum import dual, dynamic_programming, relaxation
 from exec_env.optimum.variates import Variates
 
@@ -101,7 +103,22 @@ class OneAsset(OrderInMarket):
     def describe(self) -> str:
         """The order in one line."""
         order = self.order
-        return f"{order.side} {order.shares:,.6g} shares in {order.n_steps} slices of {order.slice_length:.4g} day"
+        begins = "" if self.clock.start is None else f" from {clock_text(self.clock.start)} on"
+        return (
+            f"{order.side} {order.shares:,.6g} shares ({self._size()}) in {order.n_steps} slices of "
+            f"{self.clock.span(order.slice_length)}{begins}"
+        )
+
+    def _size(self) -> str:
+        """The order's size as a part of the volume, and in dollars."""
+        part = 100 * self.order.shares / self.market.daily_volume
+        return f"{part:.2g} % of a day's volume, {dollars(self.notional(self.market.arrival_price))}"
+
+    def settled(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Options as numbers, and a tape's features with the units that they are seen in."""
+        found = as_numbers(options, self.market, self.order)
+        described = self.tape.described() if self.recorded and self.tape is not None else {}
+        return found | ({"tape_features": described["features"]} if "features" in described else {})
 
     def headline(self) -> str:
         """Side, size, horizon, cap and risk aversion."""
@@ -109,9 +126,9 @@ class OneAsset(OrderInMarket):
         cap = order.max_participation
         most = "" if cap is None else f", at most {100 * cap:g} % of each slice's volume"
         return (
-            f"{order.side.capitalize()} {order.shares:,.6g} shares "
-            f"({100 * order.shares / self.market.daily_volume:.2g} % of a day's volume) in {order.n_steps} slices over "
-            f"{order.horizon:.3g} days{most}. Risk aversion λ = {order.risk_aversion:g} per dollar."
+            f"{order.side.capitalize()} {order.shares:,.6g} shares ({self._size()}) in {order.n_steps} slices of "
+            f"{self.clock.span(order.slice_length)}, {self.clock.span(order.horizon)} in all{most}. Risk aversion λ = "
+            f"{order.risk_aversion:g} per dollar."
         )
 
     def on_bound(self) -> str:
@@ -277,8 +294,7 @@ class OneAsset(OrderInMarket):
 
         if self.ranges is not None:
             raise InputError("randomise: an order is executed in one market")
-        of_data = [of.hours_per_day for of in (self.tape, self.file) if of is not None]
-        hours = next(hours for hours in (hours_per_day, *of_data, 6.5) if hours is not None)
+        hours = self.clock.hours_per_day if hours_per_day is None else hours_per_day
         return LiveExecutor(agent, self.order, self.market, hours, problem=self)
 
     def torch(self, device: str) -> Any:

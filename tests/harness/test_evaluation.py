@@ -434,7 +434,7 @@ def test_a_market_without_randomness_can_be_saved_and_drawn_without_a_warning(tm
 
 def test_the_table_for_a_terminal_names_the_unit_the_bound_and_what_is_missing(small: dict) -> None:
     text = evaluate(["pov"], episodes=20, **small).table()
-    assert "sell 25,000 shares in 5 slices of 0.01282 day" in text
+    assert "sell 25,000 shares (0.5 % of a day's volume, 2,500,000 $) in 5 slices of 5 min" in text
     assert "bps of the arrival notional" in text
     assert "J: expected shortfall" in text
     assert "lower bound" in text
