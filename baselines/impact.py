@@ -60,7 +60,7 @@ class Impact:
     slice_length: Positive = 1.0
     """Δ. [time]"""
     half_spread: NonNegative = 0.0
-    """Cost of each share traded, ε. [$]"""
+    """Cost of each share traded, fees included, ε. [$]"""
     convention: Convention = "almgren-chriss-2001"
     """How permanent impact is accounted for; see the module."""
     exponent: Exponent = 1.0
@@ -85,7 +85,7 @@ class Impact:
             permanent_impact=market.permanent_impact,
             risk_aversion=order.risk_aversion,
             slice_length=order.slice_length,
-            half_spread=market.half_spread * BPS * market.arrival_price,
+            half_spread=market.half_spread * BPS * market.arrival_price + market.fee,
             exponent=market.impact_exponent,
             reference_rate=market.reference_participation * market.daily_volume,
         )

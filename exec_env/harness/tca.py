@@ -275,7 +275,10 @@ def _push(tape: Tape, market: Market, order: Order, first: int, traded: np.ndarr
         The price they meet that they moved themselves, I + γ Σ v, of each slice [$]; their expected cost [$]; and the
         variance of the price on what is still to be traded [$²].
     """
-    paths, terms = tape.paths(market, order, np.array([first])), terms_of(market, replace(order, risk_aversion=1.0))
+    paths, terms = (
+        tape.paths(market, order, np.array([first])),
+        terms_of(market, replace(order, risk_aversion=1.0, lot_size=0.0)),
+    )
     state, gone, cost, risk = opening(order.shares, np.zeros(1)), 0.0, 0.0, 0.0
     push = np.zeros(len(traded))
     for t, v in enumerate(traded):
@@ -283,7 +286,7 @@ def _push(tape: Tape, market: Market, order: Order, first: int, traded: np.ndarr
         push[t] = float(state.transient[0]) + float(now.permanent[0]) * gone
         state, fill = trade(state, now, v, terms, last=False)
         gone += v
-        cost += float(fill.spread[0] + fill.temporary[0] + fill.transient[0] + fill.permanent[0])
+        cost += float((fill.spread + fill.temporary + fill.transient + fill.permanent + fill.fees)[0])
         risk += float(fill.risk[0])
     return push, cost, risk
 

@@ -119,6 +119,15 @@ class Market:
     decay_noise: NonNegative = 0.3
     """Log standard deviation of the decay speed from slice to slice."""
 
+    taker_fee: NonNegative = 0.0
+    """Fee on each share that is traded, those of the closing block included. All is traded in the end, so that it adds
+    the same to the cost of every policy. [bps of the arrival price]"""
+    maker_rebate: Finite = 0.0
+    """Paid to who rests an order that another hits; where all orders are market orders there is none. [bps of the
+    arrival price]"""
+    tick_size: NonNegative = 0.0
+    """Steps of the limit prices of live orders; 0: any price. Prices of the simulated market move without ticks. [$]"""
+
     slippage_noise: NonNegative = 0.0
     """Standard deviation of Gaussian slippage on each fill. [bps of the arrival price]"""
     signal: Finite = 0.0
@@ -171,6 +180,11 @@ class Market:
                 f"Market.reference_participation = {self.reference_participation!r}: no effect where "
                 "impact_exponent = 1, so that impact is linear"
             )
+
+    @property
+    def fee(self) -> Any:
+        """``taker_fee`` of one share. [$]"""
+        return self.taker_fee * BPS * self.arrival_price
 
     @property
     def own_stress(self) -> Stress:

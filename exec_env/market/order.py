@@ -3,8 +3,12 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from exec_env.base.validation import Bounds, Finite, Fraction, Positive, check_fields
+from exec_env.base.errors import InputError
+from exec_env.base.validation import Bounds, Finite, Fraction, NonNegative, Positive, check_fields, shown
+from exec_env.market.multiples import Multiples
 
+_MOST_LOTS = 1e9  # of which a number of shares in double precision still tells one
+_ROUNDING = 1e-6  # part of a lot that is rounding
 Side = Literal["sell", "buy"]
 
 
@@ -37,8 +41,33 @@ class Order:
     """What is left after the last slice is sold at once, on top of the last trade; and pays its own temporary impact
     this many times, less once: with 1, nothing beyond a larger last trade."""
 
+    lot_size: NonNegative = 0.0
+    """Shares are traded in multiples of this, 100 of a stock or 0.001 of a coin; 0: any number. What is asked for is
+    rounded down, and what that leaves is asked for with the next slice. [shares]"""
+
     def __post_init__(self) -> None:
         check_fields(self)
+        if isinstance(self.lot_size, float) and self.lot_size == 0:
+            return
+        if not isinstance(self.lot_size, float):
+            raise InputError(f"Order.lot_size = {shown(self.lot_size)}: must be a number, which has no gradient")
+        shares, lots = float(self.shares.detach() if hasattr(self.shares, "detach") else self.shares), self.lots
+        if shares > _MOST_LOTS * self.lot_size:
+            raise InputError(f"Order.lot_size = {self.lot_size!r}: must be at least {shares / _MOST_LOTS:g}, or 0")
+        whole = lots.nearest(shares)
+        if whole == 0 or abs(whole - shares) > _ROUNDING * self.lot_size:
+            near = dict.fromkeys(repr(n) for n in (lots.down(shares), lots.up(shares)) if n > 0)
+            raise InputError(
+                f"Order.shares = {shown(self.shares)}: must be a multiple of lot_size = {self.lot_size:g}, such as "
+                f"{' or '.join(near)}"
+            )
+        if isinstance(self.shares, float):
+            object.__setattr__(self, "shares", whole)
+
+    @property
+    def lots(self) -> Multiples | None:
+        """What whole lots are made with; None where any number of shares is traded."""
+        return Multiples.of(self.lot_size) if self.lot_size != 0 else None
 
     @property
     def horizon(self) -> float:

@@ -24,9 +24,11 @@ _STRESS = {
     *("regime_rate", "regime_recovery", "regime_liquidity", "regime_volatility"),
     *("liquidity_reversion", "spread_elasticity", "volatility_elasticity"),
 }
-GIVEN = frozenset(_ANSWER | {"volatility"} | _STRESS)
+_VENUE = {"taker_fee", "maker_rebate", "tick_size"}
+GIVEN = frozenset(_ANSWER | {"volatility"} | _VENUE | _STRESS)
 """Fields of Market that a tape does not settle: how the price answers to us, the volatility that risk is charged at,
-and the stress, shocks and regimes that recorded slices are put under, with how the rest follows liquidity."""
+what a venue charges and quotes in, and the stress, shocks and regimes that recorded slices are put under, with how the
+rest follows liquidity."""
 
 
 class Normals(NamedTuple):

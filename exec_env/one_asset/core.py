@@ -7,6 +7,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from exec_env.base.errors import InputError
 from exec_env.data.episodes import TapeSource
 from exec_env.data.market_file import MarketFile
 from exec_env.data.tape import Tape
@@ -55,6 +56,11 @@ class OrderInMarket(Problem):
     components = COMPONENTS
 
     def __post_init__(self) -> None:
+        if self.market.maker_rebate != 0:
+            raise InputError(
+                f"Market.maker_rebate = {self.market.maker_rebate!r}: no effect where all orders are market orders: "
+                "none rests to be paid for; give taker_fee what is paid on each share"
+            )
         if self.source is None:
             object.__setattr__(self, "source", Simulator(self.market, self.order))
         observer = Observer(self.market, self.order)

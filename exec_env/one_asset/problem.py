@@ -42,14 +42,14 @@ class OneAsset(OrderInMarket):
     def info(self, before: State, fill: Fill, arrival_price: Any, to_bps: Any) -> dict[str, Any]:
         """Cost components in basis points of the arrival notional, and the trade in market prices.
 
-        Keys: spread, temporary, transient, permanent, price, slippage, risk [bps]; shares and, of these, block, sold
-        at once after the last slice [shares]; fill_price, the average price of the slice's shares (where none were
-        traded, the price of a first one) and mid, at the start of the slice [$]; clipped.
+        Keys: spread, temporary, transient, permanent, price, slippage, fees, risk [bps]; shares and, of these, block,
+        sold at once after the last slice [shares]; fill_price, the average price of the slice's shares, fees left out
+        (where none were traded, the price of a first one) and mid, at the start of the slice [$]; clipped.
         """
-        # Unpacked at once: to find thirteen fields by name takes longer than the rest.
+        # Unpacked at once: to find fourteen fields by name takes longer than the rest.
         (
             shares, block, _, clipped, touch, shortfall,
-            spread, temporary, transient, permanent, price, slippage, risk, _, _,
+            spread, temporary, transient, permanent, price, slippage, fees, risk, _, _,
         ) = fill  # fmt: skip
         sign = self._sign
         return {
@@ -59,10 +59,11 @@ class OneAsset(OrderInMarket):
             "permanent": to_bps * permanent,
             "price": to_bps * price,
             "slippage": to_bps * slippage,
+            "fees": to_bps * fees,
             "risk": to_bps * risk,
             "shares": shares,
             "block": block,
-            "fill_price": arrival_price + sign * price_per_share(shares, touch, shortfall),
+            "fill_price": arrival_price + sign * price_per_share(shares, touch, shortfall, fees),
             "mid": arrival_price + sign * before.price_move,
             "clipped": clipped,
         }
@@ -89,7 +90,7 @@ class OneAsset(OrderInMarket):
 
     def record(self, before: State, now: Slice, fill: Fill, after: State, arrival_price: Any) -> dict[str, Any]:
         """Inventory before, shares, participation, mid, fill price, half spread and log liquidity of each slice."""
-        sign, average = self._sign, price_per_share(fill.shares, fill.touch, fill.shortfall)
+        sign, average = self._sign, price_per_share(fill.shares, fill.touch, fill.shortfall, fill.fees)
         return {
             "inventory": before.remaining,
             "shares": fill.shares,
@@ -180,6 +181,7 @@ class OneAsset(OrderInMarket):
         """Whether the market file has seen the rows that are for evaluation, impact was scaled, fills are negative."""
         notes = [*provenance.looked_ahead(self.tape, self.file), *self.on_impact]
         notes += remarks.drawn_alone(self.ranges)
+        notes += remarks.whole_lots(self.order)
         walked = self.tape is not None and self.tape.fills == "book"
         return notes if walked else notes + remarks.below_zero(self.market, self.order)
 

@@ -49,6 +49,13 @@ def drawn_alone(ranges: Ranges | None) -> list[str]:
     return [f"impact does not follow the {' and '.join(drawn)} that each path draws"] if drawn else []
 
 
+def whole_lots(order: Order) -> list[str]:
+    """A note that what is known exactly is known of shares that can be divided."""
+    if order.lots is None:
+        return []
+    return ["lower bound and best achievable value are those of any number of shares: whole lots do no better"]
+
+
 def lowest_fill(market: Market, order: Order, trades: np.ndarray | None = None) -> float:
     """The lowest average price of a slice's shares where every factor of the market is at its mean. [$]
 
@@ -63,7 +70,8 @@ def lowest_fill(market: Market, order: Order, trades: np.ndarray | None = None) 
         left = order.n_steps - t
         asked = state.remaining / left if trades is None else trades[t]
         state, fill = trade(state, paths.at(t), asked, fixed, left == 1)
-        prices.append(market.arrival_price + order.sign * price_per_share(fill.shares, fill.touch, fill.shortfall))
+        price = price_per_share(fill.shares, fill.touch, fill.shortfall, fill.fees)
+        prices.append(market.arrival_price + order.sign * price)
     return float(np.min(prices))
 
 
@@ -78,7 +86,7 @@ def below_zero(market: Market, order: Order, trades: np.ndarray | None = None) -
 
 def below_zero_on(per_path: pd.DataFrame, order: Order) -> list[str]:
     """In how many paths of a table of episodes of a sale the average price is below zero."""
-    share = _by_agent((order.side == "sell") & (per_path["shortfall"] > _ALL), per_path)
+    share = _by_agent((order.side == "sell") & (per_path["shortfall"] - per_path["fees"] > _ALL), per_path)
     said = ", ".join(f"{agent} in {_percent(part)} of paths" for agent, part in share.items() if part > 0)
     return [f"average prices below zero: {said}; {_MOVES}"] if said else []
 

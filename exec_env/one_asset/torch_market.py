@@ -25,7 +25,7 @@ from exec_env.one_asset.randomise import Ranges
 
 _NUMBERS = (
     *("shock_rate", "signal_reversion", "regime_rate", "regime_recovery", "stress_onset", "stress_onset_end"),
-    "slice_length",
+    *("slice_length", "lot_size"),
 )
 """Fields that say when something happens, with which paths jump or which are worked out beforehand: no gradients."""
 

@@ -84,7 +84,8 @@ class Sample:
         objective, risk, variance, clipped = zeros, zeros, zeros, zeros > 0
         for t in range(n):
             now = self.paths.at(t)
-            state, fill = trade(state, now, share[t] * state.remaining, constants, t == n - 1)
+            asked = share[t] * (state.remaining - state.carried)
+            state, fill = trade(state, now, asked, constants, t == n - 1)
             objective, risk, block = objective + fill.objective, risk + fill.risk, fill.block
             variance, clipped = variance + now.variance * state.remaining**2, clipped | (fill.beyond_cap > 0)
         return Executed(objective, risk, variance, block, block > _LEAST * self.order.shares, clipped)
@@ -96,7 +97,7 @@ class Sample:
         to the cost from there on (``held``), and what a dollar of transient push does (``pushed``).
         """
         constants, n = terms(self.market, self.order), self.order.n_steps
-        kappa, aversion, _, penalty = constants
+        kappa, aversion, penalty = constants.transient_impact, constants.risk_aversion, constants.terminal_penalty
         state, total, kept = opening(self.order.shares + self.paths.zeros, self.paths.zeros), self.paths.zeros, []
         for t in range(n):
             now, (x, push, *_) = self.paths.at(t), state

@@ -81,7 +81,7 @@ class Solution:
     regimes: regimes.Chain
     """Regimes that the rule tells apart."""
     value: Any
-    """P_t(ℓ) before the spread of slice t is seen. Shape: (n_steps, n_regimes, n_grid, 4, 4). [$]"""
+    """P_t(ℓ) before the spread of slice t is seen, fees left out. Shape: (n_steps, n_regimes, n_grid, 4, 4). [$]"""
     gain: Any
     """Trade per unit of (x, I, α, half spread, 1). Shape: (n_steps, n_regimes, n_grid, 5)."""
     curvature: Any
@@ -105,7 +105,9 @@ class Solution:
         p = (as_like(weights, self.value)[:, None, None] * self.value[0].reshape(-1, 4, 4)).sum(0)
         shares, alpha = self.order.shares, self.market.signal
         quadratic = shares**2 * p[0, 0] + alpha**2 * p[2, 2] + p[3, 3] + self.market.signal_volatility**2 * p[2, 2]
-        return quadratic + 2 * (shares * alpha * p[0, 2] + shares * p[0, 3] + alpha * p[2, 3])
+        # Fees are paid on all shares, whatever the rule: they are in no form.
+        linear = 2 * (shares * alpha * p[0, 2] + shares * p[0, 3] + alpha * p[2, 3])
+        return quadratic + linear + shares * self.market.fee
 
     @cached_property
     def bound(self) -> Any:

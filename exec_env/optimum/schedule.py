@@ -9,7 +9,7 @@ Without a cap the best schedule is that of a convex program on the means of the 
 least mean cost over simulated paths, see ``exec_env.optimum.capped``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -26,7 +26,7 @@ from exec_env.optimum.means import SliceMeans, slice_means
 class FixedCost:
     """Expected cost of shares v that are fixed at arrival, as a function of them. [$]
 
-    Σ h_t v_t + s_t v_t^(1+δ) + γ_t v_t x_t − d_t x_t + r_t x_t²  +  κ Σ_{u<t} decay^{t−u} v_u v_t
+    Σ h_t v_t + s_t v_t^(1+δ) + γ_t v_t x_t − d_t x_t + r_t x_t² + f v_t  +  κ Σ_{u<t} decay^{t−u} v_u v_t
 
     with x_t the shares held after slice t. Shape of arrays: (n_steps,).
     """
@@ -47,6 +47,8 @@ class FixedCost:
     """κ. [$/share per share]"""
     decay: float = 0.0
     """Share of the transient push that a slice leaves."""
+    fee: float = 0.0
+    """Of each share. [$]"""
 
     @classmethod
     def of(cls, market: Market, order: Order, means: SliceMeans) -> "FixedCost":
@@ -60,6 +62,7 @@ class FixedCost:
             risk=plain(order.risk_aversion) * means.variance,
             transient=plain(market.transient_impact),
             decay=means.decay,
+            fee=plain(market.fee),
         )
 
     def program(self, shares: float) -> convex.Program:
@@ -85,8 +88,8 @@ class FixedCost:
         )
 
     def constant(self, shares: float) -> float:
-        """What ``program`` leaves out: drift and risk of all shares held. [$]"""
-        return float((shares**2 * self.risk - shares * self.drift)[:-1].sum())
+        """What ``program`` leaves out: drift and risk of all shares held, and fees, which no schedule changes. [$]"""
+        return float((shares**2 * self.risk - shares * self.drift)[:-1].sum()) + shares * self.fee
 
     def charge(self, trades: np.ndarray) -> float:
         """The part of ``cost`` that is charged for risk. [$]"""
@@ -138,8 +141,9 @@ def best_schedule(market: Market, order: Order) -> np.ndarray:
     """Planned trades of the best fixed schedule, never negative; read-only. Shape: (n_steps,). [shares]
 
     Best is the least J of all schedules as they are executed (see the module), in the problem as it is: with shocks,
-    regimes, stress, power-law impact, signal, cap and closing block. Almgren & Chriss (2001) in their market, Almgren
-    (2003) with a power law, Obizhaeva & Wang (2013) with impact that decays.
+    regimes, stress, power-law impact, signal, cap and closing block; but of any number of shares: who executes it makes
+    lots of them. Almgren & Chriss (2001) in their market, Almgren (2003) with a power law, Obizhaeva & Wang (2013) with
+    impact that decays.
 
     Raises:
         NotConvex: where there is none.
@@ -149,6 +153,10 @@ def best_schedule(market: Market, order: Order) -> np.ndarray:
     """
     require_type(Market, market=market)
     require_type(Order, order=order)
+    charged = isinstance(market.taker_fee, float) and market.taker_fee != 0.0
+    if charged or order.lots is not None:
+        # Fees cost all schedules the same; beside them a search would end sooner. Lots are for who executes it.
+        return best_schedule(replace(market, taker_fee=0.0) if charged else market, replace(order, lot_size=0.0))
     means, shares = slice_means(market, order), plain(order.shares)
     costs = FixedCost.of(market, order, means)
     trades = costs.minimum(shares)

@@ -86,7 +86,7 @@ def traded_by_twap(tmp_path: Path) -> tuple[Tape, Executions, Path, list[float]]
     for t, step in enumerate(steps):
         moved[4 + t] = quiet.mid[4] + step.before.price_move[0] - step.before.transient[0]
         fill = step.fill
-        price.append(quiet.mid[4] + float(price_per_share(fill.shares, fill.touch, fill.shortfall)[0]))
+        price.append(quiet.mid[4] + float(price_per_share(fill.shares, fill.touch, fill.shortfall, fill.fees)[0]))
         at.append(quiet.time[4 + t] + pd.Timedelta("1min"))
         sold.append(float(fill.shares[0]))
         costs += [fill.spread[0], fill.temporary[0], fill.transient[0] + fill.permanent[0], fill.shortfall[0]]
