@@ -40,7 +40,14 @@ def about_training(agent: Any, problem: Problem, env_id: str, options: dict[str,
 
 
 def settled(problem: Problem, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options with the units that features of a tape are seen in, so that they stay the same on another tape."""
+    """Options that do not change with what is elsewhere.
+
+    With the units that features of a tape are seen in, so that they stay the same on another tape; and with the numbers
+    that a text or a file stands for in a parameter.
+    """
+    values = {name: value for part in problem.parameters().values() for name, value in part.items()}
+    texts = [name for name, given in options.items() if isinstance(given, str | Path) and name in values]
+    options = {**options, **{name: values[name] for name in texts if not isinstance(values[name], str)}}
     tape = problem.provenance().get("tape") or {} if problem.recorded else {}
     return {**options, "tape_features": tape["features"]} if "features" in tape else dict(options)
 

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from exec_env.base.validation import Bounds, Finite, Fraction, Positive, check_fields
+from exec_env.base.errors import InputError
+from exec_env.base.validation import Bounds, Finite, Fraction, NonNegative, Positive, check_fields
+from exec_env.market.clock import nights
 
 Side = Literal["sell", "buy"]
 
@@ -15,7 +17,8 @@ class Order:
     The default is 200 000 shares, 4 % of the average daily volume, over 40 slices of five minutes.
 
     Raises:
-        InputError: naming the field, the value and what is allowed.
+        InputError: naming the field, the value and what is allowed; for slices that go over the end of a session, where
+            ``start`` or ``sessions`` say when it ends.
 
     >>> Order(n_steps=20).horizon * 78
     20.0
@@ -37,8 +40,21 @@ class Order:
     """What is left after the last slice is sold at once, on top of the last trade; and pays its own temporary impact
     this many times, less once: with 1, nothing beyond a larger last trade."""
 
+    start: NonNegative | None = None
+    """When in its first session the order arrives, in trading time since the opening: 0.5 is half a session later.
+    None: slices know no clock, but that a horizon of several sessions begins with one. [day]"""
+    sessions: tuple[Positive, ...] = ()
+    """Lengths of the sessions from the first on: 0.5 is a half day; those after them, by default all, are whole. A text
+    as "XNYS 2026-11-25" stands for those of an exchange's calendar from that day on (``exec_env.make_problem``).
+    [day]"""
+
     def __post_init__(self) -> None:
         check_fields(self)
+        first = self.sessions[0] if self.sessions else 1.0
+        if self.start is not None and self.start >= first:
+            raise InputError(f"Order.start = {self.start!r}: must be below {first:g} day, the length of its session")
+        if self.start is not None or self.sessions:
+            nights(self)  # refuses slices that go over the end of a session
 
     @property
     def horizon(self) -> float:
