@@ -82,7 +82,7 @@ def trades(options: Options, market: Market, order: Order) -> np.ndarray:
         sold = order.shares * np.asarray(lqr.sells(options.q, options.r, order.n_steps, finite=True))
         sold[-1] += order.shares - sold.sum()
         return sold
-    profile = market.profile(order.n_steps) if options.model == "vwap" else np.ones(order.n_steps)
+    profile = market.profile(order) if options.model == "vwap" else np.ones(order.n_steps)
     return order.shares * profile / profile.sum()
 
 

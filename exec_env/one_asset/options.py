@@ -14,6 +14,7 @@ from exec_env.data.episodes import TapeSource
 from exec_env.data.features import features_of
 from exec_env.data.market_file import MarketFile
 from exec_env.data.reading import Reading
+from exec_env.data.sessions import session_lengths
 from exec_env.data.slices import Stamp
 from exec_env.data.split import Part, Split, check_part
 from exec_env.data.tape import Fills, Tape
@@ -29,7 +30,7 @@ from exec_env.one_asset.presets import Preset, get_preset, with_overrides
 from exec_env.one_asset.problem import OneAsset
 from exec_env.one_asset.quantities import between, numbers
 from exec_env.one_asset.randomise import RandomisedSimulator, RandomisedTape, Ranges
-from exec_env.one_asset.remarks import impact_followed
+from exec_env.one_asset.remarks import impact_followed, within_a_session
 
 _IMPACTS = (
     *("temporary_impact", "impact_exponent", "reference_participation", "permanent_impact", "transient_impact"),
@@ -225,12 +226,17 @@ def make_problem(
                     f"only {', '.join(sorted(GIVEN))} can be given"
                 )
         options = {"slice_length": recorded.slice_length} | options
+    if isinstance(days := options.get("sessions"), str):
+        steps, length = (options.get(name, getattr(whole, name)) for name in ("n_steps", "slice_length"))
+        options["sessions"] = session_lengths(days, steps * length)
     held = tape is not None and market is not None
     hours = reading.trading_day(recorded, file)
     options = numbers(options, base, whole, hours)
     clock = between(start, end, options, whole, hours)
     ours, whole = with_overrides(base, whole, options, OPTIONS, held)
     ours.shock_probability(whole.slice_length)
+    ours.profile(whole)
+    ours.spans(whole)
     if recorded is not None:
         recorded = reading.purged(recorded, whole)
         _require_episodes(recorded, whole)
@@ -255,7 +261,7 @@ def make_problem(
         check_features(_functions(features), (*Observation._fields, *(recorded.features if recorded else ()))),
         {"market": named.market, "order": named.order},
         clock,
-        on_impact=() if held else tuple(impact_followed(base, ours, options)),
+        on_impact=(*(() if held else impact_followed(base, ours, options)), *within_a_session(ours, whole, options)),
     )
 
 

@@ -35,7 +35,7 @@ class OneAsset(OrderInMarket):
     stressing = tuple(scenarios.CALM)
 
     on_impact: tuple[str, ...] = ()
-    """Whether impact that was not given followed price, volatility or volume."""
+    """Whether impact that was not given followed price, volatility or volume, and whether options had no effect."""
 
     # --- what is told
 

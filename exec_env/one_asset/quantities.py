@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 from exec_env.base.errors import InputError
@@ -145,12 +146,13 @@ def _clock(name: str, text: Any) -> float:
 
 
 def as_numbers(options: Mapping[str, Any], market: Market, order: Order) -> dict[str, Any]:
-    """Options as files keep them: what was a text with a unit, or a clock time, is the number that came of it."""
+    """Options as files keep them: a text with a unit, a clock time, a calendar or a file is its numbers."""
     found = dict(options)
     for part in (market, order):
         for f in fields(part):
-            if isinstance(found.get(f.name), str) and f.name in KINDS:
-                found[f.name] = getattr(part, f.name)
+            value = getattr(part, f.name)
+            if isinstance(found.get(f.name), str | Path) and not isinstance(value, str):
+                found[f.name] = value
     if found.pop("end", None) is not None:
         found |= {"n_steps": order.n_steps, "slice_length": order.slice_length}
     return found

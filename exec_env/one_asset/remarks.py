@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from exec_env.market.clock import known_nights
 from exec_env.market.execution import opening, price_per_share, terms, trade
 from exec_env.market.market import NOISES, Market
 from exec_env.market.order import Order
@@ -41,6 +42,14 @@ def impact_followed(before: Market, after: Market, given: Collection[str]) -> li
     values = ", ".join(f"{name} = {value:.3g}" for name, value in followed.items())
     rule = "S0 / V, because a volatility of 0 says nothing of it" if silent else "σ S0 / V"
     return [f"impact that is not given follows {rule}: {values}; an option of that name holds it"]
+
+
+def within_a_session(market: Market, order: Order, given: Collection[str]) -> list[str]:
+    """A note where options are of nights, but the order has none; a calibrated market may well know of nights."""
+    named = [name for name in ("overnight_variance", "night_length") if name in given and getattr(market, name) > 0]
+    if not named or known_nights(order).any():
+        return []
+    return [f"{' and '.join(named)}: no effect, because the order stays within a session"]
 
 
 def drawn_alone(ranges: Ranges | None) -> list[str]:

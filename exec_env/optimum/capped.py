@@ -16,8 +16,8 @@ from exec_env.market.execution import bps, opening, terms, trade
 from exec_env.market.market import Market
 from exec_env.market.order import Order
 from exec_env.market.paths import Normals, Paths, Simulator
-from exec_env.optimum import lq
 from exec_env.optimum.liquidity_grid import plain
+from exec_env.optimum.means import mean_decay
 
 _SEED = 20_010_119  # of the paths; evaluation draws others
 _SIZE = 16_384 * 40  # slices of all paths together that a schedule is optimised on
@@ -72,8 +72,8 @@ class Sample:
         at_mean = {"spread": market.spread_noise / 2, "impact": market.impact_noise / 2, "decay": 0.0, "price": 0.0}
         fixed = {name: np.full(both.liquidity.shape, value) for name, value in at_mean.items()}
         normals = both._replace(**fixed, slippage=None, signal=None)
-        decay = plain(lq.decay_moments(market, order.slice_length)[0])
         paths = Paths.shaped(market, order, normals)
+        decay = np.broadcast_to(mean_decay(market, order), both.liquidity.shape)
         paths = replace(paths, slices=paths.slices._replace(decay=decay))
         return cls(market, order, paths.by_slice())
 

@@ -19,8 +19,8 @@ Markov jump linear systems", chapter 4). The rule then sees the regime, but not 
 begins at random the *bound* is that of an oracle who knows when: the mean over onsets of the bound of each.
 One grid point and no noise is Almgren & Chriss (2001); with a signal it is Garleanu & Pedersen (2013). ``minimise``
 alone, iterated, is LQR. Fields of Market and Order may be torch tensors: the bound is then a tensor, and gradients
-flow to every field but θ, the shocks, stress, regimes and the decay of the signal, which shape the grid's transitions
-or multiply them.
+flow to every field but θ, the shocks, stress, regimes, nights and the decay of the signal, which shape the grid's
+transitions or multiply them.
 """
 
 import math
@@ -35,6 +35,7 @@ from scipy.interpolate import CubicSpline
 from exec_env.base.errors import NoBound
 from exec_env.base.namespace import as_like, namespace
 from exec_env.base.validation import require_count, require_type
+from exec_env.market.clock import of_each
 from exec_env.market.execution import Slice, bps
 from exec_env.market.market import Market
 from exec_env.market.order import Order
@@ -260,12 +261,11 @@ def solve(
     coefficients_of = coefficients(market, order, as_like(u, like) * unit, chain, like, observed)
     n_regimes = chain.n_regimes if observed else 1
     slope = coefficients_of(0)[1]
-    decay, decay_squared = decay_moments(market, dt)
     b = float(np.exp(-float(market.signal_reversion) * dt))
     # Next state before decay and noise, from (x, I, α, h, 1, v): (x − v, I + κ v, b α, 1).
     moves: Entries = {(0, HELD): 1.0, (0, TRADE): -1.0, (1, PUSH): 1.0, (1, TRADE): market.transient_impact}
     step = form(moves | {(2, SIGNAL): b, (3, ONE): 1.0}, (4, 6), slope[:1])[0]
-    moments = symmetric({(0, 1): decay, (1, 1): decay_squared, (1, 2): decay, (1, 3): decay}, 4, slope[:1], 1.0)[0]
+    moments = _moments_of_decay(market, order, slope[:1])
     noise = market.signal_volatility**2 * (1 - b**2)
     spread_mean, spread_square_mean = charged.spread_moments(market.spread_noise)
 
@@ -278,7 +278,7 @@ def solve(
             last_push = part * (permanent + market.transient_impact)
         else:
             expected = (ahead_of(t + 1) @ ahead.reshape(-1, 16)).reshape(-1, 4, 4)
-            q = slice_cost(market, order, slope, risk, permanent, part) + step.T @ (expected * moments) @ step
+            q = slice_cost(market, order, slope, risk, permanent, part) + step.T @ (expected * moments[t]) @ step
             q = q + form({(ONE, ONE): noise * expected[:, 2, 2]}, (6, 6), slope)
             convex = q[:, TRADE, TRADE]
         if not bool((convex > 0).all()):
@@ -379,7 +379,19 @@ def coefficients(
     return at
 
 
-def decay_moments(market: Market, slice_length: float) -> tuple[Any, Any]:
+def _moments_of_decay(market: Market, order: Order, like: Any) -> list[Any]:
+    """Of each slice, means of what decay makes of the products of inventory, push, signal and one."""
+    known: dict[Any, Any] = {}
+    lengths = of_each(market.spans(order)[1], order.n_steps)
+    for length in lengths:
+        if length not in known:
+            decay, squared = decay_moments(market, length)
+            entries = {(0, 1): decay, (1, 1): squared, (1, 2): decay, (1, 3): decay}
+            known[length] = symmetric(entries, 4, like, 1.0)[0]
+    return [known[length] for length in lengths]
+
+
+def decay_moments(market: Market, slice_length: Any) -> tuple[Any, Any]:
     """Mean and mean square of the decay of transient impact over a slice."""
     z, weights = liquidity_grid.gauss_hermite(60)
     like = next((f for f in (market.resilience, market.decay_noise) if hasattr(f, "detach")), None)
