@@ -68,7 +68,8 @@ def parse(
         join_lines(arguments if default is None else default)
     description = f"{doc}\n{epilogue()}" if names else doc
     config = (tyro.conf.OmitArgPrefixes,)
-    argv, _ = with_units(argv)  # which ProblemOptions.options reads
+    if isinstance(default, ProblemOptions) or hasattr(default, "problem"):
+        argv, _ = with_units(argv)  # ProblemOptions.options reads the texts
     return tyro.cli(arguments, prog=f"exec-env {command}", args=argv, description=description, config=config, **kwargs)
 
 

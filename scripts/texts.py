@@ -30,6 +30,21 @@ def with_units(argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     return left, found
 
 
+def several(argv: Sequence[str], option: str) -> tuple[list[str], list[str]]:
+    """A command line with the first value of an option alone, and all numbers that follow it there.
+
+    >>> several(["static", "--risk-aversion", "1e-7", "1e-6", "--side", "buy"], "--risk-aversion")
+    (['static', '--risk-aversion', '1e-7', '--side', 'buy'], ['1e-7', '1e-6'])
+    """
+    if option not in argv:
+        return list(argv), []
+    first = list(argv).index(option) + 1
+    last = first
+    while last < len(argv) and is_number(argv[last]):
+        last += 1
+    return [*argv[: first + 1], *argv[max(last, first + 1) :]], list(argv[first:last])
+
+
 def is_number(text: str) -> bool:
     """Whether a text is a plain number."""
     try:

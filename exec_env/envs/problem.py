@@ -120,6 +120,8 @@ class Problem(ABC):
     """Fields of a fill that add up, over an episode, to the implementation shortfall."""
     price_of_variance: float | None = None
     """λ Var of the total cost, over its variance in bps²; None where no risk aversion is told. [1/bps]"""
+    dollars_per_bps: float | None = None
+    """What a basis point of the order's notional is, on average, for who reads in dollars. [$]"""
     reward: Reward = Reward()
     """What a slice pays."""
     features: Mapping[str, Callable[[Any], Any]] = MappingProxyType({})
@@ -388,10 +390,7 @@ class Problem(ABC):
         raise InputError("render_mode: this problem has no picture")
 
     def live(self, agent: Any, hours_per_day: float | None = None) -> Any:
-        """Something that drives the order from live snapshots: ``answer``, ``fill``, ``done`` and ``report``.
-
-        See ``exec_env.one_asset.live.LiveExecutor``.
-        """
+        """Something that drives the order from live snapshots; see ``exec_env.one_asset.live.LiveExecutor``."""
         raise InputError(f"this problem cannot be driven live: {self.describe()}")
 
     def torch(self, device: str) -> Any:

@@ -74,6 +74,7 @@ class OrderInMarket(Problem):
                 ("_sign", self.order.sign),
             ),
             *(("n_steps", self.order.n_steps), ("size", self.order.shares)),
+            ("dollars_per_bps", 1 / bps(self.order.shares * self.market.arrival_price)),
             ("price_of_variance", self.order.risk_aversion / bps(self.order.shares * self.market.arrival_price)),
             # What does the work, without a method of ours in between.
             *(("seen", shows.market), ("observe", shows), ("renewed", observer.renewed)),
