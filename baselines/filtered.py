@@ -14,7 +14,7 @@ from exec_env.optimum import lq
 
 
 class Filtered(Adaptive):
-    """Trade what is optimal given inventory, own push, signal, spread, and liquidity as the spreads and volumes show it.
+    """Trade what is optimal given inventory, own push, signal, spread, and what spreads and volumes say of liquidity.
 
     It filters by itself, slice by slice, so that it has a memory: the filter's mean. It is optimal where the cap never
     binds and no trade would be negative. Of stress, shocks and regimes its filter and its rule know nothing.

@@ -14,6 +14,9 @@ Two conventions for permanent impact are in use. With x_j shares held after slic
 Impact that grows with a power of the rate has no closed form: Almgren (2003), "Optimal execution with nonlinear impact
 functions and trading-enhanced risk", is a convex program over the N trades.
 
+A night is a time without trading: more variance on what is held through it (``Impact.nights``). The closed form knows
+none; the quadratic program does.
+
 A negative risk aversion is that of a trader who seeks risk (point C of figure 1 in Almgren & Chriss 2001), and starts
 slowly. Below a limit, where κT is π, there is no optimum any more.
 """
@@ -24,7 +27,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-from scipy.linalg import solveh_banded
+from scipy.linalg import LinAlgError, solveh_banded
 
 from exec_env.base.errors import InputError, NoBound
 from exec_env.base.validation import Finite, NonNegative, Positive, check_fields, require, require_count
@@ -60,13 +63,16 @@ class Impact:
     slice_length: Positive = 1.0
     """Δ. [time]"""
     half_spread: NonNegative = 0.0
-    """Cost of each share traded, ε. [$]"""
+    """Cost of each share traded, fees included, ε. [$]"""
     convention: Convention = "almgren-chriss-2001"
     """How permanent impact is accounted for; see the module."""
     exponent: Exponent = 1.0
     """δ: the concession is η rate (rate / reference_rate)^(δ − 1)."""
     reference_rate: Positive = 1.0
     """[shares/time]"""
+    nights: tuple[NonNegative, ...] = ()
+    """Variance of the price between each slice and the next one, over that of a slice; by default there are no nights.
+    One number fewer than slices."""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -85,9 +91,10 @@ class Impact:
             permanent_impact=market.permanent_impact,
             risk_aversion=order.risk_aversion,
             slice_length=order.slice_length,
-            half_spread=market.half_spread * BPS * market.arrival_price,
+            half_spread=market.half_spread * BPS * market.arrival_price + market.fee,
             exponent=market.impact_exponent,
             reference_rate=market.reference_participation * market.daily_volume,
+            nights=_nights(market, order),
         )
 
     @property
@@ -153,6 +160,8 @@ class Impact:
         require_count(n_steps=n_steps)
         if self.exponent != 1:
             raise NoBound(f"exponent = {self.exponent:g}: only linear impact, 1, has a closed form")
+        if any(self.nights):
+            raise NoBound("nights: only slices without one between them have a closed form")
         self._check_convex(n_steps)
         if self.risk_aversion < 0:
             angles = 2 * np.arcsin(np.sqrt(-self._curvature) / 2) * np.arange(n_steps, -1, -1)
@@ -176,31 +185,49 @@ class Impact:
         require_count(n_steps=n_steps)
         if n_steps == 1 or shares == 0:
             return np.r_[shares, np.zeros(n_steps)]
+        waits = self._waits(n_steps)
         if self.exponent != 1:
             sold = np.cumsum(self._program(n_steps).minimum(abs(shares)))[:-1]
             return np.r_[shares, shares - np.copysign(sold, shares), 0.0]
-        self._check_convex(n_steps)
+        if not any(self.nights):
+            self._check_convex(n_steps)
         slope = self.eta_tilde / self.slice_length
         bands = np.empty((2, n_steps - 1))
         bands[0] = -slope
-        bands[1] = 2 * slope + self.risk_aversion * self.volatility**2 * self.slice_length
+        bands[1] = 2 * slope + self.risk_aversion * self.volatility**2 * self.slice_length * waits
         right = np.zeros(n_steps - 1)
         right[0] = slope * shares
-        # Of one equation LAPACK's solver for bands makes an error.
-        inner = solveh_banded(bands, right) if n_steps > 2 else right / bands[1]
+        try:
+            if not (bands[1] > 0).all():
+                raise LinAlgError
+            # Of one equation LAPACK's solver for bands makes an error.
+            inner = solveh_banded(bands, right) if n_steps > 2 else right / bands[1]
+        except LinAlgError:
+            raise NoBound(
+                f"risk_aversion = {self.risk_aversion!r}: too far below zero for cost + λ variance to have a least "
+                "value beside these nights"
+            ) from None
         return np.r_[shares, inner, 0.0]
 
     def trades(self, shares: float, n_steps: int) -> np.ndarray:
         """Trades of the best schedule. Shape: (n_steps,). [shares]"""
-        held = self.closed_form(shares, n_steps) if self.exponent == 1 else self.optimum(shares, n_steps)
-        return -np.diff(held)
+        closed = self.exponent == 1 and not any(self.nights)
+        return -np.diff(self.closed_form(shares, n_steps) if closed else self.optimum(shares, n_steps))
+
+    def _waits(self, n_steps: int) -> np.ndarray:
+        """How long shares held after each slice but the last are at risk, in slices. Shape: (n_steps − 1,)."""
+        if self.nights and len(self.nights) != n_steps - 1:
+            raise InputError(
+                f"nights: has {len(self.nights)} numbers; {n_steps} slices have {n_steps - 1} between them"
+            )
+        return 1.0 + np.array(self.nights or np.zeros(n_steps - 1))
 
     def _program(self, n_steps: int) -> FixedCost:
         """Cost + λ variance as a function of the trades, but for a constant."""
         # γ Σ x_{j−1} v_j = γ X² − γ Σ x_j v_j, and in the variance one more X²: the least cost is at the same trades.
         permanent = -self.permanent_impact if self.convention == "quadratic" else self.permanent_impact
-        risk = self.risk_aversion * self.volatility**2 * self.slice_length
-        columns = (np.full(n_steps, value) for value in (self.half_spread, self.slope, permanent, 0.0, risk))
+        risk = self.risk_aversion * self.volatility**2 * self.slice_length * np.r_[self._waits(n_steps), 1.0]
+        columns = (value + np.zeros(n_steps) for value in (self.half_spread, self.slope, permanent, 0.0, risk))
         half_spread, slope, permanents, drift, risks = columns
         return FixedCost(half_spread, slope, self.exponent, permanents, drift, risks)
 
@@ -227,7 +254,8 @@ class Impact:
         """
         held = _finished(holdings)
         borne = held[:-1] if self.convention == "quadratic" else held[1:]
-        return float(self.volatility**2 * self.slice_length * (borne**2).sum())
+        overnight = (self._waits(len(held) - 1) - 1.0) @ held[1:-1] ** 2
+        return float(self.volatility**2 * self.slice_length * ((borne**2).sum() + overnight))
 
     def objective(self, holdings: np.ndarray) -> float:
         """Expected cost + λ variance of any schedule. [$]"""
@@ -239,6 +267,12 @@ class Impact:
         charged = holdings[:-1] if self.convention == "quadratic" else holdings[1:]
         own = temporary_cost(self.slope, np.abs(trades), self.exponent)
         return self.permanent_impact * charged * trades + self.half_spread * np.abs(trades) + own
+
+
+def _nights(market: Market, order: Order) -> tuple[float, ...]:
+    """``Impact.nights`` of an order in a market."""
+    span = market.spans(order)[0]
+    return tuple((span / order.slice_length - 1.0)[:-1].tolist()) if isinstance(span, np.ndarray) else ()
 
 
 def _finished(holdings: np.ndarray) -> np.ndarray:

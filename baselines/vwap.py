@@ -9,4 +9,4 @@ class VWAP(Schedule):
     """Trade in proportion to the market's volume profile. With a flat profile this schedule is TWAP."""
 
     def __init__(self, market: Market, order: Order) -> None:
-        super().__init__(market.profile(order.n_steps))
+        super().__init__(market.profile(order))

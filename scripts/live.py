@@ -164,9 +164,11 @@ def main(argv: Sequence[str]) -> None:
     start = ProblemOptions.start(argv, _DEFAULT, own)
     args = parse("live", Arguments, argv, __doc__, Arguments(problem=start))
     options = (own.options if own else {}) | args.problem.options(start, argv)
+    if args.options.hours_per_day is not None:
+        options["hours_per_day"] = args.options.hours_per_day
     problem = problem_of(own.env_id if own else args.options.env, **options)
     _, agent = resolve(args.options.agent, problem)
-    live = problem.live(agent, args.options.hours_per_day)
+    live = problem.live(agent)
     say_remarks(problem)
     stopped: int | None = None
     with stoppable() as working:

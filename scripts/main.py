@@ -17,6 +17,7 @@ COMMANDS = {
     "evaluate": "agents on the same market paths: table, CSV files, pictures",
     "stress": "agents in every stress regime: tables and a heat map",
     "report": "one HTML page: results, costs, learning, behaviour, episodes",
+    "estimate": "what an order will cost, before it is traded",
     "schedule": "a schedule and its place on the efficient frontier",
     "live": "child orders from live snapshots, line by line",
     "tca": "what a real order cost, and of what: fills against the tape",

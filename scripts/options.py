@@ -15,6 +15,7 @@ import tyro
 
 from exec_env.base.errors import InputError
 from exec_env.base.plain_yaml import yaml_value
+from exec_env.cli.texts import with_units
 from exec_env.data.reading import Reading, Sides, TimeUnit
 from exec_env.data.slices import Stamp
 from exec_env.data.split import Part
@@ -67,6 +68,8 @@ def parse(
         join_lines(arguments if default is None else default)
     description = f"{doc}\n{epilogue()}" if names else doc
     config = (tyro.conf.OmitArgPrefixes,)
+    if isinstance(default, ProblemOptions) or hasattr(default, "problem"):
+        argv, _ = with_units(argv)  # ProblemOptions.options reads the texts
     return tyro.cli(arguments, prog=f"exec-env {command}", args=argv, description=description, config=config, **kwargs)
 
 
@@ -129,8 +132,8 @@ class TapeOptions:
     + ask_size)"; in standard deviations from the mean of the training rows. A row's value must be known at its time. A
     run folder without = stands for its features, in its units."""
     hours_per_day: Maybe[float] = None
-    """Length of its trading day, the unit of time of every rate; 24 where trading never stops. By default that of
-    --market, which it has to agree with, or else 6.5. [hour]"""
+    """Length of the trading day, of the tape's or of who writes 5min and 2h, the unit of time of every rate; 24 where
+    trading never stops. By default that of --market, which it has to agree with, or else 6.5. [hour]"""
     minutes: Maybe[float] = None
     """Length of slices that are made of ticks or bars, by default 5; also of books, which are rows else. [minute]"""
     stamp: Maybe[Stamp] = None
@@ -160,8 +163,9 @@ class TapeOptions:
             return whole
         if not self.tape:
             for name in given:
-                raise InputError(f"--{name.replace('_', '-')}: there is no --tape")
-            return {}
+                if name != "hours_per_day":
+                    raise InputError(f"--{name.replace('_', '-')}: there is no --tape")
+            return given
         paths = [str(path.resolve()) for path in self.tape]
         return {"tape": paths[0] if len(paths) == 1 else paths, "tape_columns": columns} | whole
 
@@ -185,7 +189,10 @@ class RewardOptions:
 
 @dataclass(frozen=True)
 class ProblemOptions:
-    """The problem: any field of Market and Order replaces the preset's; impact that is not given follows σ S0 / V."""
+    """The problem: any field of Market and Order replaces the preset's; impact that is not given follows σ S0 / V.
+
+    Numbers may have units: 250k, 1.2m or 4%adv (of the daily volume) shares; 5min, 2h or 1d (a session); 1.8%; 3bps.
+    """
 
     preset: Name = ""
     """Named problem to start from; by default the environment's."""
@@ -194,6 +201,10 @@ class ProblemOptions:
     twice), or NAME=LOW:HIGH for a field of Market, such as volatility=0.01:0.04; a field that is drawn moves alone."""
     market_file: Annotated[Maybe[Path], tyro.conf.arg(name="market")] = None
     """A calibrated market to start from, as exec-env calibrate writes it (YAML)."""
+    arrival: Annotated[Maybe[str], tyro.conf.arg(name="start")] = None
+    """When the order arrives, as 09:30: slices are then shown by the clock."""
+    deadline: Annotated[Maybe[str], tyro.conf.arg(name="end")] = None
+    """When it has to be done, as 15:30: with --n-steps or --slice-length, the other of the two follows."""
     set: Several[str] = ()
     """Any other option of the problem, as NAME=VALUE: of a problem of your own, or reward=module:function."""
     market: Group[Market] = field(default_factory=Market)
@@ -208,10 +219,11 @@ class ProblemOptions:
             return cls(first.preset)
         named = {"preset": first.preset} if first.preset else {}
         problem = make_problem(**(spec.options | (own.options if own else named | {"market": first.market})))
-        return cls(first.preset, (), first.market, (), problem.market, problem.order)
+        return cls(first.preset, market_file=first.market, market=problem.market, order=problem.order)
 
     def options(self, start: "ProblemOptions", argv: Sequence[str]) -> dict[str, Any]:
         """Options of ``make_problem``: the preset if named, and the fields that the command line names."""
+        argv, texts = with_units(argv)
         named = {a.partition("=")[0].lstrip("-").replace("-", "_") for a in argv if a.startswith("--")}
         changed: dict[str, Any] = {"preset": self.preset} if self.preset else {}
         if self.randomise:
@@ -228,7 +240,8 @@ class ProblemOptions:
             for f in dataclasses.fields(ours):
                 if f.name in named or getattr(ours, f.name) != getattr(theirs, f.name):
                     changed[f.name] = getattr(ours, f.name)
-        return changed
+        times = {"start": self.arrival, "end": self.deadline}
+        return changed | texts | {name: text for name, text in times.items() if text is not None}
 
 
 @dataclass(frozen=True)
@@ -249,7 +262,7 @@ def problem_arguments(argv: Sequence[str]) -> str:
     " --market 'a market.yaml' --columns mid=a 'volume=b + c'"
     """
     parts = (Market, Order, TapeOptions, Reading, ProblemOptions)
-    ours = {"env", *(f.name for part in parts for f in dataclasses.fields(part))}
+    ours = {"env", "start", "end", *(f.name for part in parts for f in dataclasses.fields(part))}
     found, inside = [], False
     for argument in argv:
         if argument.startswith("--"):

@@ -55,7 +55,7 @@ class Options:
     """Zone of its times, where they name none, as America/New_York; by default the tape's --zone, or UTC."""
     arrival: Maybe[str] = None
     """When the order was decided on, as "2026-01-05 09:30", in that zone; by default the first fill."""
-    end: Maybe[str] = None
+    deadline: Maybe[str] = None
     """When it was to be done; by default the last fill."""
     decision_price: Maybe[float] = None
     """Price at arrival, where it was noted; by default the tape's mid at the start of that slice. [$]"""
@@ -89,17 +89,17 @@ def main(argv: Sequence[str]) -> None:
             raise InputError(f"--{name}: has no effect here: all of the tape is played, with fills by impact")
     refuse_existing(options.out)
     given = args.tape.options() | args.problem.options(start, argv)
-    for name in ("n_steps", "slice_length"):
+    for name in ("n_steps", "slice_length", "start", "end"):
         if name in given:
-            raise InputError(f"--{name.replace('_', '-')}: is that of the tape, from --arrival to --end")
+            raise InputError(f"--{name.replace('_', '-')}: is that of the tape, from --arrival to --deadline")
     size, side = given.pop("shares", None), given.pop("side", None)
     zone = options.fills_zone or args.tape.reading.zone
     fills = Executions.read(options.fills, named_columns(options.fills_columns, "--fills-columns"), Reading(zone=zone))
     file = MarketFile.load(given["market"]) if "market" in given else None
     tape = PlayedTape.taken_from(given).read(given.pop("tape"), file)
     agents = options.agents or ("twap", "almgren-chriss", *(("adaptive",) if file else ()))
-    arrival, end = (_in_zone(getattr(options, name), zone, name) for name in ("arrival", "end"))
-    found = analyse(fills, tape, size, side, arrival, end, options.decision_price, agents, **given)
+    arrival, deadline = (_in_zone(getattr(options, name), zone, name) for name in ("arrival", "deadline"))
+    found = analyse(fills, tape, size, side, arrival, deadline, options.decision_price, agents, **given)
     print(found.table())
     folder = save(found, options.out or free_folder(Path("runs") / "tca"))
     print(f"components.csv, per_fill.csv, benchmarks.csv, alternatives.csv, tca.png: {folder}")

@@ -161,7 +161,7 @@ def test_help_names_every_command_and_each_is_a_module(
         assert f"\n  {name} " in said
         assert callable(importlib.import_module(f"exec_env.cli.{name}").main)
     others = {path.stem for path in (ROOT / "scripts").glob("[a-z]*.py")} - {*command.COMMANDS}
-    assert others == {"main", "options"}
+    assert others == {"main", "options", "texts"}
 
 
 def test_an_unknown_command_names_the_nearest(

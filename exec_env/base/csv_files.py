@@ -2,6 +2,7 @@
 
 import re
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -25,6 +26,15 @@ def write_csv(frame: pd.DataFrame, path: Path, index: bool = False, float_format
         InputError: when it cannot be written.
     """
     write_bytes(path, csv_text(frame, index, float_format).encode(errors="backslashreplace"))
+
+
+def headed(frame: pd.DataFrame, units: Mapping[str, str]) -> pd.DataFrame:
+    """A table for a reader: the header of each column that has a unit says it.
+
+    >>> headed(pd.DataFrame({"agent": ["twap"], "J": [24.7]}), {"J": "bps"}).columns.tolist()
+    ['agent', 'J [bps]']
+    """
+    return frame.rename(columns={name: f"{name} [{unit}]" for name, unit in units.items()})
 
 
 def csv_text(frame: pd.DataFrame, index: bool = False, float_format: str | None = None) -> str:

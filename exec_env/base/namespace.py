@@ -17,6 +17,8 @@ class Namespace(Protocol):
     def minimum(self, x: Any, y: Any, /) -> Any: ...  # noqa: D102
     def maximum(self, x: Any, y: Any, /) -> Any: ...  # noqa: D102
     def clip(self, x: Any, low: Any, high: Any, /) -> Any: ...  # noqa: D102
+    def floor(self, x: Any, /) -> Any: ...  # noqa: D102
+    def straight_through(self, rounded: Any, x: Any, /) -> Any: ...  # noqa: D102
     def stack(self, arrays: Any, axis: int) -> Any: ...  # noqa: D102
     def ndtr(self, x: Any, /) -> Any: ...  # noqa: D102
 
@@ -29,6 +31,14 @@ class _Floats:
     sqrt = staticmethod(math.sqrt)
     stack = staticmethod(np.stack)
     ndtr = staticmethod(ndtr)
+
+    @staticmethod
+    def floor(x: Any) -> Any:
+        return float(math.floor(x))
+
+    @staticmethod
+    def straight_through(rounded: Any, x: Any) -> Any:
+        return rounded
 
     # Half the time of the built-in functions, which take any number of arguments.
     @staticmethod
@@ -79,6 +89,15 @@ class _Torch:
         return _Torch.maximum(_Torch.minimum(x, high), low)
 
     @staticmethod
+    def floor(x: Any) -> Any:
+        return sys.modules["torch"].floor(x)
+
+    @staticmethod
+    def straight_through(rounded: Any, x: Any) -> Any:
+        """``rounded``, to the last bit, with the gradient of ``x``."""
+        return rounded.detach() + (x - x.detach())
+
+    @staticmethod
     def stack(arrays: Any, axis: int) -> Any:
         return sys.modules["torch"].stack(arrays, axis)
 
@@ -91,7 +110,11 @@ class _Arrays:
     """NumPy arrays, and the distribution function of a standard normal, which NumPy lacks."""
 
     exp, log, sqrt, minimum, maximum, stack = np.exp, np.log, np.sqrt, np.minimum, np.maximum, np.stack
-    ndtr = staticmethod(ndtr)
+    floor, ndtr = np.floor, staticmethod(ndtr)
+
+    @staticmethod
+    def straight_through(rounded: Any, x: Any) -> Any:
+        return rounded
 
     # Half the time of ``np.clip`` for small arrays.
     @staticmethod

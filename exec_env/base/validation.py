@@ -81,6 +81,14 @@ def _check(hint: Any, value: Any) -> Any:
             return _check(inner, value)
         except InputError as error:
             raise InputError(f"{error}, or None") from None
+    if origin in (types.UnionType, typing.Union):
+        refused = []
+        for inner in arguments:
+            try:
+                return _check(inner, value)
+            except InputError as error:
+                refused.append(str(error))
+        raise InputError(" or ".join(refused))
     if origin is Literal:
         if not any(isinstance(value, type(a)) and value == a for a in arguments):
             raise InputError(" or ".join(repr(a) for a in arguments))

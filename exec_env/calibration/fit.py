@@ -13,9 +13,10 @@ from exec_env.base.errors import InputError
 from exec_env.base.jackknife import Estimate, blocks, jackknife
 from exec_env.calibration import impact, liquidity, prices, said, sanity
 from exec_env.calibration.evidence import Evidence, strong
-from exec_env.data.market_file import UNITS, MarketFile, Parameter
+from exec_env.data.market_file import NIGHTS, UNITS, MarketFile, Parameter
 from exec_env.data.ticks import Slices, read
 from exec_env.market.market import BPS, Market
+from exec_env.market.order import Order
 
 _BINS = 13
 _FEWEST_SLICES, _FEWEST_DAYS = 50, 20
@@ -320,6 +321,8 @@ def _parameters(found: Found, price: float, base: Market, slices: Slices) -> dic
             parameters[name] = Parameter(price, "data", how="mean of the mid")
         elif name == "volume_profile":
             parameters[name] = _profile(slices, base)
+        elif name in NIGHTS and name not in found:
+            continue
         elif name not in found:
             parameters[name] = Parameter(getattr(prior, name), "prior", how=_why(name))
         else:
@@ -374,7 +377,7 @@ def _profile(slices: Slices, base: Market) -> Parameter:
     shape = _volume_shape(slices)
     if shape is None:
         return Parameter(base.volume_profile, "prior", how="fewer than five days, or daily bars")
-    curves = {name: Market(volume_profile=name).profile(_BINS) for name in ("flat", "u-shaped")}
+    curves = {name: Market(volume_profile=name).profile(Order(n_steps=_BINS)) for name in ("flat", "u-shaped")}
     best = min(curves, key=lambda name: float(((shape[0] - curves[name]) ** 2).sum()))
     return Parameter(best, "data", how="the nearer to the day's; of an order over the whole day")
 

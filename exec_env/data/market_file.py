@@ -35,10 +35,14 @@ UNITS = {
     "transient_impact": "$/share per share",
     "resilience": "1/day",
     "decay_noise": "-",
+    "overnight_variance": "of a session's",
+    "night_length": "day",
 }
 """The fields of Market that a file gives, and their units."""
 _DEFAULT = ("impact_exponent", "reference_participation")
 """What a file may leave out: linear impact."""
+NIGHTS = ("overnight_variance", "night_length")
+"""What a file without nights leaves out."""
 _POSITIVE = frozenset(UNITS) - {"volume_profile", "volatility_elasticity", "spread_elasticity"}
 
 
@@ -168,7 +172,7 @@ class MarketFile:
         for name in _DEFAULT:
             parameters.setdefault(name, Parameter(getattr(Market, name), how="not in the file"))
         for name in UNITS:
-            if name not in parameters:
+            if name not in parameters and name not in NIGHTS:
                 raise InputError(f"{path}: parameters: {name} is missing")
         found = from_mapping(cls, values | {"parameters": parameters}, str(path))
         try:

@@ -121,6 +121,42 @@ class Session:
         return float(values[counts.argmax()])
 
 
+def session_lengths(text: str, horizon: float) -> tuple[float, ...]:
+    """Lengths of the sessions of an exchange's calendar that an order may take, from a day on; whole ones are one.
+
+    Args:
+        text: the calendar and the day of the first session, "XNYS 2026-11-25".
+        horizon: trading time that the sessions have to hold beyond the first. [day]
+
+    Raises:
+        InputError: for a text that is none, and a day without trading, naming the next one.
+    """
+    name, _, date = text.strip().partition(" ")
+    try:
+        first = pd.Timestamp(date.strip(), tz="UTC").normalize()
+        if pd.isna(first):
+            raise ValueError
+    except ValueError:
+        raise InputError(
+            f"Order.sessions = {text!r}: must be lengths of sessions, or a calendar and a day, as 'XNYS 2026-11-25'"
+        ) from None
+    session = Session(name)
+    if session._minutes is not None:
+        raise InputError(f"Order.sessions = {text!r}: hours of every day have no half days; name a calendar, as XNYS")
+    last = first + pd.Timedelta(days=14 + 2 * horizon)  # weekends and holidays among them
+    opened = session.opened(first.value, last.value)
+    opens, length = np.full((2, opened.day[-1] + 1), np.nan)
+    opens[opened.day[::-1]] = opened.opens[::-1]  # of the first stretch of a day
+    length[:] = np.bincount(opened.day, (opened.closes - opened.opens) / 3600e9)
+    later = np.flatnonzero(opens >= first.value)
+    if not later.size or opens[later[0]] >= (first + pd.Timedelta(days=1)).value:
+        near = pd.Timestamp(int(opens[later[0]])).date() if later.size else "none that the calendar reaches"
+        raise InputError(f"Order.sessions = {text!r}: no session begins that day; the next one: {near}")
+    parts = length[later] / session.hours(first.value, last.value)
+    n = int(np.searchsorted(np.cumsum(parts), parts[0] + horizon)) + 1
+    return tuple(parts[:n].round(12).tolist())
+
+
 def _clock(dates: pd.DatetimeIndex, minutes: int, zone: ZoneInfo) -> np.ndarray:
     """When clocks show a time of these days: a time that comes twice is the first, one that is left out the next."""
     days, rest = divmod(minutes, _DAY)

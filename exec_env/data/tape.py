@@ -20,6 +20,7 @@ from exec_env.data.order_book import OrderBook
 from exec_env.data.reading import Reading
 from exec_env.data.slices import Stamp, UsedRows, cleaner_of, steps_of, trading_day
 from exec_env.data.split import Part, Split
+from exec_env.data.starts import possible_starts
 from exec_env.data.tables import DataFile
 from exec_env.data.ticks import opened, recorded
 from exec_env.market.execution import Slice
@@ -295,15 +296,15 @@ class Tape:
         return steps > 1.5 * np.median(steps)
 
     def starts(self, order: Order) -> np.ndarray:
-        """Rows at which an episode of ``order`` can begin without running over a gap or the end.
+        """Rows at which an episode of ``order`` can begin; it runs over no gap but the order's nights, nor the end.
 
         Raises:
             InputError: when there is none.
         """
-        gaps, (begin, end) = np.r_[0, np.cumsum(self.gaps)], self.rows
-        first = np.arange(begin, max(begin, end - order.n_steps + 1))
-        possible = first[gaps[first + order.n_steps - 1] == gaps[first]]
+        time = self.time.to_numpy("datetime64[ns]").view(np.int64) / 1e9
+        possible = possible_starts(time, self.gaps, self.rows, order, self.hours_per_day, self.name)
         if possible.size == 0:
+            gaps, (begin, end) = np.r_[0, np.cumsum(self.gaps)], self.rows
             longest = int(np.bincount(gaps[begin:end]).max()) if end > begin else 0
             which = "" if self.split is None else f"{self.part} "
             raise InputError(
@@ -364,16 +365,17 @@ class Tape:
             liquidity = np.log(self.depth) - np.log(self.depth[known]).mean()
             impact = np.exp(-liquidity) / np.exp(-liquidity[known]).mean()
         n, dt = rows.shape, order.slice_length
+        for_risk, by_clock = market.spans(order)
         book = [column.T for column in self.levels.hit(order.sign)] if self.levels and self.fills == "book" else []
         slices = Slice(
             log_liquidity=liquidity[rows],
             half_spread=self.spread[rows] / 2,
             volume=self.volume[rows],
-            variance=np.full(n, (market.volatility * market.arrival_price) ** 2 * dt),
+            variance=np.full(n, (market.volatility * market.arrival_price) ** 2 * for_risk),
             drift=np.zeros(n),
             temporary=market.slope(dt) * impact[rows],
             permanent=np.full(n, market.permanent_impact),
-            decay=np.full(n, np.exp(-market.resilience * dt)),
+            decay=np.full(n, np.exp(-market.resilience * by_clock)),
             price_shock=moves[rows],
             slippage=np.zeros(n),
             exponent=np.broadcast_to(market.impact_exponent, n),

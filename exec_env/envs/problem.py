@@ -120,6 +120,8 @@ class Problem(ABC):
     """Fields of a fill that add up, over an episode, to the implementation shortfall."""
     price_of_variance: float | None = None
     """λ Var of the total cost, over its variance in bps²; None where no risk aversion is told. [1/bps]"""
+    dollars_per_bps: float | None = None
+    """What a basis point of the order's notional is, on average, for who reads in dollars. [$]"""
     reward: Reward = Reward()
     """What a slice pays."""
     features: Mapping[str, Callable[[Any], Any]] = MappingProxyType({})
@@ -265,6 +267,10 @@ class Problem(ABC):
         """The same of the problem that options started from; a report tells what was changed."""
         return self.parameters()
 
+    def settled(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Options as files keep them: numbers for texts with units, and what data say that is to stay the same."""
+        return dict(options)
+
     def provenance(self) -> dict[str, Any]:
         """What a run folder keeps beside options: checksums of data, say."""
         return {}
@@ -284,12 +290,7 @@ class Problem(ABC):
         return []
 
     def seen_by(self, run: str, config: Mapping[str, Any]) -> list[str]:
-        """Remarks where an agent has trained on the data that it is evaluated on.
-
-        Args:
-            run: name of its run folder.
-            config: what the folder's ``config.yaml`` says.
-        """
+        """Remarks where a run folder's agent, by its name and ``config.yaml``, has trained on what is evaluated on."""
         return []
 
     def remarks_on(self, per_path: Any) -> list[str]:
@@ -389,10 +390,7 @@ class Problem(ABC):
         raise InputError("render_mode: this problem has no picture")
 
     def live(self, agent: Any, hours_per_day: float | None = None) -> Any:
-        """Something that drives the order from live snapshots: ``answer``, ``fill``, ``done`` and ``report``.
-
-        See ``exec_env.one_asset.live.LiveExecutor``.
-        """
+        """Something that drives the order from live snapshots; see ``exec_env.one_asset.live.LiveExecutor``."""
         raise InputError(f"this problem cannot be driven live: {self.describe()}")
 
     def torch(self, device: str) -> Any:

@@ -22,7 +22,7 @@ from exec_env.envs.rollout import Step, acting, totals
 from exec_env.envs.variates import Drawn, Followed, Variates
 from exec_env.harness.agents import AGENTS, Agent, resolve_all
 from exec_env.harness.estimates import PREFIX, pays
-from exec_env.harness.provenance import about_training, settled
+from exec_env.harness.provenance import about_training
 from exec_env.harness.table import Evaluation, says_little
 from exec_env.market.paths import Paths
 
@@ -158,7 +158,7 @@ def evaluate_on(
     per_path["agent"] = pd.Categorical(per_path["agent"], categories=list(resolved))
     per_path = per_path.sort_values(["agent", "path"], kind="stable", ignore_index=True)
     settings: dict[str, Any] = {"env": env_id, "episodes": first, "seed": int(seed), "agents": list(resolved)}
-    settings |= {"options": kept_options(settled(problem, options), strict=False)}
+    settings |= {"options": kept_options(problem.settled(options), strict=False)}
     trained = [note for agent in agents for note in about_training(agent, problem, env_id, settings["options"])]
     notes = (*problem.remarks(), *trained, *([variates.note] if variates and variates.note else []))
     examples_frame = pd.concat(examples, ignore_index=True)

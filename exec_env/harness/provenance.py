@@ -1,6 +1,6 @@
 """What run folders say of how their agents were trained, beside what they are evaluated on."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from os.path import isfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,12 +37,6 @@ def about_training(agent: Any, problem: Problem, env_id: str, options: dict[str,
         return notes
     given = ", ".join(f"{k}={v}" for k, v in own.items() if k not in _LENGTHY)
     return [*notes, f"{run_of(agent).name} was trained on {trained[0]}{' with ' + given if given else ''}"]
-
-
-def settled(problem: Problem, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options with the units that features of a tape are seen in, so that they stay the same on another tape."""
-    tape = problem.provenance().get("tape") or {} if problem.recorded else {}
-    return {**options, "tape_features": tape["features"]} if "features" in tape else dict(options)
 
 
 def seen(agent: Any, problem: Problem) -> list[str]:

@@ -9,14 +9,38 @@ from typing import Any
 import pandas as pd
 
 from exec_env.base.bootstrap import FEW_BLOCKS, Blocks, Errors
-from exec_env.base.csv_files import write_csv
+from exec_env.base.csv_files import headed, write_csv
 from exec_env.base.files import new_folder, write_yaml
+from exec_env.base.units import dollars
 from exec_env.envs.problem import Problem
-from exec_env.harness.estimates import NONE, Estimate, estimates
+from exec_env.harness.estimates import NONE, PREFIX, Estimate, estimates
 from exec_env.harness.metrics import summarise
 
 CLIPPED = "adaptive"
 """The rule without constraints, clipped to them."""
+_IN_BPS = (
+    *("objective_mean", "objective_se", "objective_raw_mean", "objective_raw_se", "shortfall_mean", "shortfall_se"),
+    *(
+        "shortfall_std",
+        "cvar95",
+        "mean_variance",
+        "diff",
+        "diff_low",
+        "diff_high",
+        "behind",
+        "behind_low",
+        "behind_high",
+    ),
+)
+_UNITS = {
+    **dict.fromkeys(_IN_BPS, "bps"),
+    **dict.fromkeys(("gap_percent", "gap_best_percent", "gap_closed_percent"), "%"),
+    **dict.fromkeys(("inventory", "shares", "shares_left"), "shares"),
+    **dict.fromkeys(("mid", "fill_price", "half_spread", "block_cost"), "$"),
+    "participation": "part of the volume",
+    "win_rate": "part of the paths",
+}
+"""Of columns of the tables; costs of each path are in basis points."""
 _LOOSE = 0.05  # a bound that the best achievable value is more than this part of it above says little
 
 
@@ -147,8 +171,10 @@ class Evaluation:
     def _shown(self) -> pd.DataFrame:
         """The main columns as text."""
         t, other = self.per_agent, self.problem.reference.upper()
+        money = self.problem.dollars_per_bps or float("nan")
         columns = {
             "J": t["objective_mean"].map("{:.3f}".format) + t["objective_se"].map(" ± {:.3f}".format),
+            "J [$]": (t["objective_mean"] * money).map(dollars),
             "variate": t["variate"],
             "gap %": t["gap_percent"].map("{:+.2f}".format),
             "to best %": t["gap_best_percent"].map("{:+.2f}".format),
@@ -157,6 +183,7 @@ class Evaluation:
                 f"{d:+.3f} [{a:+.3f}, {b:+.3f}]" for d, a, b in zip(t["diff"], t.diff_low, t.diff_high, strict=True)
             ],
             "shortfall": t["shortfall_mean"].map("{:.2f}".format) + t["shortfall_se"].map(" ± {:.2f}".format),
+            "shortfall [$]": (t["shortfall_mean"] * money).map(dollars),
             "std": t["shortfall_std"].map("{:.1f}".format),
             "CVaR 95": t["cvar95"].map("{:.1f}".format),
             "E + λ Var": t["mean_variance"].map("{:.2f}".format),
@@ -164,6 +191,7 @@ class Evaluation:
             "left": t["shares_left"].map("{:,.6g}".format),
         }
         left_out = [] if self.optimum else ["to best %"]
+        left_out += ["J [$]", "shortfall [$]"] if self.problem.dollars_per_bps is None else []
         left_out += ["gap %", f"of {other}'s gap closed %"] if self.bound_is_loose and self.optimum else []
         left_out += ["variate"] if (t["variate"] == NONE).all() else []
         shown = pd.DataFrame({k: v for k, v in columns.items() if k not in left_out}, index=t.index)
@@ -200,9 +228,11 @@ class Evaluation:
         best = {"best_bps": self.optimum.value_bps, "best_error_bps": self.optimum.error_bps} if self.optimum else {}
         best |= {"interval": asdict(self.interval)} if self.interval is not None else {}
         write_yaml(folder / "evaluation.yaml", self.settings | {"bound_bps": self.bound_bps} | best)
-        write_csv(self.per_agent, folder / "per_agent.csv", index=True)
-        write_csv(self.per_path, folder / "per_path.csv", float_format="%.8g")
-        write_csv(self.examples, folder / "examples.csv", float_format="%.8g")
+        variates = [name for name in self.per_path if str(name).startswith(PREFIX)]
+        costs = dict.fromkeys(("shortfall", *self.problem.components, "risk", "objective", *map(str, variates)), "bps")
+        write_csv(headed(self.per_agent, _UNITS), folder / "per_agent.csv", index=True)
+        write_csv(headed(self.per_path, _UNITS | costs), folder / "per_path.csv", float_format="%.8g")
+        write_csv(headed(self.examples, _UNITS), folder / "examples.csv", float_format="%.8g")
         if plots:
             from exec_env.harness.reports.plots import save_evaluation
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from exec_env.base.errors import InputError
+from exec_env.base.units import quantity
 from exec_env.base.validation import is_finite, shown
 from exec_env.data.executions import Executions
 from exec_env.data.tape import Tape
@@ -30,7 +31,7 @@ class CostAnalysis:
     """What an order cost. Costs are positive when they hurt, for sells and buys."""
 
     order: Order
-    """The order: all that was to be traded, in slices of the tape from arrival to its end."""
+    """The order: all that was to be traded, in slices of the tape from arrival to its deadline."""
     arrival_price: float
     """[$]"""
     per_fill: pd.DataFrame
@@ -75,10 +76,10 @@ class CostAnalysis:
 def analyse(
     fills: Executions,
     tape: Tape,
-    shares: float | None = None,
+    shares: float | str | None = None,
     side: str | None = None,
     arrival: Any = None,
-    end: Any = None,
+    deadline: Any = None,
     arrival_price: float | None = None,
     agents: Iterable[str | Path | Agent] = (),
     **options: Any,
@@ -92,20 +93,20 @@ def analyse(
         impact      (I + γ Σ v) n             the part of that which is the order's own push, by a calibrated market
         spread      h(t) n                    half the spread at the start of the slice
         concession  s (M(t) − p) n − h(t) n   beyond the touch: depth taken, and the price's moves within the slice
-    and ``fees`` are added. What was not filled costs s (M(a) − M(e)), with e the end: ``unfilled``. Without a
+    and ``fees`` are added. What was not filled costs s (M(a) − M(e)), with e the deadline: ``unfilled``. Without a
     calibrated market (``market=``, as of ``exec_env.one_asset.options.make_problem``) nobody knows the push: ``impact``
     is zero and in ``timing``.
 
-    Alternatives play the tape as environments do, from the slice of arrival to that of the end; where the market is
-    calibrated, on mids from which the order's own push is taken out, because theirs is put in.
+    Alternatives play the tape as environments do, from the slice of arrival to that of the deadline; where the market
+    is calibrated, on mids from which the order's own push is taken out, because theirs is put in.
 
     Args:
         fills: of one order.
         tape: the market around it; a slice is the finest it can tell.
-        shares: size of the order; by default all that was filled.
+        shares: size of the order, a number or as 250k; by default all that was filled.
         side: by default as the fills say.
         arrival: when the order was decided on; by default the first fill. A time without a zone is UTC.
-        end: when it was to be done; by default the last fill.
+        deadline: when it was to be done; by default the last fill.
         arrival_price: by default the mid of the arrival's slice. [$]
         agents: names, run folders or objects, as of ``exec_env.harness.evaluate``.
         **options: of the problem that they solve: ``market``, ``risk_aversion``, ``max_participation`` and so on.
@@ -122,9 +123,9 @@ def analyse(
     whole = filled if shares is None else _size(fills, shares, filled)
     rows = _rows(fills, tape)
     first = _row_at(tape, fills.time[0] if arrival is None else _stamp(arrival, "arrival"), "arrival")
-    last = _row_at(tape, fills.time[-1] if end is None else _stamp(end, "end"), "end")
+    last = _row_at(tape, fills.time[-1] if deadline is None else _stamp(deadline, "deadline"), "deadline")
     if rows[0] < first or rows[-1] > last:
-        what, when, i = ("before", "arrival", 0) if rows[0] < first else ("after", "end", len(fills) - 1)
+        what, when, i = ("before", "arrival", 0) if rows[0] < first else ("after", "deadline", len(fills) - 1)
         raise InputError(f"{fills.where(i)}: {fills.time[i]} is {what} the order's {when}")
     if arrival_price is not None and not (is_finite(arrival_price) and arrival_price > 0):
         raise InputError(f"arrival_price = {shown(arrival_price)}: must be a number > 0")
@@ -184,7 +185,12 @@ def _side(fills: Executions, side: str | None) -> str:
     return side or str(fills.side)
 
 
-def _size(fills: Executions, shares: float, filled: float) -> float:
+def _size(fills: Executions, shares: float | str, filled: float) -> float:
+    if isinstance(shares, str):
+        try:
+            shares = quantity(shares, "size")
+        except InputError as error:
+            raise InputError(f"shares = {shares!r}: {error}") from None
     if not is_finite(shares) or not shares > 0:
         raise InputError(f"shares = {shown(shares)}: must be a number > 0")
     if filled > shares * (1 + 1e-9):
@@ -269,7 +275,10 @@ def _push(tape: Tape, market: Market, order: Order, first: int, traded: np.ndarr
         The price they meet that they moved themselves, I + γ Σ v, of each slice [$]; their expected cost [$]; and the
         variance of the price on what is still to be traded [$²].
     """
-    paths, terms = tape.paths(market, order, np.array([first])), terms_of(market, replace(order, risk_aversion=1.0))
+    paths, terms = (
+        tape.paths(market, order, np.array([first])),
+        terms_of(market, replace(order, risk_aversion=1.0, lot_size=0.0)),
+    )
     state, gone, cost, risk = opening(order.shares, np.zeros(1)), 0.0, 0.0, 0.0
     push = np.zeros(len(traded))
     for t, v in enumerate(traded):
@@ -277,13 +286,13 @@ def _push(tape: Tape, market: Market, order: Order, first: int, traded: np.ndarr
         push[t] = float(state.transient[0]) + float(now.permanent[0]) * gone
         state, fill = trade(state, now, v, terms, last=False)
         gone += v
-        cost += float(fill.spread[0] + fill.temporary[0] + fill.transient[0] + fill.permanent[0])
+        cost += float((fill.spread + fill.temporary + fill.transient + fill.permanent + fill.fees)[0])
         risk += float(fill.risk[0])
     return push, cost, risk
 
 
 def _without(tape: Tape, first: int, push: np.ndarray) -> np.ndarray:
-    """Mids without the order's own push, which is constant after its end."""
+    """Mids without the order's own push, which is constant after the last fill."""
     mid = tape.mid.copy()
     mid[first : first + len(push)] += push
     return mid
@@ -292,14 +301,14 @@ def _without(tape: Tape, first: int, push: np.ndarray) -> np.ndarray:
 def _benchmarks(
     tape: Tape, first: int, last: int, price: float, paid: float, sign: float, filled: float, to_bps: float
 ) -> pd.DataFrame:
-    """Prices that fills are compared with: of arrival, of the interval, of its end."""
+    """Prices that fills are compared with: of arrival, of the interval, of its deadline."""
     inside, following = slice(first, last + 1), np.r_[tape.mid[1:], tape.mid[-1]]
     mean = (tape.mid[inside] + following[inside]) / 2
     volume = tape.volume[inside]
     prices = {"arrival": price, "twap": float(mean.mean())}
     if volume.sum() > 0:
         prices["vwap"] = float((mean * volume).sum() / volume.sum())
-    prices["end"] = float(tape.mid[last])
+    prices["deadline"] = float(tape.mid[last])
     rows = {
         name: {"price [$]": p, "slippage [$]": sign * (p - paid) * filled, "slippage [bps]": 0.0}
         for name, p in prices.items()

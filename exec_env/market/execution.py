@@ -13,6 +13,7 @@ import numpy as np
 
 from exec_env.base.namespace import namespace
 from exec_env.market.market import BPS, Market
+from exec_env.market.multiples import Multiples
 from exec_env.market.order import Order
 from exec_env.market.walking import walking_cost
 
@@ -66,6 +67,8 @@ class Terms(NamedTuple):
     risk_aversion: float  # λ [1/$]
     max_participation: float | None  # [-]
     terminal_penalty: float  # [-]
+    fee: Any = None  # of a share [$]; None where there is none, which costs no time
+    lots: Multiples | None = None  # of what shares are traded; None: of any number, likewise
 
 
 class State(NamedTuple):
@@ -75,6 +78,7 @@ class State(NamedTuple):
     transient: Any  # I, the part of our push that is still to decay [$]
     price_move: Any  # mid price since arrival, in the order's favour, without I [$]
     participation: Any  # share of the last slice's volume that we traded [-]
+    carried: Any = 0.0  # asked for so far and not traded yet, because it is less than a lot [shares]
 
 
 class Fill(NamedTuple):
@@ -82,7 +86,7 @@ class Fill(NamedTuple):
 
     shares: Any  # traded in the slice, the closing block included [shares]
     block: Any  # of these, sold at once after the last slice [shares]
-    beyond_cap: Any  # asked for less the cap, negative within it [shares]
+    beyond_cap: Any  # asked for, with what was carried, less the cap, negative within it [shares]
     clipped: Any  # whether more was asked for than could be traded
     touch: Any  # price of a first share, as a move since arrival in the order's favour [$]
     shortfall: Any  # arrival value of the shares traded less what they brought [$]
@@ -92,6 +96,7 @@ class Fill(NamedTuple):
     permanent: Any
     price: Any  # price risk borne by the shares still held, drift included
     slippage: Any
+    fees: Any
     risk: Any  # λ variance x'²: a charge, not a payment
     drift: Any  # the part of ``price`` that is expected
     objective: Any  # what counts for J: all but the martingale part of the price, which no policy can move
@@ -102,7 +107,7 @@ class Fill(NamedTuple):
         return namespace(self.beyond_cap).maximum(self.beyond_cap, 0.0)
 
 
-COMPONENTS = ("spread", "temporary", "transient", "permanent", "price", "slippage")
+COMPONENTS = ("spread", "temporary", "transient", "permanent", "price", "slippage", "fees")
 """The fields of Fill that add up, over an episode, to the implementation shortfall."""
 
 
@@ -111,12 +116,20 @@ _new = tuple.__new__
 
 def terms(market: Market, order: Order) -> Terms:
     """The constants of an episode."""
-    return Terms(market.transient_impact, order.risk_aversion, order.max_participation, order.terminal_penalty)
+    free = isinstance(market.taker_fee, float) and market.taker_fee == 0.0
+    return Terms(
+        market.transient_impact,
+        order.risk_aversion,
+        order.max_participation,
+        order.terminal_penalty,
+        None if free else market.fee,
+        order.lots,
+    )
 
 
 def opening(shares: Any, zero: Any = 0.0) -> State:
     """The state at arrival: all shares left, no push, no move. ``zero`` gives the type and shape of the rest."""
-    return State(shares, zero, zero, zero)
+    return State(shares, zero, zero, zero, zero)
 
 
 def bps(notional: Any) -> Any:
@@ -124,10 +137,13 @@ def bps(notional: Any) -> Any:
     return 1.0 / (BPS * notional)
 
 
-def price_per_share(shares: Any, touch: Any, shortfall: Any) -> Any:
-    """Average price of a slice's shares as a move since arrival, from its fill; the touch where there are none. [$]"""
+def price_per_share(shares: Any, touch: Any, shortfall: Any, fees: Any) -> Any:
+    """Average price of a slice's shares as a move since arrival, from its fill; the touch where there are none. [$]
+
+    Fees are not in it: they are paid beside the price.
+    """
     none = shares == 0
-    return none * touch - shortfall / (shares + none)
+    return none * touch - (shortfall - fees) / (shares + none)
 
 
 def temporary_cost(slope: Any, v: Any, exponent: Any) -> Any:
@@ -151,7 +167,7 @@ def trade(state: State, now: Slice, asked: Any, terms: Terms, last: Any) -> tupl
     """Trade one slice.
 
     With v the shares traded, x' = x − v what is still held, the costs of a slice are
-        spread h v + temporary (η/Δ) impact v² + transient I v + permanent γ v x' − x' · (price shock + drift)
+        spread h v + temporary (η/Δ) impact v² + transient I v + permanent γ v x' − x' · (price shock + drift) + fees v
     where δ = 1; for other exponents of impact see ``temporary_cost``, for a recorded book ``walking_cost``;
     and the risk charge is λ variance x'². After the last slice what is left, b, is sold at once and uncapped, on top of
     the last trade: its temporary cost is c(v + b) − c(v) + (terminal_penalty − 1) c(b), with c(v) that of v shares
@@ -161,7 +177,8 @@ def trade(state: State, now: Slice, asked: Any, terms: Terms, last: Any) -> tupl
     Args:
         state: before the slice.
         now: the slice.
-        asked: shares to trade; what is infeasible is clipped to [0, min(x, cap · volume)]. [shares]
+        asked: shares to trade; what is infeasible is clipped to [0, min(x, cap · volume)], and what is left is rounded
+            down to whole lots, where the order is in lots: it carries the rest to the next slice. [shares]
         terms: constants of the episode.
         last: whether this is the last slice; a plain False, where it is nobody's, saves a third of the work.
 
@@ -170,19 +187,26 @@ def trade(state: State, now: Slice, asked: Any, terms: Terms, last: Any) -> tupl
 
     Source: Almgren & Chriss (2001), section 1; transient impact as in Obizhaeva & Wang (2013), section 3.
     """
-    remaining, pushed, move, _ = state
+    remaining, pushed, move, _, carried = state
     xp = namespace(remaining)
     _, half_spread, volume, variance, expected_move, slope, gamma, decay, shock, slippage_each, exponent, levels, _ = (
         now
     )
-    kappa, risk_aversion, max_participation, terminal_penalty = terms
+    kappa, risk_aversion, max_participation, terminal_penalty, fee, lots = terms
+    if lots is not None:
+        asked = asked + carried
     if max_participation is None:
         limit, beyond_cap = remaining, 0.0 * remaining
     else:
         cap = max_participation * volume
         limit, beyond_cap = xp.minimum(remaining, cap), asked - cap
-    v = xp.clip(asked, 0.0, limit)
-    left = remaining - v
+    v = possible = xp.clip(asked, 0.0, limit)
+    if lots is None:
+        left = remaining - v
+    else:
+        # What is carried to the next slice is less than a lot: what the cap holds back is not.
+        v = lots.down(possible)
+        left, carried = lots.nearest(remaining - v), possible - v
 
     # What the fills themselves say is the shortfall: cash against arrival value. What the equations say are its
     # components.
@@ -212,10 +236,15 @@ def trade(state: State, now: Slice, asked: Any, terms: Terms, last: Any) -> tupl
     drift = -expected_move * held
     price = drift - held * shock
     objective = spread + temporary + transient + permanent + slippage + drift + risk
+    if fee is None:
+        fees = 0.0 * shares
+    else:
+        fees = fee * shares
+        shortfall, objective = shortfall + fees, objective + fees
     # Tuples made as NamedTuple makes them, in half its time.
     fill = _new(Fill, (
-        shares, block, beyond_cap, asked > v, touch, shortfall,
-        spread, temporary, transient, permanent, price, slippage, risk, drift, objective,
+        shares, block, beyond_cap, asked > possible, touch, shortfall,
+        spread, temporary, transient, permanent, price, slippage, fees, risk, drift, objective,
     ))  # fmt: skip
     after = _new(State, (
         held,
@@ -223,6 +252,7 @@ def trade(state: State, now: Slice, asked: Any, terms: Terms, last: Any) -> tupl
         move + shock + expected_move - permanent_push,
         # The tiny number, which single precision has too, is for recorded slices without any volume.
         v / (volume + 1e-30),
+        carried,  # the same zeros all the time where there are no lots
     ))  # fmt: skip
     return after, fill
 
@@ -235,4 +265,5 @@ def block_cost(state: State, now: Slice, fill: Fill, terms: Terms) -> Any:
     v = fill.shares - fill.block
     alone = walking_cost(now.levels, v) if now.levels else temporary_cost(now.temporary, v, now.exponent)
     push = state.transient + (terms.transient_impact + now.permanent) * v
-    return fill.temporary - alone + fill.block * (now.half_spread + push + now.slippage)
+    each = now.half_spread + push + now.slippage
+    return fill.temporary - alone + fill.block * (each if terms.fee is None else each + terms.fee)

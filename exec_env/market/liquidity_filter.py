@@ -7,9 +7,9 @@ logarithms are ℓ and noise:
     y_h = −(log h_t / H + β² s² / 2 + v_h² / 2) / β = ℓ_t     + noise of variance (v_h / β)²
     y_V =   log V_t / V̄_t + s² / 2 + v_V² / 2       = ℓ_t     + noise of variance v_V²       (seen after slice t)
 
-with H and V̄_t their means, v_h and v_V the log standard deviations of their noise, β the elasticity of the spread. So ℓ_t
-given all that is seen before slice t is normal with a mean m_t, the filter's, and a variance P_t that nobody needs data
-for. Trades of one's own say no more: what they concede is known after the order is done.
+with H and V̄_t their means, v_h and v_V the log standard deviations of their noise, β the elasticity of the spread. So
+ℓ_t given all that is seen before slice t is normal with a mean m_t, the filter's, and a variance P_t that nobody needs
+data for. Trades of one's own say no more: what they concede is known after the order is done.
 
 Source: Kalman (1960), "A new approach to linear filtering and prediction problems"; Harvey (1989), "Forecasting,
 structural time series models and the Kalman filter", section 3.2.
@@ -79,7 +79,7 @@ class LiquidityFilter:
         return cls(market, order, a, *np.array(columns).T)
 
     def updated(self, mean: Any, step: Any, half_spread: Any, volume: Any) -> Any:
-        """m of a slice: from that of the slice before, its volume, which is seen since, and this slice's spread.
+        """M of a slice: from that of the slice before, its volume, which is seen since, and this slice's spread.
 
         A spread or a volume of zero, as recorded ones may be, is no measurement.
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import NormalDist
 from typing import Annotated, Any, Literal
 
@@ -10,6 +11,7 @@ import numpy as np
 from exec_env.base.errors import InputError
 from exec_env.base.namespace import namespace
 from exec_env.base.validation import Bounds, Finite, NonNegative, Positive, Probability, check_fields
+from exec_env.market.clock import known_profile, nights, profile_of
 from exec_env.market.order import Order
 from exec_env.market.stress import STRESSES, Factors, Stress, StressName, begun
 
@@ -90,8 +92,10 @@ class Market:
 
     daily_volume: Positive = 5_000_000.0
     """V: mean market volume. [shares/day]"""
-    volume_profile: Literal["flat", "u-shaped"] = "flat"
-    """Mean volume over the order's horizon: flat, or high at both ends."""
+    volume_profile: Literal["flat", "u-shaped"] | tuple[NonNegative, ...] | Path = "flat"
+    """Mean volume over a session: flat; u-shaped, high at both ends; or volumes of its slices, as many as there are, by
+    number or from the column ``volume`` of a CSV file, of which the numbers are kept. Where the order has no
+    ``Order.arrival`` and stays within a session, u-shaped is over its horizon."""
     volume_noise: NonNegative = 0.4
     """Log standard deviation of a slice's volume given liquidity."""
 
@@ -118,6 +122,21 @@ class Market:
     """ρ: decay speed of the transient push. [1/day]"""
     decay_noise: NonNegative = 0.3
     """Log standard deviation of the decay speed from slice to slice."""
+
+    taker_fee: NonNegative = 0.0
+    """Fee on each share that is traded, those of the closing block included. All is traded in the end, so that it adds
+    the same to the cost of every policy. [bps of the arrival price]"""
+    maker_rebate: Finite = 0.0
+    """Paid to who rests an order that another hits; where all orders are market orders there is none. [bps of the
+    arrival price]"""
+    tick_size: NonNegative = 0.0
+    """Steps of the limit prices of live orders; 0: any price. Prices of the simulated market move without ticks. [$]"""
+    overnight_variance: NonNegative = 0.0
+    """Variance of the price over a night, as a multiple of that over a session; it moves with that of the slice before.
+    Nothing else but the transient push knows of a night: liquidity, regimes and signal go by trading time."""
+    night_length: NonNegative = 0.0
+    """Length of a night, over which the transient push decays as in a session: 17.5 hours after 6.5 of trading are
+    2.7. [day]"""
 
     slippage_noise: NonNegative = 0.0
     """Standard deviation of Gaussian slippage on each fill. [bps of the arrival price]"""
@@ -147,6 +166,7 @@ class Market:
     """What the stress multiplies by (liquidity-shocks: what a shock leaves of liquidity); None: the stress's own."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "volume_profile", known_profile(self.volume_profile))
         check_fields(self)
         if self.stress == "none" and self.stress_factor is not None:
             raise InputError(f"Market.stress_factor = {self.stress_factor!r}: there is no stress")
@@ -171,6 +191,11 @@ class Market:
                 f"Market.reference_participation = {self.reference_participation!r}: no effect where "
                 "impact_exponent = 1, so that impact is linear"
             )
+
+    @property
+    def fee(self) -> Any:
+        """``taker_fee`` of one share. [$]"""
+        return self.taker_fee * BPS * self.arrival_price
 
     @property
     def own_stress(self) -> Stress:
@@ -209,6 +234,19 @@ class Market:
     def stress_factors(self, n_steps: int) -> Factors:
         """Multipliers of each slice by the stress, from the middle of its onsets on. Shape of each: (n_steps,)."""
         return self.own_stress.factors((self.stress_begun(n_steps) > 0.5).astype(float))
+
+    def spans(self, order: Order) -> tuple[Any, Any]:
+        """Length of each slice with the night after it: for the price's variance, and by the clock. [day]
+
+        Numbers where all are the same, else of shape (n_steps,).
+
+        Raises:
+            InputError: for a slice that goes over the end of a session.
+        """
+        dt, none = order.slice_length, self.overnight_variance == 0 and self.night_length == 0
+        if none or not (night := nights(order)).any():
+            return dt, dt
+        return float(dt) + float(self.overnight_variance) * night, float(dt) + float(self.night_length) * night
 
     def regime_probabilities(self, slice_length: float) -> tuple[float, float, float]:
         """Probability of the poor regime at arrival, of switching to it within a slice, and of switching back.
@@ -302,12 +340,12 @@ class Market:
         level = self.slope(slice_length)
         return level * lognormal(-1.0, log_liquidity, self.liquidity_volatility, self.impact_noise, z)
 
-    def variance_at(self, log_liquidity: Any, slice_length: float) -> Any:
+    def variance_at(self, log_liquidity: Any, slice_length: Any) -> Any:
         """Variance (σ S0)² Δ f_{2c}(ℓ) of the price over a slice. [$²]"""
         level = (self.volatility * self.arrival_price) ** 2 * slice_length
         return level * lognormal(2 * self.volatility_elasticity, log_liquidity, self.liquidity_volatility)
 
-    def decay_at(self, z: Any, slice_length: float) -> Any:
+    def decay_at(self, z: Any, slice_length: Any) -> Any:
         """Share exp(−ρ Δ m(z)) of the transient push that survives a slice."""
         exponent = -self.resilience * slice_length * lognormal(0.0, 0.0, 0.0, self.decay_noise, z)
         return namespace(exponent).exp(exponent)
@@ -345,12 +383,15 @@ class Market:
         b = math.exp(-self.signal_reversion * slice_length)
         return b * deviation + self.signal_volatility * math.sqrt(1 - b**2) * z
 
-    def profile(self, n_steps: int) -> np.ndarray:
-        """Mean volume of each slice over the average slice. Shape: (n_steps,), mean one.
+    def profile(self, order: Order) -> np.ndarray:
+        """Mean volume of each slice of an order over that of the average slice of a session. Shape: (n_steps,).
 
-        >>> Market(volume_profile="u-shaped").profile(4).round(3).tolist()
+        Raises:
+            InputError: for volumes of a session's slices, where it is not known when in it the order's are.
+
+        >>> Market(volume_profile="u-shaped").profile(Order(n_steps=4)).round(3).tolist()
         [1.387, 0.613, 0.613, 1.387]
+        >>> Market(volume_profile="u-shaped").profile(Order(arrival=0.5, n_steps=2, slice_length=0.25)).tolist()
+        [0.625, 1.375]
         """
-        u = (np.arange(n_steps) + 0.5) / n_steps
-        shape = np.ones(n_steps) if self.volume_profile == "flat" else 0.5 + 6 * (u - 0.5) ** 2
-        return shape / shape.mean()
+        return profile_of(self.volume_profile, order)

@@ -17,16 +17,18 @@ from exec_env.market.stress import Factors
 
 _ANSWER = {
     *("temporary_impact", "impact_exponent", "reference_participation"),
-    *("permanent_impact", "transient_impact", "resilience"),
+    *("permanent_impact", "transient_impact", "resilience", "night_length"),
 }
 _STRESS = {
     *("stress", "stress_onset", "stress_onset_end", "stress_factor", "shock_rate", "shock_size"),
     *("regime_rate", "regime_recovery", "regime_liquidity", "regime_volatility"),
     *("liquidity_reversion", "spread_elasticity", "volatility_elasticity"),
 }
-GIVEN = frozenset(_ANSWER | {"volatility"} | _STRESS)
-"""Fields of Market that a tape does not settle: how the price answers to us, the volatility that risk is charged at,
-and the stress, shocks and regimes that recorded slices are put under, with how the rest follows liquidity."""
+_VENUE = {"taker_fee", "maker_rebate", "tick_size"}
+GIVEN = frozenset(_ANSWER | {"volatility", "overnight_variance"} | _VENUE | _STRESS)
+"""Fields of Market that a tape does not settle: how the price answers to us, the variance that risk is charged at,
+what a venue charges and quotes in, and the stress, shocks and regimes that recorded slices are put under, with how the
+rest follows liquidity."""
 
 
 class Normals(NamedTuple):
@@ -182,8 +184,11 @@ def shape(market: Market, order: Order, normals: Normals) -> Slice:
     dt = order.slice_length
     begun = _begun(market, normals)
     liquidity = _liquidity(market, dt, normals, begun)
-    profile = 1.0 if market.volume_profile == "flat" else as_like(market.profile(order.n_steps), liquidity)
-    variance = market.variance_at(liquidity, dt)
+    profile = 1.0 if market.volume_profile == "flat" else as_like(market.profile(order), liquidity)
+    for_risk, by_clock = (
+        as_like(span, liquidity) if isinstance(span, np.ndarray) else span for span in market.spans(order)
+    )
+    variance = market.variance_at(liquidity, for_risk)
     slippage = (
         0.0 if normals.slippage is None else market.slippage_noise * BPS * market.arrival_price * normals.slippage
     )
@@ -195,7 +200,7 @@ def shape(market: Market, order: Order, normals: Normals) -> Slice:
         drift=market.arrival_price * dt * _signal(market, dt, normals),
         temporary=market.temporary_at(liquidity, normals.impact, dt),
         permanent=market.permanent_impact,
-        decay=market.decay_at(normals.decay, dt),
+        decay=market.decay_at(normals.decay, by_clock),
         price_shock=variance**0.5 * normals.price,
         slippage=slippage,
         exponent=market.impact_exponent,

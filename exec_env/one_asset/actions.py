@@ -3,6 +3,7 @@
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -46,6 +47,11 @@ def _participation(a: Any, state: State, now: Any, left: Any) -> Any:
 
 def _fraction(a: Any, state: State, now: Any, left: Any) -> Any:
     return a * state.remaining
+
+
+def _of_the_rest(ask: Callable[..., Any], a: Any, state: State, now: Any, left: Any) -> Any:
+    """Where the order is in lots: of what is left less what is carried, because that is asked for anyway."""
+    return ask(a, state._replace(remaining=state.remaining - state.carried), now, left)
 
 
 def _as_asked(a: Any, state: State, now: Any, left: Any) -> Any:
@@ -201,7 +207,8 @@ class OrderActions:
     """
 
     def __init__(self, mode: ActionMode, order: Order, like: Any = None) -> None:
-        self.mode, self.ask = mode, mode.shares
+        self.mode = mode
+        self.ask = mode.shares if order.lots is None else partial(_of_the_rest, mode.shares)
         self.space: gym.Space[Any] = mode.space(order)
         self._order = order
         self._values = mode.values(order) if mode.is_discrete else None

@@ -7,6 +7,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from exec_env.base.errors import InputError
 from exec_env.data.episodes import TapeSource
 from exec_env.data.market_file import MarketFile
 from exec_env.data.tape import Tape
@@ -20,6 +21,7 @@ from exec_env.one_asset import information, observation
 from exec_env.one_asset.actions import ActionMode, OrderActions, get_action_mode
 from exec_env.one_asset.information import HiddenSource, Information
 from exec_env.one_asset.observation import MarketEntries, Observation, Observer, WithFeatures
+from exec_env.one_asset.quantities import Clock
 from exec_env.one_asset.randomise import Ranges
 
 PACE = ActionMode("pace")
@@ -47,6 +49,8 @@ class OrderInMarket(Problem):
     """What is seen of the market before a slice is traded in; see ``exec_env.one_asset.information``."""
     starting_point: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """Market and order of the preset, which reports tell changes from."""
+    clock: Clock = field(default_factory=Clock)
+    """Length of the trading day, and when in it the order arrives, for who reads of it."""
 
     _observer: Observer = field(init=False, repr=False)
     _terms: Terms = field(init=False, repr=False)
@@ -55,6 +59,11 @@ class OrderInMarket(Problem):
     components = COMPONENTS
 
     def __post_init__(self) -> None:
+        if self.market.maker_rebate != 0:
+            raise InputError(
+                f"Market.maker_rebate = {self.market.maker_rebate!r}: no effect where all orders are market orders: "
+                "none rests to be paid for; give taker_fee what is paid on each share"
+            )
         if self.source is None:
             object.__setattr__(self, "source", Simulator(self.market, self.order))
         if information.check(self.information, self.market) != "full" and not isinstance(self.source, HiddenSource):
@@ -72,6 +81,7 @@ class OrderInMarket(Problem):
             ),
             *(("n_steps", self.order.n_steps), ("size", self.order.shares)),
             ("names", information.names(self.information)),
+            ("dollars_per_bps", 1 / bps(self.order.shares * self.market.arrival_price)),
             ("price_of_variance", self.order.risk_aversion / bps(self.order.shares * self.market.arrival_price)),
             # What does the work, without a method of ours in between.
             *(("seen", shows.market), ("observe", shows), ("renewed", observer.renewed)),

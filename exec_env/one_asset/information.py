@@ -3,7 +3,7 @@
 ``full``: log liquidity, spread and volume of the slice. ``hidden``: its spread, and the volume of the slice before;
 liquidity only shows in these, so that an agent needs a memory. ``filtered``: the same, and the mean of log liquidity
 given all that was seen so far (``exec_env.market.liquidity_filter``), so that it needs none. The cap on trades is a
-share of the volume that is seen. What fills concede, and rewards, are no entries: they are known when the order is done.
+share of the volume that is seen. What fills concede, and rewards, are no entries: they are known afterwards.
 """
 
 from collections.abc import Sequence

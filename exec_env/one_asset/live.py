@@ -13,6 +13,7 @@ from exec_env.base.validation import from_mapping, is_finite, require, shown, un
 from exec_env.data.features import normalised
 from exec_env.envs.features import Sight
 from exec_env.envs.rollout import acting
+from exec_env.market.clock import known_nights, of_each
 from exec_env.market.execution import Slice, State
 from exec_env.market.market import BPS, Market
 from exec_env.market.order import Order
@@ -117,6 +118,8 @@ class LiveExecutor:
         self._sight, self._actions = Sight(self._problem), self._problem.actions(agent.action_mode)
         self._act = acting(agent, 1, self._problem)
         self._step, self._transient, self._participation = 0, 0.0, 0.0
+        spans = (of_each(span, order.n_steps) for span in self.market.spans(order))
+        self._spans, self._nights = list(zip(*spans, strict=True)), known_nights(order)
         self._last: Snapshot | None = None
         self._asked: float | None = None
 
@@ -210,9 +213,9 @@ class LiveExecutor:
             raise InputError(f"fill: price = {price!r}: must be > 0, and what shares can cost")
         self.remaining = max(self.remaining - shares, 0.0)
         self.paid = money
-        dt = self.order.slice_length
+        _, by_clock = self._spans[self._step - 1]
         pushed = self._transient + self.market.transient_impact * shares
-        self._transient = float(self.market.decay_at(0.0, dt)) * pushed
+        self._transient = float(self.market.decay_at(0.0, by_clock)) * pushed
         self._participation = shares / (self._last.volume + 1e-30)
         self._asked = None
 
@@ -246,7 +249,8 @@ class LiveExecutor:
                 f"snapshot: time = {snapshot.time}: only {elapsed:g} s after the last one, "
                 f"where a slice takes {self.slice_seconds:g} s"
             )
-        if elapsed > self.max_age * self.slice_seconds:
+        # A night, a weekend or a holiday is of any length.
+        if elapsed > self.max_age * self.slice_seconds and not self._nights[self._step - 1]:
             raise InputError(
                 f"snapshot: time = {snapshot.time}: stale, {elapsed:g} s after the last one "
                 f"where a slice takes {self.slice_seconds:g} s"
@@ -274,7 +278,7 @@ class LiveExecutor:
             log_liquidity=snapshot.log_liquidity,
             half_spread=snapshot.spread / 2 * scale,
             volume=snapshot.volume,
-            variance=float(market.variance_at(own, dt)) * volatility**2,
+            variance=float(market.variance_at(own, self._spans[self._step][0])) * volatility**2,
             drift=market.arrival_price * dt * snapshot.signal,
             temporary=0.0,
             permanent=0.0,

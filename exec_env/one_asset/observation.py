@@ -122,7 +122,7 @@ class Observer:
     def own(self, state: State) -> OwnEntries:
         """Entries that depend on what we did."""
         per = self._inverse
-        remaining, transient, price_move, participation = state
+        remaining, transient, price_move, participation, _ = state
         xp = namespace(remaining)
         return (
             remaining * per.shares,

@@ -8,11 +8,13 @@ from typing import Any, get_args
 
 from exec_env.base.errors import InputError
 from exec_env.base.importing import imported
-from exec_env.base.validation import from_mapping, shown
+from exec_env.base.units import HOURS_PER_DAY
+from exec_env.base.validation import Bounds, from_mapping, is_finite, shown
 from exec_env.data.episodes import TapeSource
 from exec_env.data.features import features_of
 from exec_env.data.market_file import MarketFile
 from exec_env.data.reading import Reading
+from exec_env.data.sessions import session_lengths
 from exec_env.data.slices import Stamp
 from exec_env.data.split import Part, Split, check_part
 from exec_env.data.tape import Fills, Tape
@@ -27,8 +29,9 @@ from exec_env.one_asset.information import Information, check, names
 from exec_env.one_asset.observation import Observation
 from exec_env.one_asset.presets import Preset, get_preset, with_overrides
 from exec_env.one_asset.problem import OneAsset
+from exec_env.one_asset.quantities import between, numbers
 from exec_env.one_asset.randomise import RandomisedSimulator, RandomisedTape, Ranges
-from exec_env.one_asset.remarks import impact_followed
+from exec_env.one_asset.remarks import impact_followed, within_a_session
 
 _IMPACTS = (
     *("temporary_impact", "impact_exponent", "reference_participation", "permanent_impact", "transient_impact"),
@@ -43,7 +46,7 @@ class TapeOptions:
     tape_columns: dict[str, str] | None = None
     """Of a file: where it has other names, see ``Tape.from_frame``."""
     hours_per_day: float | None = None
-    """Of a file: length of its trading day. [hour]"""
+    """Length of the trading day, of a file's or of who writes 5min; 24 where trading never stops. [hour]"""
     tape_stamp: Stamp | None = None
     """Of a file: whether a row's volume is that from its time on, or up to it."""
     tape_split: float | None = None
@@ -69,8 +72,19 @@ class TapeOptions:
     def refuse(self) -> None:
         """Refuse all of them: there is no tape."""
         for f in fields(self):
-            if (value := getattr(self, f.name)) is not None and not (isinstance(value, dict) and not value):
+            if f.name != "hours_per_day" and (value := getattr(self, f.name)) not in (None, {}):
                 raise InputError(f"{f.name} = {value!r}: there is no tape")
+
+    def trading_day(self, tape: Tape | None, file: MarketFile | None) -> float:
+        """Its length: the tape's, the market file's, or the one that is given. [hour]"""
+        given, theirs = self.hours_per_day, file.hours_per_day if file else None
+        if tape is not None:
+            return tape.hours_per_day
+        if given is not None and not (is_finite(given) and given in Bounds(0.0, 24.0, open_low=True)):
+            raise InputError(f"hours_per_day = {shown(given)}: must be in (0, 24]")
+        if None not in (given, theirs) and given != theirs:
+            raise InputError(f"hours_per_day = {given:g}: the market's rates are per day of {theirs:g} hours")
+        return next(float(hours) for hours in (given, theirs, HOURS_PER_DAY) if hours is not None)
 
     def read(self, tape: Tape | str | Path | Sequence[str | Path], file: MarketFile | None) -> Tape:
         """The tape, read where it is files, and cut as the options say."""
@@ -143,6 +157,7 @@ def _tape(paths: tuple[str | Path, ...], columns: dict[str, str] | None, how: An
 
 ENVIRONMENT_OPTIONS = frozenset(
     {"preset", "action", "levels", "reward", "violation_penalty", "smoothness_penalty", "features", "information"}
+    | {"start", "end"}
     | {"tape", "randomise", "market", "order", *(f.name for f in fields(TapeOptions))}
 )
 """What ``make_problem`` takes beside the fields of Market and Order."""
@@ -164,9 +179,15 @@ def make_problem(
     smoothness_penalty: float = 0.0,
     features: Mapping[str, Any] | None = None,
     information: Information = "full",
+    start: str | None = None,
+    end: str | None = None,
     **options: Any,
 ) -> OneAsset:
     """Build a problem from a preset and any fields of Market and Order.
+
+    Fields may be texts with a unit (``exec_env.base.units``): ``shares="250k"`` or ``"4%adv"``, ``volatility="1.8%"``,
+    ``slice_length="5min"``. With ``start="09:30"`` slices are shown by the clock; ``end="15:30"`` beside it and one of
+    ``n_steps`` and ``slice_length`` say how many slices there are, and how long they are.
 
     Impact follows σ S0 / V: where ``arrival_price``, ``volatility`` or ``daily_volume`` is given and an impact is not,
     the preset's (or the market's) is scaled, so that the same participation costs the same part of a day's volatility
@@ -192,9 +213,9 @@ def make_problem(
         InputError: one sentence naming the option, its value and what is allowed.
         UnknownOption: for an option that is none.
     """
-    start = get_preset(preset)
+    named = get_preset(preset)
     reading = TapeOptions.taken_from(options)
-    base, whole, file = _given(start, market, order)
+    base, whole, file = _given(named, market, order)
     recorded: Tape | None = None
     if tape is None:
         reading.refuse()
@@ -208,9 +229,17 @@ def make_problem(
                     f"only {', '.join(sorted(GIVEN))} can be given"
                 )
         options = {"slice_length": recorded.slice_length} | options
+    if isinstance(days := options.get("sessions"), str):
+        steps, length = (options.get(name, getattr(whole, name)) for name in ("n_steps", "slice_length"))
+        options["sessions"] = session_lengths(days, steps * length)
     held = tape is not None and market is not None
+    hours = reading.trading_day(recorded, file)
+    options = numbers(options, base, whole, hours)
+    clock = between(start, end, options, whole, hours)
     ours, whole = with_overrides(base, whole, options, OPTIONS, held)
     ours.shock_probability(whole.slice_length)
+    ours.profile(whole)
+    ours.spans(whole)
     if recorded is not None:
         recorded = reading.purged(recorded, whole)
         _require_episodes(recorded, whole)
@@ -219,8 +248,8 @@ def make_problem(
     ranges = None if randomise is None else Ranges.parse(randomise, ours, recorded=recorded is not None)
     if ranges is not None:
         ranges.check(ours, whole)
-    if start.action is not None and levels is None and action in (None, start.action.name):
-        action = start.action
+    if named.action is not None and levels is None and action in (None, named.action.name):
+        action = named.action
     mode = get_action_mode(action or PACE, levels)
     mode.space(whole)
     return OneAsset(
@@ -234,8 +263,9 @@ def make_problem(
         Reward(_function(reward, "reward"), violation_penalty, smoothness_penalty),
         check_features(_functions(features), (*names(information), *(recorded.features if recorded else ()))),
         check(information, ours),
-        {"market": start.market, "order": start.order},
-        () if held else tuple(impact_followed(base, ours, options)),
+        {"market": named.market, "order": named.order},
+        clock,
+        on_impact=(*(() if held else impact_followed(base, ours, options)), *within_a_session(ours, whole, options)),
     )
 
 

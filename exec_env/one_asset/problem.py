@@ -12,6 +12,7 @@ from exec_env.base.bootstrap import Blocks, Errors, Independent
 from exec_env.base.errors import InputError, NoBound
 from exec_env.base.files import read_yaml
 from exec_env.base.inputs import named, refuse_changed
+from exec_env.base.units import clock_text, dollars
 from exec_env.data.market_file import MarketFile
 from exec_env.envs.problem import Bound, Panel, Problem
 from exec_env.envs.scenario import Scenario
@@ -19,6 +20,7 @@ from exec_env.market.execution import Fill, Slice, State, block_cost, price_per_
 from exec_env.market.paths import Normals
 from exec_env.one_asset import picture, provenance, remarks, scenarios
 from exec_env.one_asset.core import OrderInMarket
+from exec_env.one_asset.quantities import as_numbers
 from exec_env.optimum import dual, dynamic_programming, lq, relaxation
 from exec_env.optimum.variates import Variates
 
@@ -33,21 +35,21 @@ class OneAsset(OrderInMarket):
     stressing = tuple(scenarios.CALM)
 
     on_impact: tuple[str, ...] = ()
-    """Whether impact that was not given followed price, volatility or volume."""
+    """Whether impact that was not given followed price, volatility or volume, and whether options had no effect."""
 
     # --- what is told
 
     def info(self, before: State, fill: Fill, arrival_price: Any, to_bps: Any) -> dict[str, Any]:
         """Cost components in basis points of the arrival notional, and the trade in market prices.
 
-        Keys: spread, temporary, transient, permanent, price, slippage, risk [bps]; shares and, of these, block, sold
-        at once after the last slice [shares]; fill_price, the average price of the slice's shares (where none were
-        traded, the price of a first one) and mid, at the start of the slice [$]; clipped.
+        Keys: spread, temporary, transient, permanent, price, slippage, fees, risk [bps]; shares and, of these, block,
+        sold at once after the last slice [shares]; fill_price, the average price of the slice's shares, fees left out
+        (where none were traded, the price of a first one) and mid, at the start of the slice [$]; clipped.
         """
-        # Unpacked at once: to find thirteen fields by name takes longer than the rest.
+        # Unpacked at once: to find fourteen fields by name takes longer than the rest.
         (
             shares, block, _, clipped, touch, shortfall,
-            spread, temporary, transient, permanent, price, slippage, risk, _, _,
+            spread, temporary, transient, permanent, price, slippage, fees, risk, _, _,
         ) = fill  # fmt: skip
         sign = self._sign
         return {
@@ -57,10 +59,11 @@ class OneAsset(OrderInMarket):
             "permanent": to_bps * permanent,
             "price": to_bps * price,
             "slippage": to_bps * slippage,
+            "fees": to_bps * fees,
             "risk": to_bps * risk,
             "shares": shares,
             "block": block,
-            "fill_price": arrival_price + sign * price_per_share(shares, touch, shortfall),
+            "fill_price": arrival_price + sign * price_per_share(shares, touch, shortfall, fees),
             "mid": arrival_price + sign * before.price_move,
             "clipped": clipped,
         }
@@ -87,7 +90,7 @@ class OneAsset(OrderInMarket):
 
     def record(self, before: State, now: Slice, fill: Fill, after: State, arrival_price: Any) -> dict[str, Any]:
         """Inventory before, shares, participation, mid, fill price, half spread and log liquidity of each slice."""
-        sign, average = self._sign, price_per_share(fill.shares, fill.touch, fill.shortfall)
+        sign, average = self._sign, price_per_share(fill.shares, fill.touch, fill.shortfall, fill.fees)
         return {
             "inventory": before.remaining,
             "shares": fill.shares,
@@ -101,7 +104,22 @@ class OneAsset(OrderInMarket):
     def describe(self) -> str:
         """The order in one line."""
         order = self.order
-        return f"{order.side} {order.shares:,.6g} shares in {order.n_steps} slices of {order.slice_length:.4g} day"
+        begins = "" if self.clock.start is None else f" from {clock_text(self.clock.start)} on"
+        return (
+            f"{order.side} {order.shares:,.6g} shares ({self._size()}) in {order.n_steps} slices of "
+            f"{self.clock.span(order.slice_length)}{begins}"
+        )
+
+    def _size(self) -> str:
+        """The order's size as a part of the volume, and in dollars."""
+        part = 100 * self.order.shares / self.market.daily_volume
+        return f"{part:.2g} % of a day's volume, {dollars(self.notional(self.market.arrival_price))}"
+
+    def settled(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Options as numbers, and a tape's features with the units that they are seen in."""
+        found = as_numbers(options, self.market, self.order)
+        described = self.tape.described() if self.recorded and self.tape is not None else {}
+        return found | ({"tape_features": described["features"]} if "features" in described else {})
 
     def headline(self) -> str:
         """Side, size, horizon, cap and risk aversion."""
@@ -109,9 +127,9 @@ class OneAsset(OrderInMarket):
         cap = order.max_participation
         most = "" if cap is None else f", at most {100 * cap:g} % of each slice's volume"
         return (
-            f"{order.side.capitalize()} {order.shares:,.6g} shares "
-            f"({100 * order.shares / self.market.daily_volume:.2g} % of a day's volume) in {order.n_steps} slices over "
-            f"{order.horizon:.3g} days{most}. Risk aversion λ = {order.risk_aversion:g} per dollar."
+            f"{order.side.capitalize()} {order.shares:,.6g} shares ({self._size()}) in {order.n_steps} slices of "
+            f"{self.clock.span(order.slice_length)}, {self.clock.span(order.horizon)} in all{most}. Risk aversion λ = "
+            f"{order.risk_aversion:g} per dollar."
         )
 
     def on_bound(self) -> str:
@@ -163,6 +181,7 @@ class OneAsset(OrderInMarket):
         """Whether the market file has seen the rows that are for evaluation, impact was scaled, fills are negative."""
         notes = [*provenance.looked_ahead(self.tape, self.file), *self.on_impact]
         notes += remarks.drawn_alone(self.ranges)
+        notes += remarks.whole_lots(self.order)
         walked = self.tape is not None and self.tape.fills == "book"
         return notes if walked else notes + remarks.below_zero(self.market, self.order)
 
@@ -219,7 +238,9 @@ class OneAsset(OrderInMarket):
         """The best achievable value within the cap, by dynamic programming."""
         self._refuse_bound()
         if self.information != "full":
-            raise NoBound("liquidity is hidden, and the cap is a share of the volume before: too many states for a grid")
+            raise NoBound(
+                "liquidity is hidden, and the cap is a share of the volume before: too many states for a grid"
+            )
         return dynamic_programming.solve(self.market, self.order)
 
     def variates(self, n_paths: int) -> Variates:
@@ -287,8 +308,7 @@ class OneAsset(OrderInMarket):
 
         if self.ranges is not None:
             raise InputError("randomise: an order is executed in one market")
-        of_data = [of.hours_per_day for of in (self.tape, self.file) if of is not None]
-        hours = next(hours for hours in (hours_per_day, *of_data, 6.5) if hours is not None)
+        hours = self.clock.hours_per_day if hours_per_day is None else hours_per_day
         return LiveExecutor(agent, self.order, self.market, hours, problem=self)
 
     def torch(self, device: str) -> Any:

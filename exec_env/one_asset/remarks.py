@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from exec_env.market.clock import known_nights
 from exec_env.market.execution import opening, price_per_share, terms, trade
 from exec_env.market.market import NOISES, Market
 from exec_env.market.order import Order
@@ -43,10 +44,25 @@ def impact_followed(before: Market, after: Market, given: Collection[str]) -> li
     return [f"impact that is not given follows {rule}: {values}; an option of that name holds it"]
 
 
+def within_a_session(market: Market, order: Order, given: Collection[str]) -> list[str]:
+    """A note where options are of nights, but the order has none; a calibrated market may well know of nights."""
+    named = [name for name in ("overnight_variance", "night_length") if name in given and getattr(market, name) > 0]
+    if not named or known_nights(order).any():
+        return []
+    return [f"{' and '.join(named)}: no effect, because the order stays within a session"]
+
+
 def drawn_alone(ranges: Ranges | None) -> list[str]:
     """A note where volatility or volume are drawn for each path, which impact does not follow."""
     drawn = [name for name, *_ in ranges.fields if name in ("volatility", "daily_volume")] if ranges else []
     return [f"impact does not follow the {' and '.join(drawn)} that each path draws"] if drawn else []
+
+
+def whole_lots(order: Order) -> list[str]:
+    """A note that what is known exactly is known of shares that can be divided."""
+    if order.lots is None:
+        return []
+    return ["lower bound and best achievable value are those of any number of shares: whole lots do no better"]
 
 
 def lowest_fill(market: Market, order: Order, trades: np.ndarray | None = None) -> float:
@@ -63,7 +79,8 @@ def lowest_fill(market: Market, order: Order, trades: np.ndarray | None = None) 
         left = order.n_steps - t
         asked = state.remaining / left if trades is None else trades[t]
         state, fill = trade(state, paths.at(t), asked, fixed, left == 1)
-        prices.append(market.arrival_price + order.sign * price_per_share(fill.shares, fill.touch, fill.shortfall))
+        price = price_per_share(fill.shares, fill.touch, fill.shortfall, fill.fees)
+        prices.append(market.arrival_price + order.sign * price)
     return float(np.min(prices))
 
 
@@ -78,7 +95,7 @@ def below_zero(market: Market, order: Order, trades: np.ndarray | None = None) -
 
 def below_zero_on(per_path: pd.DataFrame, order: Order) -> list[str]:
     """In how many paths of a table of episodes of a sale the average price is below zero."""
-    share = _by_agent((order.side == "sell") & (per_path["shortfall"] > _ALL), per_path)
+    share = _by_agent((order.side == "sell") & (per_path["shortfall"] - per_path["fees"] > _ALL), per_path)
     said = ", ".join(f"{agent} in {_percent(part)} of paths" for agent, part in share.items() if part > 0)
     return [f"average prices below zero: {said}; {_MOVES}"] if said else []
 

@@ -26,7 +26,7 @@ from exec_env.one_asset.randomise import Ranges
 
 _NUMBERS = (
     *("shock_rate", "signal_reversion", "regime_rate", "regime_recovery", "stress_onset", "stress_onset_end"),
-    "slice_length",
+    *("overnight_variance", "night_length", "slice_length", "arrival", "lot_size"),
 )
 """Fields that say when something happens, with which paths jump or which are worked out beforehand: no gradients."""
 
@@ -48,8 +48,8 @@ class TorchMarket:
 
     Args:
         market: fields may be 0-dimensional tensors of the device; gradients flow to all but the rates and times of
-            shocks, regimes and stress, and ``signal_reversion``.
-        order: likewise, but ``n_steps`` and ``slice_length``.
+            shocks, regimes and stress, nights, and ``signal_reversion``.
+        order: likewise, but ``n_steps``, ``slice_length`` and ``start``.
         device: torch device.
         dtype: of all tensors. Single precision moves a path's cost by up to about 2e-6 of it.
         ranges: what the market of each path is drawn from; by default all are ``market``.
@@ -77,8 +77,9 @@ class TorchMarket:
         information: Information = "full",
     ) -> None:
         self.market, self.order, self.dtype, self.device = market, order, dtype, torch_device(device)
-        self.ranges, self._problem = ranges, OrderInMarket(
-            market, order, features=features or {}, information=information
+        self.ranges, self._problem = (
+            ranges,
+            OrderInMarket(market, order, features=features or {}, information=information),
         )
         for part in (market, order):
             for name in _NUMBERS:

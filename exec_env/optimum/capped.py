@@ -16,8 +16,8 @@ from exec_env.market.execution import bps, opening, terms, trade
 from exec_env.market.market import Market
 from exec_env.market.order import Order
 from exec_env.market.paths import Normals, Paths, Simulator
-from exec_env.optimum import lq
 from exec_env.optimum.liquidity_grid import plain
+from exec_env.optimum.means import mean_decay
 
 _SEED = 20_010_119  # of the paths; evaluation draws others
 _SIZE = 16_384 * 40  # slices of all paths together that a schedule is optimised on
@@ -72,8 +72,8 @@ class Sample:
         at_mean = {"spread": market.spread_noise / 2, "impact": market.impact_noise / 2, "decay": 0.0, "price": 0.0}
         fixed = {name: np.full(both.liquidity.shape, value) for name, value in at_mean.items()}
         normals = both._replace(**fixed, slippage=None, signal=None)
-        decay = plain(lq.decay_moments(market, order.slice_length)[0])
         paths = Paths.shaped(market, order, normals)
+        decay = np.broadcast_to(mean_decay(market, order), both.liquidity.shape)
         paths = replace(paths, slices=paths.slices._replace(decay=decay))
         return cls(market, order, paths.by_slice())
 
@@ -84,7 +84,8 @@ class Sample:
         objective, risk, variance, clipped = zeros, zeros, zeros, zeros > 0
         for t in range(n):
             now = self.paths.at(t)
-            state, fill = trade(state, now, share[t] * state.remaining, constants, t == n - 1)
+            asked = share[t] * (state.remaining - state.carried)
+            state, fill = trade(state, now, asked, constants, t == n - 1)
             objective, risk, block = objective + fill.objective, risk + fill.risk, fill.block
             variance, clipped = variance + now.variance * state.remaining**2, clipped | (fill.beyond_cap > 0)
         return Executed(objective, risk, variance, block, block > _LEAST * self.order.shares, clipped)
@@ -96,7 +97,7 @@ class Sample:
         to the cost from there on (``held``), and what a dollar of transient push does (``pushed``).
         """
         constants, n = terms(self.market, self.order), self.order.n_steps
-        kappa, aversion, _, penalty = constants
+        kappa, aversion, penalty = constants.transient_impact, constants.risk_aversion, constants.terminal_penalty
         state, total, kept = opening(self.order.shares + self.paths.zeros, self.paths.zeros), self.paths.zeros, []
         for t in range(n):
             now, (x, push, *_) = self.paths.at(t), state

@@ -39,7 +39,7 @@ class Program:
     power: float
     """p, above one."""
     upper: np.ndarray
-    """Infinite where there is no upper limit."""
+    """Infinite where there is no upper limit; where all are limited, more than one together."""
 
     def scaled(self, by: float) -> "Program":
         """The same times a number."""
@@ -92,7 +92,7 @@ def minimise(program: Program) -> np.ndarray:
     """
     n, free = len(program.linear), np.isinf(program.upper)
     y = np.minimum(1 / n, program.upper / 2)
-    y = np.where(free, y + (1 - y.sum()) / max(free.sum(), 1), y)
+    y = np.where(free, y + (1 - y.sum()) / free.sum(), y) if free.any() else program.upper / program.upper.sum()
     program = program.scaled(1 / program.size(y))
     # Prices of the limits, low and high: zero where there is no upper one.
     low, high, count = 1 / (n * y), np.where(free, 0.0, 1 / (n * (program.upper - y))), n + (~free).sum()

@@ -42,6 +42,7 @@ from scipy.ndimage import map_coordinates
 
 from exec_env.base.errors import InputError, NoBound
 from exec_env.base.validation import require_count, require_type
+from exec_env.market.clock import of_each
 from exec_env.market.execution import Slice, bps
 from exec_env.market.market import Market
 from exec_env.market.order import Order
@@ -213,11 +214,12 @@ def _recursion(market: Market, order: Order, n: int) -> tuple[lq.Solution, float
     u, dt, kappa = linear.grid[every], order.slice_length, market.transient_impact
     x = order.shares * np.linspace(0.0, 1.0, n + 1) ** 2
     load = order.shares * (np.linspace(0.0, 1.0, n // 4) if kappa > 0 else np.ones(1))[:, None]
-    chain, decay = linear.regimes, _decay(market, order, load, x)
+    chain, lengths = linear.regimes, of_each(market.spans(order)[1], order.n_steps)
+    decay = {length: _decay(market, length, load, x) for length in set(lengths)}
     onward = regimes.onward(market, order, u, linear.unit, _LIQUIDITY_NODES, chain)
     part = np.inf if order.max_participation is None else order.max_participation
     seen = ("half_spread", "volume", "log_liquidity")
-    profile, grid = market.profile(order.n_steps), u[:, None, None] * linear.unit
+    profile, grid = market.profile(order), u[:, None, None] * linear.unit
     median = Slice(grid, market.half_spread_at(grid, 0.0), market.volume_at(grid, 0.0, dt), *[0.0] * 7)
 
     # The axis of liquidity holds all of its points in the first regime, then all in the next.
@@ -234,7 +236,7 @@ def _recursion(market: Market, order: Order, n: int) -> tuple[lq.Solution, float
             price = price + rest.cost(x) + Close(rest, order.terminal_penalty, push).price(x, cap, n)
             tables.append((price, 0.0 * price, 0.0 * price))
             continue
-        price = np.einsum("lm,mjx->ljx", onward(t + 1), np.einsum("xjk,lkx->ljx", decay, price))
+        price = np.einsum("lm,mjx->ljx", onward(t + 1), np.einsum("xjk,lkx->ljx", decay[lengths[t]], price))
         q = linear.curvature[t][:, every].reshape(-1, 1, 1)
         gain = np.moveaxis(linear.gain[t][:, every].reshape(-1, 5), -1, 0)[..., None, None]
         signal = market.signal * np.exp(-market.signal_reversion * dt * t)
@@ -294,10 +296,10 @@ def _trade(after: np.ndarray, x: np.ndarray, now: _Slice, n_nodes: int) -> tuple
     return missed + after, spline(x) / (2 * q)
 
 
-def _decay(market: Market, order: Order, load: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Weights of the loads after the decay in a mean before it. Shape: (x, load before, load after)."""
+def _decay(market: Market, length: float, load: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Weights of the loads after the decay over a time in a mean before it. Shape: (x, load before, load after)."""
     if len(load) == 1:
         return np.ones((len(x), 1, 1))
     z, weights = liquidity_grid.gauss_hermite(_DECAY_NODES)
-    then = x + market.decay_at(z[:, None, None], order.slice_length) * (load - x)
+    then = x + market.decay_at(z[:, None, None], length) * (load - x)
     return np.einsum("z,zjxk->xjk", weights, CubicSpline(load[:, 0], np.eye(len(load)))(then))

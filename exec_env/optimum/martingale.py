@@ -67,7 +67,7 @@ class Tables:
         solution, none = self.news.solution, np.zeros_like(held)
         market, order, dt = solution.market, solution.order, solution.order.slice_length
         most = np.inf if order.max_participation is None else order.max_participation
-        volume = market.volume_at(liquidity, none, dt, market.profile(order.n_steps)[t])
+        volume = market.volume_at(liquidity, none, dt, market.profile(order)[t])
         signal = market.signal * np.exp(-market.signal_reversion * dt * t) + none
         blank = Slice(liquidity, market.half_spread_at(liquidity, none), volume, *[0.0] * 7)
         factors, rows = solution.linear.regimes.factors, []

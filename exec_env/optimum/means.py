@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from exec_env.market.clock import of_each
 from exec_env.market.execution import Slice
 from exec_env.market.market import NOISES, Market
 from exec_env.market.order import Order
@@ -32,8 +33,8 @@ class SliceMeans:
     """Of temporary impact. [$/share per share^δ]"""
     permanent: np.ndarray
     """[$/share per share]"""
-    decay: float
-    """Of transient impact, over one slice."""
+    decay: np.ndarray
+    """Share of the transient push that survives a slice, and the night after it."""
 
 
 def slice_means(market: Market, order: Order) -> SliceMeans:
@@ -46,7 +47,7 @@ def slice_means(market: Market, order: Order) -> SliceMeans:
     calm = Slice(
         log_liquidity=0.0,
         half_spread=market.half_spread_at(-beta * s**2 / 2, market.spread_noise / 2) * shocked[-beta],
-        volume=market.volume_at(s**2 / 2, market.volume_noise / 2, dt, market.profile(n)[:, None]) * shocked[1.0],
+        volume=market.volume_at(s**2 / 2, market.volume_noise / 2, dt, market.profile(order)[:, None]) * shocked[1.0],
         variance=market.variance_at(c * s**2, dt) * shocked[2 * c],
         drift=0.0,
         temporary=market.temporary_at(-(s**2) / 2, market.impact_noise / 2, dt) * shocked[-1.0],
@@ -68,8 +69,15 @@ def slice_means(market: Market, order: Order) -> SliceMeans:
         drift=market.arrival_price * dt * market.signal * np.exp(-market.signal_reversion * dt * np.arange(n)),
         slope=mean(each.temporary),
         permanent=mean(each.permanent),
-        decay=plain(lq.decay_moments(market, dt)[0]),
+        decay=mean_decay(market, order),
     )
+
+
+def mean_decay(market: Market, order: Order) -> np.ndarray:
+    """Mean share of the transient push that survives each slice, and the night after it. Shape: (n_steps,)."""
+    lengths = of_each(market.spans(order)[1], order.n_steps)
+    known = {length: plain(lq.decay_moments(market, length)[0]) for length in set(lengths)}
+    return np.array([known[length] for length in lengths])
 
 
 def _shocked(market: Market, order: Order, exponent: float) -> np.ndarray:

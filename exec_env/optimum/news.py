@@ -17,6 +17,7 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 from scipy.special import ndtr
 
+from exec_env.market.clock import of_each
 from exec_env.market.execution import Slice
 from exec_env.market.paths import Normals
 from exec_env.optimum import dynamic_programming, liquidity_grid, lq
@@ -47,6 +48,7 @@ class News:
     def __init__(self, solution: dynamic_programming.Solution) -> None:
         self.solution, market, order = solution, solution.market, solution.order
         self.kappa = float(market.transient_impact)
+        self.clock = of_each(market.spans(order)[1], order.n_steps)
         self.prices, self.after = self._with_slopes(solution.prices), self._with_slopes(solution.after)
         self.liquidity, self.decay, self.spread = (
             liquidity_grid.gauss_hermite(n if is_random else 1)
@@ -182,7 +184,7 @@ class News:
         market, dt, (z, _), (z_decay, _) = (
             self.solution.market, self.solution.order.slice_length, self.liquidity, self.decay
         )  # fmt: skip
-        decay = market.decay_at(z_decay[:, None], dt)
+        decay = market.decay_at(z_decay[:, None], self.clock[t])
         load = x + decay * (pushed / self.kappa) if self.kappa > 0 else x + 0.0 * decay
         ahead = market.next_liquidity(plain, z[:, None], jump, dt)[:, None]
         return self._interpolate(self.prices[t + 1, regime], ahead, load, x), decay

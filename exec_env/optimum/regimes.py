@@ -84,6 +84,10 @@ def chain(market: Market, order: Order) -> Chain:
         (ones * stress.volatility * market.regime_volatility**poor).reshape(shape),
         (ones * stress.impact).reshape(shape),
     )
+    # The night after a slice is more of the slice's own variance.
+    if isinstance(span := market.spans(order)[0], np.ndarray):
+        held = (span / float(order.slice_length)) ** 0.5
+        factors = factors._replace(volatility=factors.volatility * held[:, None])
     shocks = market.has_shocks & (ones * on[:, :, None] > 0 if market.own_stress.shock_rate > 0 else ones > 0)
     return Chain(
         factors,

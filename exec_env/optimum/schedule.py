@@ -9,8 +9,9 @@ Without a cap the best schedule is that of a convex program on the means of the 
 least mean cost over simulated paths, see ``exec_env.optimum.capped``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,8 @@ from exec_env.optimum.means import SliceMeans, slice_means
 class FixedCost:
     """Expected cost of shares v that are fixed at arrival, as a function of them. [$]
 
-    Σ h_t v_t + s_t v_t^(1+δ) + γ_t v_t x_t − d_t x_t + r_t x_t²  +  κ Σ_{u<t} decay^{t−u} v_u v_t
+    Σ h_t v_t + s_t v_t^(1+δ) + γ_t v_t x_t − d_t x_t + r_t x_t² + f v_t
+        + κ Σ_{u<t} (decay_u ··· decay_{t−1}) v_u v_t
 
     with x_t the shares held after slice t. Shape of arrays: (n_steps,).
     """
@@ -45,8 +47,10 @@ class FixedCost:
     """r: λ times the variance of the slice's price. [$/share²]"""
     transient: float = 0.0
     """κ. [$/share per share]"""
-    decay: float = 0.0
-    """Share of the transient push that a slice leaves."""
+    decay: Any = 0.0
+    """Share of the transient push that each slice leaves; a number where all leave the same."""
+    fee: float = 0.0
+    """Of each share. [$]"""
 
     @classmethod
     def of(cls, market: Market, order: Order, means: SliceMeans) -> "FixedCost":
@@ -60,6 +64,7 @@ class FixedCost:
             risk=plain(order.risk_aversion) * means.variance,
             transient=plain(market.transient_impact),
             decay=means.decay,
+            fee=plain(market.fee),
         )
 
     def program(self, shares: float) -> convex.Program:
@@ -67,8 +72,7 @@ class FixedCost:
         n = len(self.slope)
         sold = np.tri(n)  # what has been traded by the end of each slice
         sold[-1] = 0.0  # nothing is held after the last
-        apart = np.arange(n)[:, None] - np.arange(n)
-        pushes = self.transient * np.where(apart == 0, 0.0, self.decay ** np.abs(apart))
+        pushes = self.transient * (surviving(self.decay, n) - np.eye(n))
         risk = np.r_[self.risk[:-1], 0.0]
         borne = np.cumsum(risk[::-1])[::-1]  # after a trade; of two trades, after the later one
         permanent = self.permanent[:, None] * sold
@@ -85,8 +89,8 @@ class FixedCost:
         )
 
     def constant(self, shares: float) -> float:
-        """What ``program`` leaves out: drift and risk of all shares held. [$]"""
-        return float((shares**2 * self.risk - shares * self.drift)[:-1].sum())
+        """What ``program`` leaves out: drift and risk of all shares held, and fees, which no schedule changes. [$]"""
+        return float((shares**2 * self.risk - shares * self.drift)[:-1].sum()) + shares * self.fee
 
     def charge(self, trades: np.ndarray) -> float:
         """The part of ``cost`` that is charged for risk. [$]"""
@@ -107,6 +111,22 @@ class FixedCost:
         """Expected cost of a list of trades that finishes. [$]"""
         shares = float(trades.sum())
         return self.program(shares).value(trades / shares) + self.constant(shares)
+
+
+def surviving(decay: Any, n: int) -> np.ndarray:
+    """Share of a push in one slice that is left in another: the product of what those from one on to the other leave.
+
+    Shape:
+        (n, n), symmetric, ones on the diagonal.
+
+    >>> surviving(np.array([0.5, 0.1, 0.5]), 3)[0].tolist()
+    [1.0, 0.5, 0.05]
+    """
+    decay = np.broadcast_to(decay, n)
+    plain, apart = decay[-1], np.abs(np.arange(n)[:, None] - np.arange(n))  # no night is after the last slice
+    nights = np.divide(decay, plain, out=np.ones(n), where=plain > 0)
+    later = np.cumprod(np.where(np.tri(n, k=-1) > 0, np.r_[1.0, nights[:-1]][:, None], 1.0), 0)
+    return plain**apart * later * later.T
 
 
 def with_block(program: convex.Program, caps: np.ndarray, penalty: float, push: float) -> convex.Program:
@@ -138,8 +158,9 @@ def best_schedule(market: Market, order: Order) -> np.ndarray:
     """Planned trades of the best fixed schedule, never negative; read-only. Shape: (n_steps,). [shares]
 
     Best is the least J of all schedules as they are executed (see the module), in the problem as it is: with shocks,
-    regimes, stress, power-law impact, signal, cap and closing block. Almgren & Chriss (2001) in their market, Almgren
-    (2003) with a power law, Obizhaeva & Wang (2013) with impact that decays.
+    regimes, stress, power-law impact, signal, cap and closing block; but of any number of shares: who executes it makes
+    lots of them. Almgren & Chriss (2001) in their market, Almgren (2003) with a power law, Obizhaeva & Wang (2013) with
+    impact that decays.
 
     Raises:
         NotConvex: where there is none.
@@ -149,6 +170,10 @@ def best_schedule(market: Market, order: Order) -> np.ndarray:
     """
     require_type(Market, market=market)
     require_type(Order, order=order)
+    charged = isinstance(market.taker_fee, float) and market.taker_fee != 0.0
+    if charged or order.lots is not None:
+        # Fees cost all schedules the same; beside them a search would end sooner. Lots are for who executes it.
+        return best_schedule(replace(market, taker_fee=0.0) if charged else market, replace(order, lot_size=0.0))
     means, shares = slice_means(market, order), plain(order.shares)
     costs = FixedCost.of(market, order, means)
     trades = costs.minimum(shares)

@@ -41,6 +41,8 @@ def schedule_cost(market: Market, order: Order, trades: np.ndarray) -> ScheduleC
     """
     share = fractions(trades)
     executed = order.shares * share * np.cumprod(np.r_[1.0, 1 - share[:-1]])
+    if order.lots is not None:
+        executed, *_ = _executed(order, share, np.full(order.n_steps, np.inf))
     means, to_bps = slice_means(market, order), bps(order.shares * market.arrival_price)
     exact, held = FixedCost.of(market, order, means), order.shares - np.cumsum(executed)
     free = exact.cost(executed) * to_bps, exact.charge(executed) * to_bps, means.variance[:-1] @ held[:-1] ** 2
@@ -68,12 +70,21 @@ def at_expected_volume(market: Market, order: Order, trades: np.ndarray) -> tupl
         Trades, whether the cap binds, both of shape (n_steps,), and what is left to the closing block. [shares]
     """
     part = np.inf if order.max_participation is None else order.max_participation
-    most, share = part * slice_means(market, order).volume, fractions(trades)
-    executed, binds, left = np.zeros(order.n_steps), np.zeros(order.n_steps, bool), order.shares
+    return _executed(order, fractions(trades), part * slice_means(market, order).volume)
+
+
+def _executed(order: Order, share: np.ndarray, most: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """The same, of the ``fractions`` of a schedule and the most that each slice lets through."""
+    executed, binds, lots = np.zeros(order.n_steps), np.zeros(order.n_steps, bool), order.lots
+    left, carried = order.shares, 0.0
     for t in range(order.n_steps):
-        asked = share[t] * left
+        asked = share[t] * (left - carried) + carried
         executed[t], binds[t] = min(asked, most[t]), asked > most[t]
-        left -= executed[t]
+        if lots is None:
+            left -= executed[t]
+            continue
+        possible, executed[t] = executed[t], lots.down(executed[t])
+        left, carried = lots.nearest(left - executed[t]), possible - executed[t]
     return executed, binds, left
 
 

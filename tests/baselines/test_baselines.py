@@ -128,7 +128,7 @@ def test_vwap_follows_the_profile_and_is_twap_on_a_flat_one() -> None:
     order = Order()
     np.testing.assert_array_equal(VWAP(Market(), order).trades, TWAP(Market(), order).trades)
     u = VWAP(Market(volume_profile="u-shaped"), order).trades
-    np.testing.assert_allclose(u / u.sum(), Market(volume_profile="u-shaped").profile(40) / 40)
+    np.testing.assert_allclose(u / u.sum(), Market(volume_profile="u-shaped").profile(order) / 40)
 
 
 @given(trades=st.lists(st.floats(0, 1e6), min_size=2, max_size=30))

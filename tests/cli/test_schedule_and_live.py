@@ -31,7 +31,7 @@ def test_a_schedule_is_printed_plotted_and_kept(model: str, tmp_path: Path, call
     assert status == 0, err
     assert "kappa" in out
     frame = pd.read_csv(tmp_path / "out" / "schedule.csv")
-    assert frame["trade"].sum() == pytest.approx(20_000)
+    assert frame["trade [shares]"].sum() == pytest.approx(20_000)
     assert {f.name for f in (tmp_path / "out").iterdir()} >= {"schedule.png", "frontier.png", "frontier.csv"}
     status, out, err = call(schedule, model, "--out", str(tmp_path / "out"))
     assert status == 2
@@ -65,10 +65,10 @@ def test_a_schedule_keeps_to_the_cap_and_says_what_is_left(tmp_path: Path, call:
     status, out, err = call(schedule, "almgren-chriss", *given, "--out", tmp_path / "out")
     assert status == 0, err
     frame = pd.read_csv(tmp_path / "out" / "schedule.csv")
-    assert frame["trade"].tolist() == pytest.approx(4 * [0.1 * 5e6 / 78])
+    assert frame["trade [shares]"].tolist() == pytest.approx(4 * [0.1 * 5e6 / 78])
     assert frame["at cap"].tolist() == 4 * ["yes"]
     left = 200_000 - 0.4 * 5e6 / 78
-    assert frame["remaining"].iloc[-1] == pytest.approx(left)
+    assert frame["remaining [shares]"].iloc[-1] == pytest.approx(left)
     assert f"the cap of 10 % binds in slices 1-4 and leaves {left:,.6g} shares to the closing block" in out
 
 
@@ -79,7 +79,7 @@ def test_who_seeks_risk_gets_the_published_schedule_and_too_much_of_it_one_error
     paper = ("almgren-chriss", "--preset", "almgren-chriss-2001")
     status, out, err = call(schedule, *paper, "--risk-aversion", "-2e-7", "--out", tmp_path / "out")
     assert status == 0, err
-    trades = pd.read_csv(tmp_path / "out" / "schedule.csv")["trade"]
+    trades = pd.read_csv(tmp_path / "out" / "schedule.csv")["trade [shares]"]
     assert trades.tolist() == pytest.approx([89_944, 159_108, 216_180, 256_822, 277_946], abs=0.5)
     status, out, err = call(schedule, *paper, "--risk-aversion", "-2e-6", "--out", tmp_path / "more")
     assert (status, out) == (2, "")
@@ -89,7 +89,43 @@ def test_who_seeks_risk_gets_the_published_schedule_and_too_much_of_it_one_error
 @pytest.mark.slow
 def test_a_small_order_is_printed_with_four_digits_of_its_trades(tmp_path: Path, call: Callable[..., Any]) -> None:
     _, out, err = call(schedule, "twap", "--shares", "2", "--n-steps", "5", "--out", str(tmp_path / "out"))
-    assert out.splitlines()[1].split() == ["1", "0.4000", "1.6000"], err
+    first = out.splitlines()[2].split()
+    assert first == ["1", "00:00", "00:05", "0.4000", "40", "0.000624", "1.6000"], err
+
+
+@pytest.mark.slow
+def test_several_risk_aversions_are_one_table_each_and_lines_of_one_picture(
+    tmp_path: Path, call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[list[str]] = []
+    holdings = schedule.schedule_plots.holdings
+    monkeypatch.setattr(
+        schedule.schedule_plots, "holdings", lambda held, *of: drawn.append([*held]) or holdings(held, *of)
+    )
+    day = ("--start", "09:30", "--end", "15:30", "--n-steps", "6", "--max-participation", "None")
+    aversions = ("--risk-aversion", "1e-7", "1e-6", "1e-5")
+    status, out, err = call(schedule, *day, *aversions, "--out", tmp_path / "out")
+    assert status == 0, err
+    names = [f"almgren-chriss λ = {text}" for text in aversions[1:]]
+    assert drawn == [["twap", *names]]
+    assert all(f"{name}:" in out for name in names)
+    frame = pd.read_csv(tmp_path / "out" / "schedule.csv")
+    assert frame["from [clock]"].tolist()[:7] == ["09:30", "10:30", "11:30", "12:30", "13:30", "14:30", "09:30"]
+    first = frame[frame["slice"] == 1].set_index("risk aversion [1/$]")["trade [shares]"]
+    assert first.is_monotonic_increasing
+    summary = pd.read_csv(tmp_path / "out" / "summary.csv", index_col=0)
+    assert [*summary.index] == [*names, *(name.replace("almgren-chriss", "twap") for name in names)]
+    assert summary["J [bps]"].to_numpy()[3:] == pytest.approx(
+        summary["expected cost [bps]"].to_numpy()[3:]
+        + np.array([1e-7, 1e-6, 1e-5]) * summary["std [$]"].to_numpy()[3:] ** 2 / 2000
+    )
+    frontier = pd.read_csv(tmp_path / "out" / "frontier.csv")
+    assert (frontier["std [$]"] / frontier["std [bps]"]).to_numpy() == pytest.approx(2000.0)  # of 20 M$
+
+
+def test_a_risk_aversion_that_is_named_twice_is_refused(tmp_path: Path, call: Callable[..., Any]) -> None:
+    status, _, err = call(schedule, "--risk-aversion", "1e-6", "0.000001", "--out", tmp_path / "out")
+    assert (status, err) == (2, "error: --risk-aversion 1e-6 0.000001: a number is named twice\n")
 
 
 def test_live_reads_snapshots_and_writes_child_orders(call: Callable[..., Any]) -> None:

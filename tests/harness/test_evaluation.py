@@ -381,10 +381,13 @@ def test_saving_writes_tables_settings_and_pictures_that_can_be_read_back(tmp_pa
         "differences.png",
         "episodes.png",
     }
-    table = pd.read_csv(folder / "per_agent.csv", index_col="agent")
+    table, paths, examples = (pd.read_csv(folder / f"{name}.csv") for name in ("per_agent", "per_path", "examples"))
+    assert {"objective_mean [bps]", "gap_percent [%]", "shares_left [shares]", "trusted"} < set(table)
+    assert {"temporary [bps]", "risk [bps]", "block_cost [$]"} < set(paths)
+    assert {"inventory [shares]", "mid [$]", "log_liquidity"} < set(examples)
+    table = table.set_index("agent").rename(columns=lambda name: name.partition(" [")[0])
     pd.testing.assert_frame_equal(table, evaluation.per_agent, rtol=1e-9)
-    paths = pd.read_csv(folder / "per_path.csv")
-    np.testing.assert_allclose(paths["shortfall"], evaluation.per_path["shortfall"], rtol=1e-6)
+    np.testing.assert_allclose(paths["shortfall [bps]"], evaluation.per_path["shortfall"], rtol=1e-6)
     settings = yaml.safe_load((folder / "evaluation.yaml").read_text())
     assert settings["episodes"] == 40
     assert settings["seed"] == 7
@@ -434,7 +437,7 @@ def test_a_market_without_randomness_can_be_saved_and_drawn_without_a_warning(tm
 
 def test_the_table_for_a_terminal_names_the_unit_the_bound_and_what_is_missing(small: dict) -> None:
     text = evaluate(["pov"], episodes=20, **small).table()
-    assert "sell 25,000 shares in 5 slices of 0.01282 day" in text
+    assert "sell 25,000 shares (0.5 % of a day's volume, 2,500,000 $) in 5 slices of 5 min" in text
     assert "bps of the arrival notional" in text
     assert "J: expected shortfall" in text
     assert "lower bound" in text

@@ -86,7 +86,7 @@ def traded_by_twap(tmp_path: Path) -> tuple[Tape, Executions, Path, list[float]]
     for t, step in enumerate(steps):
         moved[4 + t] = quiet.mid[4] + step.before.price_move[0] - step.before.transient[0]
         fill = step.fill
-        price.append(quiet.mid[4] + float(price_per_share(fill.shares, fill.touch, fill.shortfall)[0]))
+        price.append(quiet.mid[4] + float(price_per_share(fill.shares, fill.touch, fill.shortfall, fill.fees)[0]))
         at.append(quiet.time[4 + t] + pd.Timedelta("1min"))
         sold.append(float(fill.shares[0]))
         costs += [fill.spread[0], fill.temporary[0], fill.transient[0] + fill.permanent[0], fill.shortfall[0]]
@@ -120,12 +120,12 @@ def test_a_fill_by_hand() -> None:
     time = pd.date_range(START, periods=3, freq="5min")
     tape = Tape(time, np.array([100.0, 99.0, 98.0]), np.full(3, 0.1), np.full(3, 1000.0))
     fills = Executions(time[1:2], np.array([98.9]), np.array([60.0]), np.array([1.5]), "sell")
-    found = analyse(fills, tape, shares=100.0, arrival=START, end=time[2])
+    found = analyse(fills, tape, shares=100.0, arrival=START, deadline=time[2])
     costs = {"delay": 60.0, "timing": 0, "impact": 0, "spread": 3.0, "concession": 3.0, "fees": 1.5, "unfilled": 80.0}
     assert found.components.to_dict() == pytest.approx(costs)
     assert found.shortfall * found.to_bps == pytest.approx(147.5)
     assert found.benchmarks["price [$]"].to_dict() == pytest.approx(
-        {"arrival": 100.0, "twap": (99.5 + 98.5 + 98.0) / 3, "vwap": (99.5 + 98.5 + 98.0) / 3, "end": 98.0}
+        {"arrival": 100.0, "twap": (99.5 + 98.5 + 98.0) / 3, "vwap": (99.5 + 98.5 + 98.0) / 3, "deadline": 98.0}
     )
     assert found.benchmarks.loc["arrival", "slippage [$]"] == pytest.approx(66.0)
     assert any("40 of 100 shares are not among the fills" in remark for remark in found.remarks)
@@ -176,8 +176,9 @@ def test_two_fills_with_ids_of_their_own_may_be_alike_and_fees_are_taken(tmp_pat
         ({"price": np.array([80.0])}, {}, "row 1: filled at 80, where the mid of recording is"),
         ({"time": pd.DatetimeIndex([START - pd.Timedelta("1h")])}, {}, "row 1: 2026-01-05 13:30:00.* is in no slice"),
         ({}, {"arrival": START + pd.Timedelta("1h")}, "is before the order's arrival"),
-        ({}, {"end": START}, "is after the order's end"),
+        ({}, {"deadline": START}, "is after the order's deadline"),
         ({}, {"arrival": "soon"}, "arrival = 'soon': must be a time"),
+        ({}, {"shares": "4%adv"}, "shares = '4%adv': has no daily volume to be a part of"),
         ({}, {"arrival_price": -1}, "arrival_price = -1: must be a number > 0"),
     ],
 )

@@ -96,7 +96,7 @@ def test_without_randomness_factors_are_the_parameters() -> None:
 
 
 def test_the_u_shaped_profile_is_high_at_both_ends_and_has_mean_one() -> None:
-    profile = Market(volume_profile="u-shaped").profile(40)
+    profile = Market(volume_profile="u-shaped").profile(Order(n_steps=40))
     assert profile.mean() == pytest.approx(1.0)
     assert profile[0] == pytest.approx(profile[-1])
     assert profile[0] == pytest.approx(profile.max())

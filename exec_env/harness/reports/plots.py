@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # Okabe & Ito's colours, which the colour-blind can tell apart; the reference stays grey.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C564B", "#000000")
-_GREY = "0.45"
+GREY = "0.45"
 _PARTS = ("#4C78A8", "#F58518", "#E9B44C", "#9D755D", "#BAB0AC", "#B279A2", "#72B7B2", "#54A24B", "#9ECAE9")
 _RISK = "#C23B4B"
 
@@ -103,7 +103,7 @@ def _learning(
         colour = (palette or {}).get(name, _COLOURS[0])
         axes.plot(curve.index / 1e6, curve, marker="o", ms=3, color=colour, label=name)
     for i, value in enumerate(sorted(set(twap))):
-        axes.axhline(value, color=_GREY, lw=1, label=None if i else "TWAP")
+        axes.axhline(value, color=GREY, lw=1, label=None if i else "TWAP")
     if bound is not None:
         axes.axhline(bound, color="black", lw=1, ls="--", label="lower bound")
     low = min(curve.min() for curve in curves.values()) if bound is None else bound
@@ -113,13 +113,13 @@ def _learning(
         axes.set_ylim(low - 0.1 * (high - low), high + 0.6 * (high - low))
     axes.set(xlabel="environment steps [million]")
     axes.legend(frameon=False)
-    _tidy(axes)
+    tidy(axes)
 
 
 def colours(agents: list[str], reference: str = REFERENCE) -> dict[str, str]:
     """A colour for each agent, the same in every picture; that which others are compared with is grey."""
     others = [a for a in agents if a != reference]
-    return {reference: _GREY} | {a: _COLOURS[i % len(_COLOURS)] for i, a in enumerate(others)}
+    return {reference: GREY} | {a: _COLOURS[i % len(_COLOURS)] for i, a in enumerate(others)}
 
 
 def objectives(evaluation: Evaluation) -> Figure:
@@ -164,7 +164,7 @@ def objectives(evaluation: Evaluation) -> Figure:
     axes.set(
         xlabel="objective J = E[shortfall] + risk [bps of arrival notional]", title=_title(evaluation, "Objective")
     )
-    _tidy(axes)
+    tidy(axes)
     return figure
 
 
@@ -193,7 +193,7 @@ def cost_distributions(evaluation: Evaluation) -> Figure:
         axes.set(xlabel="bps of arrival notional", title=name, xlim=(grid[0], grid[-1]), ylim=(0, None), yticks=[])
         if axes.get_legend_handles_labels()[0]:
             axes.legend(frameon=False, fontsize=8, title="mean", title_fontsize=8)
-        _tidy(axes)
+        tidy(axes)
     figure.suptitle(_title(evaluation, "Cost distributions"))
     return figure
 
@@ -213,7 +213,7 @@ def differences(evaluation: Evaluation) -> Figure:
         axes.annotate(text, (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize=8)
     if table.empty:
         axes.text(0.5, 0.5, f"nothing to compare with {reference.upper()}", ha="center", transform=axes.transAxes)
-    axes.axvline(0.0, color=_GREY, lw=1)
+    axes.axvline(0.0, color=GREY, lw=1)
     axes.set_yticks(range(len(table)), list(table.index))
     axes.set_ylim(-0.7, max(len(table), 1) - 0.3)
     axes.margins(x=0.1)
@@ -221,7 +221,7 @@ def differences(evaluation: Evaluation) -> Figure:
         xlabel=f"objective less that of {reference.upper()} on the same paths [bps]",
         title=_title(evaluation, "Paired differences"),
     )
-    _tidy(axes)
+    tidy(axes)
     return figure
 
 
@@ -245,11 +245,11 @@ def components(evaluation: Evaluation) -> Figure:
     axes.plot(table["objective_mean"], range(len(table)), "D", ms=6, mfc="white", mec="black", label="objective J")
     if evaluation.bound_bps:
         axes.axvline(evaluation.bound_bps, color="black", ls="--", lw=1, label="lower bound")
-    axes.axvline(0.0, color=_GREY, lw=1)
+    axes.axvline(0.0, color=GREY, lw=1)
     axes.set_yticks(range(len(table)), list(table.index))
     axes.set(xlabel="mean cost [bps of arrival notional]")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=5, frameon=False, fontsize=8)
-    _tidy(axes)
+    tidy(axes)
     return figure
 
 
@@ -271,7 +271,7 @@ def behaviours(maps: dict[str, np.ndarray], levels: np.ndarray, optimum: str | N
             axes.step(np.arange(paces.shape[1]), paces[0], where="mid", label=agent, color=palette.get(agent, "black"))
         axes.set(xlabel="slice", ylabel="pace (1: TWAP)", ylim=(0, 1.05 * top))
         figure.legend(loc="outside right upper", frameon=False, fontsize=8)
-        _tidy(axes)
+        tidy(axes)
         return figure
     columns = len(maps) if len(maps) <= 5 else min(5, -(-len(maps) // 2))
     rows = -(-len(maps) // columns)
@@ -337,7 +337,7 @@ def episodes(evaluation: Evaluation) -> Figure:
             grid[i, 0].set_ylim(0.0, 1.1 * float(np.clip(np.nanquantile(drawn, 0.98), 1.5, panel.most)))
     grid[0, 0].legend(frameon=False, fontsize=8)
     for axes in grid.flat:
-        _tidy(axes)
+        tidy(axes)
     figure.align_ylabels(grid[:, 0])
     figure.suptitle(_title(evaluation, "Example episodes"))
     return figure
@@ -370,5 +370,6 @@ def _title(evaluation: Evaluation, what: str) -> str:
     return f"{what}: {where}, {settings['episodes']:,} common paths"
 
 
-def _tidy(axes: Axes) -> None:
+def tidy(axes: Axes) -> None:
+    """Leave out the frame at the top and at the right."""
     axes.spines[["top", "right"]].set_visible(False)

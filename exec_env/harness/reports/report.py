@@ -23,6 +23,7 @@ from exec_env.base.bootstrap import Z95
 from exec_env.base.csv_files import read_csv
 from exec_env.base.errors import NoBound
 from exec_env.base.files import new_file, read_yaml, write_text
+from exec_env.base.units import dollars
 from exec_env.base.validation import listed
 from exec_env.envs.problem import Problem
 from exec_env.envs.registry import problem_of
@@ -106,7 +107,7 @@ def render(evaluation: Evaluation, agents: list[str | Path | Agent]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page.filters |= {"number": number, "signed": lambda value, digits=2: number(value, digits, "+")}
+    page.filters |= {"dollars": dollars, "number": number, "signed": lambda value, digits=2: number(value, digits, "+")}
     examples = not evaluation.examples.empty and problem.panels()
     with mpl.rc_context(PAGE_STYLE):
         pictures: dict[str, str | None] = {
@@ -125,6 +126,7 @@ def render(evaluation: Evaluation, agents: list[str | Path | Agent]) -> str:
         problem=problem,
         headline=problem.headline(),
         reference=problem.reference,
+        money=problem.dollars_per_bps,
         z95=Z95,
         rows=evaluation.per_agent.reset_index().to_dict("records"),
         palette=palette,

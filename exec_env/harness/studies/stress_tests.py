@@ -204,7 +204,7 @@ def stress(
         "regimes": [s.label for s, *_ in possible],
         "of_regimes": [kept_options(own, strict=False) for own in played],
     }
-    settings |= {"options": kept_options(options, strict=False)}
+    settings |= {"options": kept_options(problem.settled(options), strict=False)}
     notes += [*problem.remarks(), *(note for agent in agents for note in seen(agent, problem))]
     table = pd.concat(tables, ignore_index=True)
     settings["agents"] = [name for name in labels if name in set(table["agent"])]

@@ -25,7 +25,6 @@ from exec_env.envs.rollout import acting, totals
 from exec_env.envs.vector import native
 from exec_env.harness.agents import BEST, LAST, Learner, Setup, agent_class, normalise, resolve
 from exec_env.harness.evaluation import find_bound
-from exec_env.harness.provenance import settled
 from exec_env.harness.training.hyperparameters import TrainConfig, settings
 from exec_env.harness.training.weights import Head
 
@@ -63,7 +62,7 @@ def train(
     config = config or settings(agent)[0]
     agent_config = agent_config or settings(agent, config.env)[1]
     problem, learner = build(agent, config, agent_config, options)
-    described = {"agent": normalise(agent), "train": asdict(config), "options": kept_options(settled(problem, options))}
+    described = {"agent": normalise(agent), "train": asdict(config), "options": kept_options(problem.settled(options))}
     run = new_folder(run)
     described |= problem.provenance()
     described |= {"agent_config": plain(asdict(agent_config)), "made_with": _versions()}
