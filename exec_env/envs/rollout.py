@@ -57,11 +57,11 @@ def columns_of(agent: Any, problem: Problem) -> list[int] | None:
         InputError: where the observation has no such entry.
     """
     there = (*problem.names, *problem.recorded, *problem.features)
-    wanted = tuple(getattr(agent, "names", problem.names))
+    wanted, cls = tuple(getattr(agent, "names", problem.names)), agent if isinstance(agent, type) else type(agent)
     for name in wanted:
         if name not in there:
             raise InputError(
-                f"{(agent if isinstance(agent, type) else type(agent)).__name__}: it acts on {name!r}, which is not in the observation of this problem: "
+                f"{cls.__name__}: it acts on {name!r}, which is not in the observation of this problem: "
                 f"{', '.join(there)}"
             )
     return None if wanted == there else [there.index(name) for name in wanted]

@@ -238,9 +238,7 @@ class OneAsset(OrderInMarket):
         """The best achievable value within the cap, by dynamic programming."""
         self._refuse_bound()
         if self.information != "full":
-            raise NoBound(
-                "liquidity is hidden, and the cap is a share of the volume before: too many states for a grid"
-            )
+            raise NoBound("liquidity is hidden, and the cap is a share of the volume before: a state too many")
         return dynamic_programming.solve(self.market, self.order)
 
     def variates(self, n_paths: int) -> Variates:

