@@ -31,7 +31,7 @@ class Filtered(Adaptive):
     costs through its conditional means alone.
     """
 
-    names = tuple(name for name in names("hidden") if name != "nothing")
+    names: tuple[str, ...] = tuple(name for name in names("hidden") if name != "nothing")
 
     def __init__(self, market: Market, order: Order) -> None:
         calm = replace(market, **(_CALM | ({} if market.regime_rate == 0 else _NO_REGIMES)))
