@@ -34,6 +34,7 @@ class Adaptive:
     """
 
     action_mode = "shares"
+    names: tuple[str, ...] = Observation._fields
 
     def __init__(self, market: Market, order: Order, solution: lq.Solution | None = None) -> None:
         self.solution = solution or relaxation.solve(market.linearised(order), order)

@@ -28,6 +28,7 @@ from exec_env.harness.agents import agent_class, known_agents, normalise, run_of
 from exec_env.harness.provenance import Own, config_of, own_problem
 from exec_env.market.market import Market
 from exec_env.market.order import Order
+from exec_env.one_asset.information import Information
 from exec_env.one_asset.options import make_problem
 from exec_env.one_asset.presets import PRESETS
 
@@ -199,6 +200,9 @@ class ProblemOptions:
     randomise: Several[str] = ()
     """Every path plays a market of its own: "stress" (every regime, onset and severity random), "parameters" (half to
     twice), or NAME=LOW:HIGH for a field of Market, such as volatility=0.01:0.04; a field that is drawn moves alone."""
+    information: Maybe[Information] = None
+    """What agents see of a slice before they trade; "hidden": its spread and the volume of the slice before, but no
+    liquidity; "filtered": and what these say of liquidity. By default the environment's, "full": all of it."""
     market_file: Annotated[Maybe[Path], tyro.conf.arg(name="market")] = None
     """A calibrated market to start from, as exec-env calibrate writes it (YAML)."""
     arrival: Annotated[Maybe[str], tyro.conf.arg(name="start")] = None
@@ -228,6 +232,8 @@ class ProblemOptions:
         changed: dict[str, Any] = {"preset": self.preset} if self.preset else {}
         if self.randomise:
             changed["randomise"] = list(self.randomise)
+        if self.information is not None:
+            changed["information"] = self.information
         if self.market_file is not None:
             changed["market"] = str(self.market_file.resolve())
         for text in self.set:

@@ -46,6 +46,12 @@ ENVIRONMENTS: dict[str, EnvSpec] = {
     "AlmgrenChrissClassic-v0": _row(
         "no randomness but the price: the closed form is optimal", "classic", action="fraction"
     ),
+    "AlmgrenChrissHidden-v0": _row(
+        "liquidity shows only in noisy spreads, and volumes when they are past",
+        information="hidden",
+        volume_noise=0.6,
+        spread_noise=0.5,
+    ),
     "AlmgrenChrissLiquidityCollapse-v0": _row("liquidity falls to a fifth half-way", "liquidity-collapse"),
     "AlmgrenChrissVolatilitySpike-v0": _row("volatility triples half-way", "volatility-spike"),
     "AlmgrenChrissImpactRegimeShift-v0": _row("impact triples half-way", "impact-regime-shift"),

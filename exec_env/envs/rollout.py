@@ -30,7 +30,7 @@ def acting(agent: Any, n: int, problem: Problem) -> Callable[[Any], Any]:
     Raises:
         InputError: where the observation has no such entry.
     """
-    columns = _columns(agent, problem)
+    columns = columns_of(agent, problem)
 
     def seen(observations: Any) -> Any:
         return observations if columns is None else observations[:, columns]
@@ -50,14 +50,18 @@ def acting(agent: Any, n: int, problem: Problem) -> Callable[[Any], Any]:
     return act
 
 
-def _columns(agent: Any, problem: Problem) -> list[int] | None:
-    """Which entries an agent acts on; None where it is all of them."""
+def columns_of(agent: Any, problem: Problem) -> list[int] | None:
+    """Which entries an agent, or one of this class, acts on; None where it is all of them.
+
+    Raises:
+        InputError: where the observation has no such entry.
+    """
     there = (*problem.names, *problem.recorded, *problem.features)
-    wanted = tuple(getattr(agent, "names", problem.names))
+    wanted, cls = tuple(getattr(agent, "names", problem.names)), agent if isinstance(agent, type) else type(agent)
     for name in wanted:
         if name not in there:
             raise InputError(
-                f"{type(agent).__name__}: it acts on {name!r}, which is not in the observation of this problem: "
+                f"{cls.__name__}: it acts on {name!r}, which is not in the observation of this problem: "
                 f"{', '.join(there)}"
             )
     return None if wanted == there else [there.index(name) for name in wanted]

@@ -18,6 +18,7 @@ from exec_env.base.files import read_yaml
 from exec_env.base.importing import imported
 from exec_env.base.validation import listed, shown, unknown
 from exec_env.envs.problem import Problem
+from exec_env.envs.rollout import columns_of
 
 GROUP = "exec_env.agents"
 """Entry points of this group give agents their names; any distribution can add to it."""
@@ -170,7 +171,7 @@ def resolve(agent: str | Path | Agent, problem: Problem) -> tuple[str, Agent]:
     """
     if not isinstance(agent, str | Path):
         if isinstance(agent, type):
-            agent = problem.build(agent)
+            agent = _built(agent, problem)
         if not isinstance(agent, Agent):
             raise InputError(f"{shown(agent)} is no agent: it needs action_mode and act(observations)")
         return str(getattr(agent, "name", None) or type(agent).__name__.lower()), agent
@@ -192,7 +193,14 @@ def resolve(agent: str | Path | Agent, problem: Problem) -> tuple[str, Agent]:
     cls = agent_class(text)
     if hasattr(cls, "learn"):
         raise InputError(f"agent {text!r} has to be trained first: name its run folder instead")
-    return normalise(text), problem.build(cls)
+    return normalise(text), _built(cls, problem)
+
+
+def _built(baseline: type[Any], problem: Problem) -> Any:
+    """A baseline for this problem, whose observation it is known to act on before it is built, which may take long."""
+    if isinstance(getattr(baseline, "names", None), tuple):
+        columns_of(baseline, problem)
+    return problem.build(baseline)
 
 
 def _check_units(run: Path, problem: Problem) -> None:

@@ -17,8 +17,9 @@ from exec_env.market.execution import COMPONENTS, Fill, Slice, State, Terms, bps
 from exec_env.market.market import Market
 from exec_env.market.order import Order
 from exec_env.market.paths import Paths, Simulator, Source
-from exec_env.one_asset import observation
+from exec_env.one_asset import information, observation
 from exec_env.one_asset.actions import ActionMode, OrderActions, get_action_mode
+from exec_env.one_asset.information import HiddenSource, Information
 from exec_env.one_asset.observation import MarketEntries, Observation, Observer, WithFeatures
 from exec_env.one_asset.quantities import Clock
 from exec_env.one_asset.randomise import Ranges
@@ -44,6 +45,8 @@ class OrderInMarket(Problem):
     """The calibrated market that it is from, if it is from one."""
     reward: Reward = field(default_factory=Reward)
     features: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
+    information: Information = "full"
+    """What is seen of the market before a slice is traded in; see ``exec_env.one_asset.information``."""
     starting_point: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """Market and order of the preset, which reports tell changes from."""
     clock: Clock = field(default_factory=Clock)
@@ -63,6 +66,9 @@ class OrderInMarket(Problem):
             )
         if self.source is None:
             object.__setattr__(self, "source", Simulator(self.market, self.order))
+        if information.check(self.information, self.market) != "full" and not isinstance(self.source, HiddenSource):
+            hidden = HiddenSource(self.source, self.market, self.order, self.information)
+            object.__setattr__(self, "source", hidden)
         observer = Observer(self.market, self.order)
         recorded = () if self.tape is None else tuple(self.tape.features)
         shows = WithFeatures(observer) if recorded else observer
@@ -74,6 +80,7 @@ class OrderInMarket(Problem):
                 ("_sign", self.order.sign),
             ),
             *(("n_steps", self.order.n_steps), ("size", self.order.shares)),
+            ("names", information.names(self.information)),
             ("dollars_per_bps", 1 / bps(self.order.shares * self.market.arrival_price)),
             ("price_of_variance", self.order.risk_aversion / bps(self.order.shares * self.market.arrival_price)),
             # What does the work, without a method of ours in between.
@@ -97,7 +104,7 @@ class OrderInMarket(Problem):
 
     def at(self, starts: np.ndarray, rng: np.random.Generator) -> Paths:
         """Episodes that begin at these rows of the tape."""
-        if not isinstance(self.source, TapeSource):
+        if not isinstance(self.source, TapeSource | HiddenSource):
             return super().at(starts, rng)
         return self.source.at(starts, rng)
 

@@ -25,6 +25,7 @@ from exec_env.market.order import Order
 from exec_env.market.paths import GIVEN, Simulator, Source
 from exec_env.one_asset.actions import ActionMode, get_action_mode
 from exec_env.one_asset.core import PACE
+from exec_env.one_asset.information import Information, check, names
 from exec_env.one_asset.observation import Observation
 from exec_env.one_asset.presets import Preset, get_preset, with_overrides
 from exec_env.one_asset.problem import OneAsset
@@ -155,7 +156,8 @@ def _tape(paths: tuple[str | Path, ...], columns: dict[str, str] | None, how: An
 
 
 ENVIRONMENT_OPTIONS = frozenset(
-    {"preset", "action", "levels", "reward", "violation_penalty", "smoothness_penalty", "features", "start", "end"}
+    {"preset", "action", "levels", "reward", "violation_penalty", "smoothness_penalty", "features", "information"}
+    | {"start", "end"}
     | {"tape", "randomise", "market", "order", *(f.name for f in fields(TapeOptions))}
 )
 """What ``make_problem`` takes beside the fields of Market and Order."""
@@ -176,6 +178,7 @@ def make_problem(
     violation_penalty: float = 0.0,
     smoothness_penalty: float = 0.0,
     features: Mapping[str, Any] | None = None,
+    information: Information = "full",
     start: str | None = None,
     end: str | None = None,
     **options: Any,
@@ -258,7 +261,8 @@ def make_problem(
         ranges,
         file,
         Reward(_function(reward, "reward"), violation_penalty, smoothness_penalty),
-        check_features(_functions(features), (*Observation._fields, *(recorded.features if recorded else ()))),
+        check_features(_functions(features), (*names(information), *(recorded.features if recorded else ()))),
+        check(information, ours),
         {"market": named.market, "order": named.order},
         clock,
         on_impact=(*(() if held else impact_followed(base, ours, options)), *within_a_session(ours, whole, options)),

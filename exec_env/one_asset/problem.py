@@ -17,11 +17,11 @@ from exec_env.data.market_file import MarketFile
 from exec_env.envs.problem import Bound, Panel, Problem
 from exec_env.envs.scenario import Scenario
 from exec_env.market.execution import Fill, Slice, State, block_cost, price_per_share
-from exec_env.market.paths import Normals, Simulator
+from exec_env.market.paths import Normals
 from exec_env.one_asset import picture, provenance, remarks, scenarios
 from exec_env.one_asset.core import OrderInMarket
 from exec_env.one_asset.quantities import as_numbers
-from exec_env.optimum import dual, dynamic_programming, relaxation
+from exec_env.optimum import dual, dynamic_programming, lq, relaxation
 from exec_env.optimum.variates import Variates
 
 _MARKET = "market.yaml"  # copy of the market file in a run folder
@@ -223,24 +223,34 @@ class OneAsset(OrderInMarket):
     def bound(self) -> Bound:
         """The linear-quadratic bound, costs charged in part where it must be."""
         self._refuse_bound()
-        solution = relaxation.solve(self.market, self.order)
-        return Bound(solution.bound_bps, relaxation.left_out(solution.charged))
+        whole = relaxation.solve(self.market, self.order)
+        left_out = relaxation.left_out(whole.charged)
+        if self.information == "full":
+            return Bound(whole.bound_bps, left_out)
+        try:
+            hidden = lq.solve(self.market, self.order, hidden=True)
+        except NoBound as error:
+            left_out = "; ".join(filter(None, [left_out, f"the bound is that of whoever sees liquidity: {error}"]))
+            return Bound(whole.bound_bps, left_out)
+        return Bound(hidden.bound_bps)
 
     def optimum(self) -> dynamic_programming.Solution:
         """The best achievable value within the cap, by dynamic programming."""
         self._refuse_bound()
+        if self.information != "full":
+            raise NoBound("liquidity is hidden, and the cap is a share of the volume before: a state too many")
         return dynamic_programming.solve(self.market, self.order)
 
     def variates(self, n_paths: int) -> Variates:
         """The LQ excess, and the martingale of the constrained optimum."""
         self._refuse_bound()
-        if not isinstance(self.source, Simulator):
-            raise NoBound("the paths are not drawn from the market alone")
-        return Variates(self.market, self.order, n_paths)
+        return Variates(self.market, self.order, n_paths, hidden=self.information != "full")
 
     def certify(self, n_paths: int, seed: int = 0, progress: bool = False) -> dual.Interval:
         """A statistical interval for it, by information relaxation."""
         self._refuse_bound()
+        if self.information != "full":
+            raise NoBound("liquidity is hidden")
         return dual.certify(self.market, self.order, n_paths, seed, progress)
 
     def _refuse_bound(self) -> None:
@@ -303,4 +313,4 @@ class OneAsset(OrderInMarket):
         """The market on a torch device."""
         from exec_env.one_asset.torch_market import TorchMarket
 
-        return TorchMarket(self.market, self.order, device, ranges=self.ranges)
+        return TorchMarket(self.market, self.order, device, ranges=self.ranges, information=self.information)

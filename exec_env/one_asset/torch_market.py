@@ -21,6 +21,7 @@ from exec_env.market.order import Order
 from exec_env.market.paths import Normals, Paths, shape
 from exec_env.one_asset.actions import ActionMode
 from exec_env.one_asset.core import OrderInMarket
+from exec_env.one_asset.information import HiddenSource, Information
 from exec_env.one_asset.randomise import Ranges
 
 _NUMBERS = (
@@ -53,6 +54,7 @@ class TorchMarket:
         dtype: of all tensors. Single precision moves a path's cost by up to about 2e-6 of it.
         ranges: what the market of each path is drawn from; by default all are ``market``.
         features: entries that policies see beside those of ``Observation``.
+        information: what is seen of the market; see ``exec_env.one_asset.information``.
 
     Raises:
         InputError: for a device that is not to be had here, or a tensor that no gradient can flow to.
@@ -72,9 +74,13 @@ class TorchMarket:
         dtype: torch.dtype = torch.float32,
         ranges: Ranges | None = None,
         features: Mapping[str, Callable[[Any], Any]] | None = None,
+        information: Information = "full",
     ) -> None:
         self.market, self.order, self.dtype, self.device = market, order, dtype, torch_device(device)
-        self.ranges, self._problem = ranges, OrderInMarket(market, order, features=features or {})
+        self.ranges, self._problem = (
+            ranges,
+            OrderInMarket(market, order, features=features or {}, information=information),
+        )
         for part in (market, order):
             for name in _NUMBERS:
                 if getattr(getattr(part, name, None), "requires_grad", False):
@@ -99,7 +105,9 @@ class TorchMarket:
             market = self.ranges.markets(market, own_z)
         slices = shape(market, self.order, Normals(**{name: z[i].T for i, name in enumerate(names)}))
         price = torch.full((n_paths,), 1.0, device=self.device, dtype=self.dtype) * self.market.arrival_price
-        return Paths(slices.map(lambda column: _whole(column, n_paths, self.order.n_steps)), price)  # type: ignore[arg-type]
+        paths = Paths(slices.map(lambda column: _whole(column, n_paths, self.order.n_steps)), price)  # type: ignore[arg-type]
+        source = self._problem.source
+        return source.seen(paths) if isinstance(source, HiddenSource) else paths
 
     def load(self, paths: Paths) -> Paths:
         """Paths of NumPy arrays, drawn or recorded, as tensors of the device."""

@@ -24,7 +24,6 @@ transitions or multiply them.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -36,10 +35,9 @@ from exec_env.base.errors import NoBound
 from exec_env.base.namespace import as_like, namespace
 from exec_env.base.validation import require_count, require_type
 from exec_env.market.clock import of_each
-from exec_env.market.execution import Slice, bps
+from exec_env.market.execution import bps
 from exec_env.market.market import Market
 from exec_env.market.order import Order
-from exec_env.market.stress import Factors
 from exec_env.optimum import liquidity_grid, regimes
 from exec_env.optimum.cost_forms import (
     EVERYTHING,
@@ -54,10 +52,10 @@ from exec_env.optimum.cost_forms import (
     form,
     last_cost,
     slice_cost,
-    square_mean,
     symmetric,
 )
 from exec_env.optimum.seen import Seen
+from exec_env.optimum.sight import FullSight, HiddenSight, Sight
 
 _NEXT = [HELD, PUSH, SIGNAL, ONE]  # what the next slice starts from; its spread is drawn anew
 
@@ -81,8 +79,8 @@ class Solution:
     """Unit of ℓ on the grid: s, or a part of a shock where such a part is larger than s."""
     regimes: regimes.Chain
     """Regimes that the rule tells apart."""
-    value: Any
-    """P_t(ℓ) before the spread of slice t is seen, fees left out. Shape: (n_steps, n_regimes, n_grid, 4, 4). [$]"""
+    at_arrival: Any
+    """P_0 before anything is seen, fees left out. Shape: (4, 4). [$]"""
     gain: Any
     """Trade per unit of (x, I, α, half spread, 1). Shape: (n_steps, n_regimes, n_grid, 5)."""
     curvature: Any
@@ -102,9 +100,7 @@ class Solution:
     @cached_property
     def cost(self) -> Any:
         """J of the rule: the least of any policy that sees regimes only as they come. [$]"""
-        weights = np.kron(self.regimes.law[0], liquidity_grid.stationary(self.grid, self.std))
-        p = (as_like(weights, self.value)[:, None, None] * self.value[0].reshape(-1, 4, 4)).sum(0)
-        shares, alpha = self.order.shares, self.market.signal
+        p, shares, alpha = self.at_arrival, self.order.shares, self.market.signal
         quadratic = shares**2 * p[0, 0] + alpha**2 * p[2, 2] + p[3, 3] + self.market.signal_volatility**2 * p[2, 2]
         # Fees are paid on all shares, whatever the rule: they are in no form.
         linear = 2 * (shares * alpha * p[0, 2] + shares * p[0, 3] + alpha * p[2, 3])
@@ -222,6 +218,7 @@ def solve(
     n_nodes: int = liquidity_grid.NODES,
     observed: bool = True,
     charged: Charged = EVERYTHING,
+    hidden: bool = False,
 ) -> Solution:
     """Solve the unconstrained problem by backward recursion.
 
@@ -233,6 +230,8 @@ def solve(
         observed: whether regimes are seen. If not, each slice is the mean over its regimes, as it is to a schedule
             that is fixed at arrival.
         charged: what is left out of the costs, which makes the bound looser, or possible; see ``optimum.relaxation``.
+        hidden: whether liquidity is hidden; the rule then goes by the filter's mean, and the bound is that of whoever
+            sees no more (``exec_env.market.liquidity_filter``).
 
     Raises:
         NoOptimum: when trading ever faster pays (permanent impact beyond twice the temporary slope).
@@ -242,6 +241,9 @@ def solve(
 
     >>> round(solve(Market(), Order()).bound_bps, 2)
     20.15
+    >>> noisy = Market(volume_noise=0.6, spread_noise=0.5)
+    >>> round(solve(noisy, Order(), hidden=True).bound_bps, 2)
+    20.53
     """
     require_type(Market, market=market)
     require_type(Order, order=order)
@@ -254,30 +256,30 @@ def solve(
             "impact, 1, has one; dynamic programming (--optimum) gives the best achievable value"
         )
     dt = order.slice_length
-    u, unit = liquidity_grid.grid(market, order, n_grid)
     like = next((f for f in (*vars(market).values(), *vars(order).values()) if hasattr(f, "detach")), None)
-    chain = regimes.chain(market, order)
-    ahead_of = regimes.onward(market, order, u, unit, n_nodes, chain, like, observed)
-    coefficients_of = coefficients(market, order, as_like(u, like) * unit, chain, like, observed)
-    n_regimes = chain.n_regimes if observed else 1
-    slope = coefficients_of(0)[1]
+    sight: Sight = (
+        HiddenSight(market, order, n_grid, charged)
+        if hidden
+        else FullSight(market, order, n_grid, n_nodes, like, observed, charged)
+    )
+    u, unit, n_regimes = sight.grid, sight.unit, sight.chain.n_regimes
+    slope = sight.coefficients(0)[1]
     b = float(np.exp(-float(market.signal_reversion) * dt))
     # Next state before decay and noise, from (x, I, α, h, 1, v): (x − v, I + κ v, b α, 1).
     moves: Entries = {(0, HELD): 1.0, (0, TRADE): -1.0, (1, PUSH): 1.0, (1, TRADE): market.transient_impact}
     step = form(moves | {(2, SIGNAL): b, (3, ONE): 1.0}, (4, 6), slope[:1])[0]
     moments = _moments_of_decay(market, order, slope[:1])
     noise = market.signal_volatility**2 * (1 - b**2)
-    spread_mean, spread_square_mean = charged.spread_moments(market.spread_noise)
 
-    values, gains, curvatures, ahead = [], [], [], None
+    gains, curvatures, after = [], [], None
     for t in reversed(range(order.n_steps)):
-        spread, slope, risk, permanent = coefficients_of(t)
+        _, slope, risk, permanent = sight.coefficients(t)
         part = charged.part(slope, permanent + market.transient_impact)
-        if ahead is None:
+        if after is None:
             convex = slope
             last_push = part * (permanent + market.transient_impact)
         else:
-            expected = (ahead_of(t + 1) @ ahead.reshape(-1, 16)).reshape(-1, 4, 4)
+            expected = sight.before(t + 1, after)
             q = slice_cost(market, order, slope, risk, permanent, part) + step.T @ (expected * moments[t]) @ step
             q = q + form({(ONE, ONE): noise * expected[:, 2, 2]}, (6, 6), slope)
             convex = q[:, TRADE, TRADE]
@@ -296,24 +298,17 @@ def solve(
                 f"Order.risk_aversion = {float(order.risk_aversion):g}: too large beside temporary impact to be solved "
                 "in double precision"
             )
-        if ahead is None:
+        if after is None:
             gain, after = form({(0, HELD): 1.0}, (1, 5), slope)[:, 0], last_cost(slope, part)
             curvature = (order.terminal_penalty - 1.0) * slope
         else:
             (gain, after), curvature = minimise(q), convex
-        # The spread is seen before trading, so it is averaged after minimising.
-        linear = spread_mean * spread[:, None] * after[:, _NEXT, SPREAD]
-        to_one = form({(3, 3): 1.0}, (4, 4), slope[:1])[0][3]
-        ahead = after[:, _NEXT][:, :, _NEXT] + linear[:, :, None] * to_one + linear[:, None, :] * to_one[:, None]
-        spread_squared = spread**2 * spread_square_mean
-        ahead = ahead + (spread_squared * after[:, SPREAD, SPREAD])[:, None, None] * to_one * to_one[:, None]
-        values.append(ahead)
         gains.append(gain)
         curvatures.append(curvature)
-    seen = chain if observed else regimes.averaged(chain)
-    tables = (namespace(slope).stack(a[::-1], 0) for a in (values, gains, curvatures))
-    value, gain, curvature = (a.reshape(a.shape[0], n_regimes, len(u), *a.shape[2:]) for a in tables)
-    return Solution(market, order, u, unit, seen, value, gain, curvature, last_push.reshape(n_regimes, len(u)), charged)
+    tables = (namespace(slope).stack(a[::-1], 0) for a in (gains, curvatures))
+    gain, curvature = (a.reshape(a.shape[0], n_regimes, len(u), *a.shape[2:]) for a in tables)
+    push = last_push.reshape(n_regimes, len(u))
+    return Solution(market, order, u, unit, sight.chain, sight.before(0, after), gain, curvature, push, charged)
 
 
 def solve_linearised(market: Market, order: Order, n_grid: int = _GRID) -> Solution:
@@ -343,40 +338,6 @@ def _movers(market: Market) -> str:
     if market.regime_rate > 0 and float(market.regime_liquidity) != 1:
         named.append(f"regime_liquidity = {plain(market.regime_liquidity):g}")
     return " with ".join(filter(None, [named[0], " and ".join(named[1:])]))
-
-
-def coefficients(
-    market: Market, order: Order, grid: Any, chain: regimes.Chain, like: Any, observed: bool
-) -> Callable[[int], tuple[Any, Any, Any, Any]]:
-    """Mean half spread, slope of temporary impact, price of risk and permanent impact of a slice.
-
-    Shape:
-        (n_regimes · n_grid,) each, the regimes one after the other; their mean, (n_grid,), unless they are observed.
-    """
-    mean = Slice(
-        log_liquidity=grid,
-        half_spread=market.half_spread_at(grid, 0.0) * square_mean(market.spread_noise) ** 0.5,
-        volume=0.0,
-        variance=order.risk_aversion * market.variance_at(grid, order.slice_length),
-        drift=0.0,
-        temporary=market.temporary_at(grid, 0.0, order.slice_length) * square_mean(market.impact_noise) ** 0.5,
-        permanent=market.permanent_impact + 0.0 * grid,
-        decay=0.0,
-        price_shock=0.0,
-        slippage=0.0,
-    )
-
-    def at(step: int) -> tuple[Any, Any, Any, Any]:
-        each = [market.stressed(mean, Factors(*(float(f[step, k]) for f in chain.factors))) for k in range(n)]
-        columns = [[getattr(now, name) for now in each] for name in names]
-        if not observed:
-            return tuple(
-                sum(p * c for p, c in zip(chain.law[step].tolist(), column, strict=True)) for column in columns
-            )
-        return tuple(namespace(grid).stack(column, 0).reshape(-1) for column in columns)
-
-    n, names = chain.n_regimes, ("half_spread", "temporary", "variance", "permanent")
-    return at
 
 
 def _moments_of_decay(market: Market, order: Order, like: Any) -> list[Any]:

@@ -38,13 +38,15 @@ class Variates:
         market: the market.
         order: the order.
         n_paths: how many paths there will be; with few of them the martingale is left out.
+        hidden: whether agents see less than the paths: the excess is that of whoever sees liquidity, which holds for
+            every policy, and there is no martingale.
 
     Raises:
         NoBound: where there are none, with the reason.
     """
 
-    def __init__(self, market: Market, order: Order, n_paths: int) -> None:
-        self.market, self.order = market, order
+    def __init__(self, market: Market, order: Order, n_paths: int, hidden: bool = False) -> None:
+        self.market, self.order, self.hidden = market, order, hidden
         self.linear = lq.solve_linearised(market, order)
         self.names: tuple[str, ...] = (EXCESS,)
         """From the one that takes least time to the one that takes most, which is of use beside the others."""
@@ -53,7 +55,7 @@ class Variates:
         self.best_bps = float("nan")
         """The best achievable value, to 1e-4 or so, where the tables of the martingale tell."""
         self.tables = None
-        if n_paths >= FEWEST:
+        if n_paths >= FEWEST and not hidden:
             try:
                 self.tables = martingales.tables(market, order)
                 self.names, self.best_bps = (EXCESS, MARTINGALE), self.tables.news.solution.value_bps
@@ -63,6 +65,8 @@ class Variates:
     def on(self, rng: np.random.Generator, paths: Paths, names: tuple[str, ...]) -> "Drawn":
         """Those named, on the paths that ``rng``, which is used up, was to draw."""
         normals = Simulator(self.market, self.order).normals([rng], paths.n_paths)
+        if self.hidden:
+            paths = Paths.shaped(self.market, self.order, normals).by_slice()
         return Drawn(self, paths.slices, normals, self.tables if MARTINGALE in names else None)
 
 
