@@ -173,7 +173,7 @@ def main(argv: Sequence[str]) -> None:
     to_bps = bps(order.shares * market.arrival_price)
     plans = {name: trades(options, market, of) for name, of in orders.items()}
     costs = {name: schedule_cost(market, orders[name], planned) for name, planned in plans.items()}
-    tables = {name: per_slice(replace(problem, order=of, source=None), plans[name]) for name, of in orders.items()}
+    tables = {name: per_slice(replace(problem, order=of), plans[name]) for name, of in orders.items()}
     flat = np.full(order.n_steps, order.shares / order.n_steps)
     shown = dict(costs)
     for name, of in orders.items():  # J of an even pace depends on the risk aversion too
@@ -196,7 +196,8 @@ def main(argv: Sequence[str]) -> None:
     for name, table in tables.items():
         print(f"{name}:" if len(tables) > 1 else "", end="\n" if len(tables) > 1 else "")
         print(as_text(table, order))
-    print(summary.to_string(formatters={k: (lambda x: f"{x:,.0f}") if "$" in k else "{:,.3f}".format for k in summary}))
+    digits = {str(name): "{:,.0f}" if "$" in str(name) else "{:,.3f}" for name in summary}
+    print(summary.to_string(formatters={name: text.format for name, text in digits.items()}))
     print("J: expected cost + charge for risk; ± is one standard error; std: that of the price on the shares held")
     for name, of in orders.items():
         for line in on_cap(options, market, of, plans[name], costs[name]):

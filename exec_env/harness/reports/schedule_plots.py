@@ -84,8 +84,8 @@ def frontier(
     axes.set(xlabel="standard deviation [bps]", ylabel="expected cost [bps]", title=title)
     axes.margins(0.1)
     scale = (lambda x: x * dollars_per_bps, lambda x: x / dollars_per_bps)
-    for of, secondary in (("x", axes.secondary_xaxis), ("y", axes.secondary_yaxis)):
-        other = secondary("top" if of == "x" else "right", functions=scale)
+    twins = axes.secondary_xaxis("top", functions=scale), axes.secondary_yaxis("right", functions=scale)
+    for of, other in zip("xy", twins, strict=True):
         other.tick_params(labelsize=8)
         axis = other.xaxis if of == "x" else other.yaxis
         axis.set_major_formatter(lambda x, _: f"{x:,.6g} $")
