@@ -128,6 +128,15 @@ def span(days: float, hours_per_day: float = HOURS_PER_DAY) -> str:
     return f"{minutes:.4g} min" if minutes >= 1 - 1e-9 else f"{60 * minutes:.4g} s"
 
 
+def amount(shares: float) -> str:
+    """A number of shares for a reader, whole ones from ten thousand on.
+
+    >>> amount(1_200_000.0), amount(12.5), amount(250_000.4)
+    ('1,200,000', '12.5', '250,000')
+    """
+    return f"{shares:,.0f}" if abs(shares) >= 1e4 else f"{shares:,.6g}"
+
+
 def dollars(value: float, sign: str = "") -> str:
     """An amount of money for a reader: whole dollars from a hundred on, with a sign where one is asked for.
 

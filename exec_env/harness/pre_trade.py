@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from exec_env.base.errors import InputError
+from exec_env.base.units import amount
 from exec_env.base.validation import require_type
 from exec_env.market.execution import bps
 from exec_env.market.market import Market
@@ -179,9 +180,9 @@ def pre_trade(market: Market, order: Order, horizons: Sequence[int] = ()) -> Pre
     if chosen is None:
         volume = float(slice_means(market, order).volume.sum())
         raise InputError(
-            f"Order.shares = {order.shares:,.6g}: are {100 * order.shares / volume:.3g} % of the {volume:,.6g} shares "
-            f"that are expected to trade within the horizon, of which max_participation = {order.max_participation!r} "
-            "allows less; give it more time, or lift the cap"
+            f"Order.shares = {amount(order.shares)}: are {100 * order.shares / volume:.3g} % of the {amount(volume)} "
+            "shares that are expected to trade within the horizon, of which max_participation = "
+            f"{order.max_participation!r} allows less; give it more time, or lift the cap"
         )
     lengths = sorted({*horizons, order.n_steps})
     aversions = [order.risk_aversion * factor for factor in URGENCIES]

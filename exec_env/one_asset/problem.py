@@ -12,7 +12,7 @@ from exec_env.base.bootstrap import Blocks, Errors, Independent
 from exec_env.base.errors import InputError, NoBound
 from exec_env.base.files import read_yaml
 from exec_env.base.inputs import named, refuse_changed
-from exec_env.base.units import clock_text, dollars
+from exec_env.base.units import amount, clock_text, dollars
 from exec_env.data.market_file import MarketFile
 from exec_env.envs.problem import Bound, Panel, Problem
 from exec_env.envs.scenario import Scenario
@@ -106,7 +106,7 @@ class OneAsset(OrderInMarket):
         order = self.order
         begins = "" if self.clock.start is None else f" from {clock_text(self.clock.start)} on"
         return (
-            f"{order.side} {order.shares:,.6g} shares ({self._size()}) in {order.n_steps} slices of "
+            f"{order.side} {amount(order.shares)} shares ({self._size()}) in {order.n_steps} slices of "
             f"{self.clock.span(order.slice_length)}{begins}"
         )
 
@@ -127,7 +127,7 @@ class OneAsset(OrderInMarket):
         cap = order.max_participation
         most = "" if cap is None else f", at most {100 * cap:g} % of each slice's volume"
         return (
-            f"{order.side.capitalize()} {order.shares:,.6g} shares ({self._size()}) in {order.n_steps} slices of "
+            f"{order.side.capitalize()} {amount(order.shares)} shares ({self._size()}) in {order.n_steps} slices of "
             f"{self.clock.span(order.slice_length)}, {self.clock.span(order.horizon)} in all{most}. Risk aversion λ = "
             f"{order.risk_aversion:g} per dollar."
         )

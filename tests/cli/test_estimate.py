@@ -61,7 +61,7 @@ def test_a_market_file_says_what_is_not_given_and_whose_impact_it_is(tmp_path: P
         (("--shares", "250x", *STOCK), "Order.shares = '250x': unknown unit 'x'"),
         (("--shares", "250k", *STOCK[:-1], "3ticks"), "--spread 3ticks: unknown unit 'ticks'; must be such as 3bps"),
         (("--shares", "250k", *STOCK, "--slice-length", "10s"), "--slice-length: makes 2340 slices; take longer ones"),
-        (("--shares", "9m", *STOCK), "Order.shares = 9e+06: are 300 % of the 3e+06 shares that are expected"),
+        (("--shares", "9m", *STOCK), "Order.shares = 9,000,000: are 300 % of the 3,000,000 shares"),
         (("--shares", "1k", *STOCK, "--end", "15:00"), "end = '15:00': there is no start"),
     ],
 )

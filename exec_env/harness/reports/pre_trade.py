@@ -9,7 +9,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from exec_env.base.units import dollars
+from exec_env.base.units import amount, dollars
 from exec_env.harness.pre_trade import BEST, URGENCIES, Planned, PreTrade
 from exec_env.harness.reports import schedule_plots
 from exec_env.harness.reports.report import PAGE_STYLE, number, picture
@@ -130,7 +130,7 @@ class Page:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        page.filters |= {"dollars": dollars, "number": number}
+        page.filters |= {"amount": amount, "dollars": dollars, "number": number}
         with mpl.rc_context(PAGE_STYLE):
             pictures = {"frontier": picture(self.frontier()), "holdings": picture(self.holdings())}
         found = self.found

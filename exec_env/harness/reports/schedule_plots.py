@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from exec_env.base.units import amount
 from exec_env.harness.reports.plots import GREY, tidy
 
 _URGENT = "plasma"  # a colour map: the more urgent, the lighter
@@ -50,7 +51,7 @@ def holdings(held: Mapping[str, np.ndarray], even: str, times: Sequence[str], un
     step = next(k for k in (1, 2, 3, 4, 6, *range(12, 12 * n + 13, 12)) if n <= _LABELS * k)  # as clocks are divided
     shown = [*(k for k in range(0, n, step) if n - k > step / 2), n]
     axes.set_xticks(shown, [times[k] for k in shown])
-    axes.yaxis.set_major_formatter("{x:,.6g}")
+    axes.yaxis.set_major_formatter(lambda x, _: amount(x))
     axes.set(xlabel=f"time [{unit}]", ylabel="shares left", title=title, ylim=(0, None))
     axes.legend(frameon=False)
     tidy(axes)
@@ -88,7 +89,7 @@ def frontier(
     for of, other in zip("xy", twins, strict=True):
         other.tick_params(labelsize=8)
         axis = other.xaxis if of == "x" else other.yaxis
-        axis.set_major_formatter(lambda x, _: f"{x:,.6g} $")
+        axis.set_major_formatter(lambda x, _: f"{amount(x)} $")
     axes.legend(frameon=False)
     return figure
 

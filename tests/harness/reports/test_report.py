@@ -80,7 +80,9 @@ def check_summary(rows: dict[str, list[str]], evaluation: Evaluation) -> None:
     """Every cell of the table is the evaluation's number, rounded."""
     assert list(rows) == list(evaluation.per_agent.index)
     for agent, row in evaluation.per_agent.iterrows():
-        j, gap, closed, difference, wins, mean, std, tail, left = rows[str(agent)]
+        j, money, gap, closed, difference, wins, mean, std, tail, left = rows[str(agent)]
+        notional = evaluation.problem.notional(100.0)  # the default market's price
+        assert numbers(money.removesuffix(" $")) == pytest.approx([1e-4 * notional * row["objective_mean"]], abs=0.51)
         assert numbers(j) == pytest.approx([row["objective_mean"], Z95 * row["objective_se"]], abs=0.0051)
         assert numbers(gap) == pytest.approx([row["gap_percent"]], abs=0.051)
         assert numbers(closed) == pytest.approx([row["gap_closed_percent"]], abs=0.051)
