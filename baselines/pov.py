@@ -3,6 +3,7 @@
 import numpy as np
 
 from exec_env.base.errors import InputError
+from exec_env.market.clock import has_clock
 from exec_env.market.market import Market
 from exec_env.market.order import Order
 from exec_env.one_asset.observation import Observation
@@ -28,7 +29,8 @@ class POV:
 
     def __init__(self, market: Market, order: Order, rate: float | None = None, clean_up: float = 0.5) -> None:
         self._cap = 1.0 if order.max_participation is None else order.max_participation
-        mean = order.shares / (market.daily_volume * order.horizon)
+        volume = market.daily_volume * order.horizon
+        mean = order.shares / (volume * market.profile(order).mean() if has_clock(order) else volume)
         if rate is not None and not 0 < rate <= self._cap:
             raise InputError(f"rate = {rate!r}: must be in (0, {self._cap:g}]")
         if not 0 <= clean_up <= 1:

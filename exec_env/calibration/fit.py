@@ -11,7 +11,7 @@ import numpy as np
 from exec_env.base.bootstrap import Z95
 from exec_env.base.errors import InputError
 from exec_env.base.jackknife import Estimate, blocks, jackknife
-from exec_env.calibration import impact, liquidity, prices, said, sanity
+from exec_env.calibration import impact, liquidity, overnight, prices, said, sanity
 from exec_env.calibration.evidence import Evidence, strong
 from exec_env.data.market_file import NIGHTS, UNITS, MarketFile, Parameter
 from exec_env.data.ticks import Slices, read
@@ -130,6 +130,7 @@ def of(slices: Slices, prior: Market | None = None, exponent: float | Literal["f
         | _temporary(data, slices, block, slope, factor, delta, part)
         | _response(response)
     )
+    found |= overnight.evidence(slices, found["volatility"].estimate)
     if slices.daily:
         found = {name: found[name] for name in _OF_DAYS}
     if exponent == "fit" and seen is not None:

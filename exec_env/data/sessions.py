@@ -1,5 +1,6 @@
 """Hours of trading: of every day in a zone, or an exchange's calendar with its holidays and half days."""
 
+import datetime
 import re
 import warnings
 from dataclasses import dataclass
@@ -133,9 +134,7 @@ def session_lengths(text: str, horizon: float) -> tuple[float, ...]:
     """
     name, _, date = text.strip().partition(" ")
     try:
-        first = pd.Timestamp(date.strip(), tz="UTC").normalize()
-        if pd.isna(first):
-            raise ValueError
+        first = pd.Timestamp(datetime.date.fromisoformat(date.strip()), tz="UTC")
     except ValueError:
         raise InputError(
             f"Order.sessions = {text!r}: must be lengths of sessions, or a calendar and a day, as 'XNYS 2026-11-25'"

@@ -49,7 +49,7 @@ class TorchMarket:
     Args:
         market: fields may be 0-dimensional tensors of the device; gradients flow to all but the rates and times of
             shocks, regimes and stress, nights, and ``signal_reversion``.
-        order: likewise, but ``n_steps``, ``slice_length`` and ``start``.
+        order: likewise, but ``n_steps``, ``slice_length`` and ``arrival``.
         device: torch device.
         dtype: of all tensors. Single precision moves a path's cost by up to about 2e-6 of it.
         ranges: what the market of each path is drawn from; by default all are ``market``.

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from exec_env.base import jackknife as errors
-from exec_env.calibration import impact, liquidity, of, prices, simulate, truth
+from exec_env.calibration import calibrate, impact, liquidity, of, prices, simulate, truth
 from exec_env.calibration.evidence import interval
 from exec_env.data.market_file import MarketFile, Parameter
 from exec_env.data.tick_sums import Slicer, walk
@@ -346,3 +346,22 @@ def test_intervals_cover_the_truth_and_estimates_are_not_biased() -> None:
     assert (~found["covered"]).sum() < 11
     table = truth.summary(found)
     assert (table["bias"].abs() < 0.1 + 3 * table["bias_error"]).all()
+
+
+def test_nights_are_estimated_from_several_sessions(tmp_path: Path) -> None:
+    """Sessions of 78 slices with nights of 0.4 of a session's variance, 17.5 hours or a weekend apart."""
+    rng, days = np.random.default_rng(2), 250
+    dates = pd.bdate_range("2024-01-02", periods=days)
+    moves = 0.02 / 78**0.5 * rng.standard_normal((days, 78))
+    moves[:, -1] += 0.02 * 0.4**0.5 * rng.standard_normal(days)
+    time = [day + pd.Timedelta(minutes=570 + 5 * i) for day in dates for i in range(78)]
+    mid = 100 * np.exp(np.r_[0.0, np.cumsum(moves)[:-1]])
+    frame = pd.DataFrame({"time": time, "mid": mid, "spread": 0.02, "volume": rng.uniform(5e4, 1e5, len(mid))})
+    frame.to_csv(tmp_path / "market.csv", index=False)
+    parameters = calibrate([tmp_path / "market.csv"]).file.parameters
+    found = parameters["overnight_variance"]
+    assert found.source == "data"
+    assert abs(found.value - 0.4) < 3 * found.standard_error < 0.2
+    assert parameters["night_length"].value == pytest.approx(17.5 / 6.5)
+    frame[:200].to_csv(tmp_path / "few.csv", index=False)
+    assert "overnight_variance" not in calibrate([tmp_path / "few.csv"]).file.parameters

@@ -74,7 +74,7 @@ def test_a_file_of_volumes_and_a_calendar_are_kept_as_numbers(tmp_path: Path) ->
     problem = make_problem(**options)
     kept = problem.settled(options)
     assert kept["volume_profile"] == (2.0, 1.0, 1.0, 4.0)
-    assert kept["sessions"] == pytest.approx((1.0, 3.5 / 6.5, 1.0))
+    assert kept["sessions"] == pytest.approx((1.0, 3.5 / 6.5, 1.0, 1.0))
     assert make_problem(**kept).order == problem.order
 
 
