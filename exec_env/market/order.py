@@ -51,7 +51,8 @@ class Order:
             return
         if not isinstance(self.lot_size, float):
             raise InputError(f"Order.lot_size = {shown(self.lot_size)}: must be a number, which has no gradient")
-        shares, lots = float(self.shares.detach() if hasattr(self.shares, "detach") else self.shares), self.lots
+        shares = float(self.shares.detach() if hasattr(self.shares, "detach") else self.shares)
+        lots = Multiples.of(self.lot_size)
         if shares > _MOST_LOTS * self.lot_size:
             raise InputError(f"Order.lot_size = {self.lot_size!r}: must be at least {shares / _MOST_LOTS:g}, or 0")
         whole = lots.nearest(shares)
