@@ -58,6 +58,7 @@ class ChildOrders:
         self.remaining = order.shares
         self.paid = 0.0  # cash received for a sell, spent for a buy [$]
         self.arrival_price: float | None = None
+        self._charged_at: float | None = None  # price that fees are a part of, where it is not the arrival price [$]
         self.children: list[Child] = []
         self.events: list[dict[str, Any]] = []
         """All that was taken so far, in plain values: what ``LiveExecutor.resume`` takes."""
@@ -170,9 +171,10 @@ class ChildOrders:
         """
         traded = self._whole(self.order.shares - self.remaining)
         average = self.paid / traded if traded > 0 else None
-        fee, shortfall = float(self.market.taker_fee), None
+        fee = BPS * float(self.market.taker_fee) * (self._charged_at or self.arrival_price or 0.0)
+        shortfall = None
         if average is not None and self.arrival_price is not None:
-            shortfall = self.order.sign * (1 - average / self.arrival_price) / BPS + fee
+            shortfall = (self.order.sign * (1 - average / self.arrival_price) + fee / self.arrival_price) / BPS
         report = {
             "done": self.done,
             "traded": traded,
@@ -183,7 +185,7 @@ class ChildOrders:
         if any(child.open for child in self.children):
             report["asked"] = self.working
         if fee > 0:
-            report["fees"] = fee * BPS * (self.arrival_price or 0.0) * traded
+            report["fees"] = fee * traded
         if self.order.lots is not None and (odd := self.remaining - self.order.lots.down(self.remaining)) > 0:
             report["odd"] = odd
         return report

@@ -73,6 +73,7 @@ class LiveExecutor(ChildOrders):
         super().__init__(order, market or Market())
         self.agent, self.limit_price = agent, limit_price
         self.slice_seconds, self.max_age = order.slice_length * hours_per_day * 3600, max_age
+        self._charged_at = self.market.arrival_price if rehearsal else None
         self._problem, self._rehearsal = problem or OrderInMarket(self.market, order), rehearsal
         self._sight, self._actions = Sight(self._problem), self._problem.actions(agent.action_mode)
         self._act = acting(agent, 1, self._problem)
@@ -119,6 +120,8 @@ class LiveExecutor(ChildOrders):
         if self.limit_price is not None:
             limit = self.limit_price.of(snapshot, self.order.sign, float(self.market.tick_size))
         child = self._known(snapshot)
+        if child is not None and assume_filled:
+            child.compared = len(child.fills)
         if child is None:
             self(snapshot)
             child = self.children[-1]
