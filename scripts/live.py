@@ -1,17 +1,32 @@
 """Drive an order live: snapshots in, child orders out, one JSON object per line.
 
   snapshot     {"time": "2026-01-05T09:30:00", "mid": 100.0, "spread": 0.05, "volume": 60000}
-  child order  {"time": "2026-01-05T09:30:00", "side": "sell", "shares": 5000.0, "left": 200000.0}
+  child order  {"child": 1, "time": "2026-01-05T09:30:00", "until": "2026-01-05T09:35:00", "side": "sell",
+                "shares": 5000.0, "left": 200000.0, "participation": 0.083}
   its fill     {"fill": 5000.0, "price": 99.97}
 
+A child order is for the slice from "time" until "until"; "participation" is its share of the slice's volume, and
+"limit" its limit price where --limit-price is given. With --lot-size it is whole lots.
+
+A fill ends its child order, and what is left of it is asked for again. {"fill": 200, "price": 99.97, "more": true}
+leaves it open: later child orders then ask for nothing that it may still be filled with. {"cancelled": true} ends it. A fill
+names an earlier child order as "child": 3; with the venue's "id" it counts once, however often it is told. A fill may
+also have "side" and "time". One of the other side, of less than nothing, or of more than was asked for is refused.
+
 An agent that was trained with --tape-features needs them in every snapshot, as the tape's file has them:
-"features": {"imbalance": 0.2}; they are seen in the run's units. A fill may also have "side" and "time". What is
-refused (stale, out of order, not finite, of the wrong side) is answered with {"error": ..., "line": ...} and changes
-nothing. At the end, and at Ctrl-C, comes a report of what was traded and what is left.
+"features": {"imbalance": 0.2}; they are seen in the run's units. What is refused (stale, out of order, not finite) is
+answered with {"error": ..., "line": ...} and changes nothing. At the end, and at Ctrl-C, comes a report of what was
+traded and what is left.
+
+With --state FILE all that was taken is in that file before it is answered. After a crash the same command goes on from
+there, its first line being {"resumed": ...}. Send the last snapshot again and what came after it, or the whole input: a
+snapshot that was taken gets the child order that it had, under the same number, and its fills count once.
 
 Examples:
   exec-env live twap --shares 10000 --n-steps 20 < snapshots.jsonl
+  exec-env live adaptive --shares 10000 --lot-size 100 --limit-price 2 --tick-size 0.01 --state order.json
   exec-env live runs/dqn-1 --assume-filled < snapshots.jsonl
+  exec-env live runs/dqn-1 --replay market.csv
 """
 
 import json
@@ -19,13 +34,15 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
 from exec_env.base.errors import ExecEnvError, InputError
+from exec_env.base.files import held, read_json, write_json
 from exec_env.base.validation import shown
 from exec_env.cli.main import run
 from exec_env.cli.options import Flag, Maybe, Plain, ProblemOptions, parse, problem_of_runs, say_remarks
@@ -47,6 +64,15 @@ class Options:
     """Environment id."""
     assume_filled: Flag = False
     """Take each child order as filled at once at the touch, instead of reading fills."""
+    limit_price: Maybe[str] = None
+    """Limit price of child orders: bps beyond the touch, as 2, below zero on our side of it; touch, what a market order
+    gets; mid; or join, the quotes of our own side. Rounded to --tick-size, a sell down and a buy up, so that rounding
+    never makes it rest."""
+    state: Maybe[Path] = None
+    """File of the order's state, written whole after every line; where it exists, the order goes on from there."""
+    replay: Maybe[Path] = None
+    """A recorded market to rehearse on instead of reading snapshots, as of --tape elsewhere: fills are those that an
+    environment on it gives."""
     hours_per_day: Maybe[float] = None
     """Length of the trading day, which turns slice length into seconds; by default that of the tape or of
     --market, or else 6.5.
@@ -78,7 +104,7 @@ def answer(live: Any, line: str | bytes, assume_filled: bool) -> dict[str, Any] 
         raise InputError(f"not a JSON object: {error}") from None
     if not isinstance(message, dict):
         raise InputError(f"not a JSON object: {text.strip()[:80]}")
-    if "fill" in message:
+    if "fill" in message or "cancelled" in message:
         live.filled(message)
         return None
     return live.answer(message, assume_filled)
@@ -139,8 +165,54 @@ def lines(stream: Any) -> Iterator[str | bytes]:
         yield first
 
 
-def drive(live: Any, stream: Any, assume_filled: bool, working: Callable[[bool], None]) -> None:
-    """Answer line by line until the order is done or the input ends."""
+class Kept:
+    """The state of an order in a file: written whole after every line, before the line is answered.
+
+    Args:
+        path: the file.
+        live: the executor, which goes on from there where the file exists.
+        settings: what the order was begun with, in plain values; another command line is refused.
+
+    Raises:
+        InputError: for a file that is no state, or that of another order.
+    """
+
+    def __init__(self, path: Path, live: Any, settings: dict[str, Any]) -> None:
+        self._path, self._live, self._settings, self.resumed = path, live, settings, path.exists()
+        self._saved = 0
+        if not self.resumed:
+            self.save()
+            return
+        found = read_json(path, "the state of an order")
+        if set(found) != {"settings", "events"} or not isinstance(found["settings"], dict):
+            raise InputError(f"{path}: not the state of an order")
+        for name, value in found["settings"].items():
+            if name not in settings or settings[name] != value:
+                raise InputError(
+                    f"{path}: that order has {name} = {shown(value)}, not {shown(settings.get(name))}: say what it was "
+                    "begun with, or name another file"
+                )
+        try:
+            live.resume(found["events"])
+        except (ExecEnvError, TypeError, KeyError, AttributeError) as error:
+            raise InputError(f"{path}: not the state of an order: {error}") from None
+        self._saved = len(live.events)
+
+    def save(self) -> None:
+        """Write what is new."""
+        if not self._saved or len(self._live.events) > self._saved:
+            write_json(self._path, {"settings": self._settings, "events": self._live.events})
+            self._saved = len(self._live.events)
+
+
+def drive(
+    live: Any,
+    stream: Any,
+    assume_filled: bool,
+    working: Callable[[bool], None],
+    save: Callable[[], None] = lambda: None,
+) -> None:
+    """Answer line by line until the order is done or the input ends; ``save`` is called before each answer."""
     for number, line in enumerate(lines(stream), 1):
         if not line.strip():
             continue
@@ -151,6 +223,7 @@ def drive(live: Any, stream: Any, assume_filled: bool, working: Callable[[bool],
             said = answer(live, line, assume_filled)
         except ExecEnvError as error:
             said = {"error": str(error), "line": number}
+        save()
         if said is not None:
             print(json.dumps(said, allow_nan=False), flush=True)
         working(False)
@@ -163,17 +236,42 @@ def main(argv: Sequence[str]) -> None:
     own = problem_of_runs(argv)
     start = ProblemOptions.start(argv, _DEFAULT, own)
     args = parse("live", Arguments, argv, __doc__, Arguments(problem=start))
+    given = args.options
     options = (own.options if own else {}) | args.problem.options(start, argv)
-    if args.options.hours_per_day is not None:
-        options["hours_per_day"] = args.options.hours_per_day
-    problem = problem_of(own.env_id if own else args.options.env, **options)
-    _, agent = resolve(args.options.agent, problem)
-    live = problem.live(agent)
+    if given.replay is not None:
+        for name in ("state", "assume_filled"):
+            if getattr(given, name):
+                raise InputError(f"--{name.replace('_', '-')}: beside --replay, whose fills are the environment's")
+        options["tape"] = str(given.replay.resolve())
+    if given.hours_per_day is not None:
+        options["hours_per_day"] = given.hours_per_day
+    problem = problem_of(own.env_id if own else given.env, **options)
+    _, agent = resolve(given.agent, problem)
+    if given.replay is not None:
+        live, steps = problem.rehearse(agent, limit_price=given.limit_price)
+    else:
+        live = problem.live(agent, limit_price=given.limit_price)
+        if given.assume_filled and live.limit_price is not None and not live.limit_price.trades:
+            raise InputError(
+                f"--limit-price {given.limit_price}: such an order rests, so that --assume-filled is wrong"
+            )
     say_remarks(problem)
     stopped: int | None = None
-    with stoppable() as working:
+    with ExitStack() as stack:
+        save: Callable[[], None] = lambda: None  # noqa: E731
+        if given.state is not None:
+            stack.enter_context(held(given.state))
+            kept = Kept(given.state, live, _settings(given, problem))
+            save = kept.save
+        working = stack.enter_context(stoppable())
         try:
-            drive(live, getattr(sys.stdin, "buffer", sys.stdin), args.options.assume_filled, working)
+            if given.state is not None and kept.resumed:
+                print(json.dumps({"resumed": live.report() | {"child": len(live.children)}}), flush=True)
+            if given.replay is not None:
+                for step in steps:
+                    print(json.dumps(step, allow_nan=False), flush=True)
+            elif not live.done:
+                drive(live, getattr(sys.stdin, "buffer", sys.stdin), given.assume_filled, working, save)
         except Stop as stop:
             stopped = stop.args[0]
         finally:
@@ -182,6 +280,13 @@ def main(argv: Sequence[str]) -> None:
         raise KeyboardInterrupt
     if stopped is not None:
         sys.exit(128 + stopped)
+
+
+def _settings(given: Options, problem: Any) -> dict[str, Any]:
+    """What an order was begun with, in plain values."""
+    named = {name: getattr(given, name) for name in ("agent", "assume_filled", "limit_price", "hours_per_day")}
+    fields = {f"{part}.{name}": value for part, of in problem.parameters().items() for name, value in of.items()}
+    return named | fields
 
 
 def _report(live: Any) -> None:

@@ -49,7 +49,7 @@ class Clumsy:
 ALLOWED = {
     "exec_env/harness/training/weights.py": "NumPy's, of an action space in a file",
     "exec_env/one_asset/problem.py": "Python's, of a class that does not say what it takes",
-    "exec_env/one_asset/live.py": "Python's, of a time that is none",
+    "exec_env/one_asset/snapshot.py": "Python's, of a time that is none",
     "exec_env/base/validation.py": "what numbers of any library say of themselves",
     "exec_env/base/csv_files.py": "pandas', of a file that is no table",
     "exec_env/base/files.py": "Python's, of a name with a zero byte; NumPy's, of a file that is no array",

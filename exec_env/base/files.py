@@ -1,9 +1,11 @@
 """Files of a run: written whole or not at all, and read without running anything that they contain."""
 
+import json
 import os
 import pickle
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -15,6 +17,11 @@ import yaml
 from exec_env.base import plain_yaml
 from exec_env.base.errors import InputError
 from exec_env.base.extras import importing
+
+try:
+    import fcntl
+except ImportError:  # of Windows
+    fcntl = None  # type: ignore[assignment]
 
 _ENDS, _MARK = b"PK\x05\x06", b"sha256:"  # what a ZIP archive ends with: 22 bytes and a comment, here ours
 _LENGTH = len(_MARK) + 64
@@ -187,6 +194,59 @@ def new_file(path: str | Path) -> Path:
     return path
 
 
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Write plain values as JSON, on the disk when it returns.
+
+    Raises:
+        InputError: when it cannot be written.
+    """
+    write_bytes(path, json.dumps(values, allow_nan=False).encode(), synced=True)
+
+
+def read_json(path: Path, what: str) -> dict[str, Any]:
+    """Read a JSON object; ``what`` says of what it is.
+
+    Raises:
+        InputError: when the file is missing, or is none.
+    """
+    begin = f"{path}: not {what}"
+    try:
+        values = json.loads(_read(path, begin).decode())
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{begin}: {' '.join(str(error).split())[:200]}") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{begin}: it holds no fields")
+    return values
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Hold a file against other processes that ask likewise, until this one ends, however it ends.
+
+    Raises:
+        InputError: where another process holds it.
+    """
+    if fcntl is None:
+        yield
+        return
+    lock = path.with_name(path.name + ".lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = lock.open("a")
+    except OSError as error:
+        raise InputError(f"{lock}: cannot be written: {error.strerror}") from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(f"{path}: another process goes on with it") from None
+        yield
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file, and the folders it is in.
 
@@ -196,8 +256,13 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode(errors="backslashreplace"))  # of names of files that are no text
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes, synced: bool = False) -> None:
     """Write a file, and the folders it is in: beside it, then renamed, so that a kill leaves the old one whole.
+
+    Args:
+        path: the file.
+        content: all of it.
+        synced: whether it is on the disk when this returns, so that a loss of power leaves it too.
 
     Raises:
         InputError: when it cannot be written, as on a disk that is full.
@@ -205,7 +270,11 @@ def write_bytes(path: Path, content: bytes) -> None:
     partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content)
+        with partial.open("wb") as file:
+            file.write(content)
+            if synced:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(partial, path)
     except OSError as error:
         with suppress(OSError):

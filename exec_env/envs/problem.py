@@ -128,9 +128,7 @@ class Problem(ABC):
     """Entries of the observation that the user has added, by name; each is a function of the entries before."""
     reference: ClassVar[str] = "twap"
     """The agent that others are compared with: one of ``policies``, or one that ``build`` makes. Training needs it."""
-    training_only: ClassVar[tuple[str, ...]] = (
-        *("action", "levels", "reward", "violation_penalty", "smoothness_penalty"),
-    )
+    training_only: ClassVar[tuple[str, ...]] = ("action", "levels", "reward", "violation_penalty", "smoothness_penalty")
     """Options that change how an agent acts and learns, but not what it is evaluated on."""
     varied: ClassVar[tuple[str, ...]] = ()
     """Options that only stress tests may give."""
@@ -389,8 +387,12 @@ class Problem(ABC):
         """An episode so far as a picture, for ``render_mode="rgb_array"``. Shape: (height, width, 3), uint8."""
         raise InputError("render_mode: this problem has no picture")
 
-    def live(self, agent: Any, hours_per_day: float | None = None) -> Any:
-        """Something that drives the order from live snapshots; see ``exec_env.one_asset.live.LiveExecutor``."""
+    def live(self, agent: Any, hours_per_day: float | None = None, limit_price: str | None = None) -> Any:
+        """What drives the order from live snapshots, such as ``exec_env.one_asset.live.LiveExecutor``."""
+        raise InputError(f"this problem cannot be driven live: {self.describe()}")
+
+    def rehearse(self, agent: Any, row: int | None = None, limit_price: str | None = None) -> Any:
+        """The same, and what it does in a dry run on the problem's tape, in plain values."""
         raise InputError(f"this problem cannot be driven live: {self.describe()}")
 
     def torch(self, device: str) -> Any:

@@ -2,77 +2,35 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
 
 from exec_env.base.errors import InputError
-from exec_env.base.validation import from_mapping, is_finite, require, shown, unknown
+from exec_env.base.validation import require, shown, unknown
 from exec_env.data.features import normalised
 from exec_env.envs.features import Sight
 from exec_env.envs.rollout import acting
 from exec_env.market.clock import known_nights, of_each
 from exec_env.market.execution import Slice, State
-from exec_env.market.market import BPS, Market
+from exec_env.market.market import Market
 from exec_env.market.order import Order
+from exec_env.one_asset.child_orders import Child, ChildOrders
 from exec_env.one_asset.core import OrderInMarket
+from exec_env.one_asset.limit_price import LimitPrice
+from exec_env.one_asset.snapshot import Snapshot
 
-_LIQUIDITY = 10  # beyond it nothing is seen, see ``Observation``
-_OF_A_FILL = ("fill", "price", "side", "time")
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """A market at the start of a slice.
-
-    Raises:
-        InputError: naming the field and what is allowed, for anything but finite numbers and a time.
-    """
-
-    time: datetime
-    mid: float
-    """[$]"""
-    spread: float
-    """Best ask minus best bid. [$]"""
-    volume: float
-    """Market volume expected in the slice. [shares]"""
-    log_liquidity: float = 0.0
-    """Log of depth over its mean, if known."""
-    signal: float = 0.0
-    """Expected drift α in the order's favour, if known. [1/day]"""
-    features: Mapping[str, float] = field(default_factory=dict)
-    """Those of the tape that the agent was trained on, by name, as its file has them: not normalised."""
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.time, datetime):
-            raise InputError(f"time = {self.time!r}: must be a date and time")
-        for name in ("mid", "spread", "volume", "log_liquidity", "signal"):
-            value = getattr(self, name)
-            if not is_finite(value):
-                raise InputError(f"{name} = {shown(value)}: must be a finite number")
-            object.__setattr__(self, name, float(value))
-        if not isinstance(self.features, Mapping):
-            raise InputError(f"features = {shown(self.features)}: must be numbers by name")
-        for name, value in self.features.items():
-            if not is_finite(value):
-                raise InputError(f"features: {name} = {shown(value)}: must be a finite number")
-        if not -_LIQUIDITY <= self.log_liquidity <= _LIQUIDITY:
-            raise InputError(f"log_liquidity = {self.log_liquidity!r}: must be in [-{_LIQUIDITY}, {_LIQUIDITY}]")
-        if self.mid <= 0 or self.spread < 0 or self.volume < 0:
-            raise InputError(
-                f"mid = {self.mid!r}, spread = {self.spread!r}, volume = {self.volume!r}: must be > 0, >= 0 and >= 0"
-            )
-        if self.spread >= 2 * self.mid:
-            raise InputError(f"spread = {self.spread!r}: must be below twice the mid, {self.mid!r}: a bid is > 0")
+__all__ = ["LiveExecutor", "Snapshot"]
 
 
-class LiveExecutor:
+class LiveExecutor(ChildOrders):
     """Asks an agent for one child order per slice, and keeps the state.
 
     It decides as the environment does on the same snapshots and fills. It never asks for more than is left or the cap
-    allows; in the last slice it asks for all that is left within the cap, and ``report`` says what still is.
+    allows, nor for what an earlier child order may still be filled with; where the order is in lots, for whole lots. In
+    the last slice it asks for all that is left within the cap, and ``report`` says what still is. What becomes of child
+    orders is for ``ChildOrders``.
 
     Args:
         agent: anything with ``action_mode`` and ``act``.
@@ -82,9 +40,11 @@ class LiveExecutor:
         hours_per_day: length of a trading day, which turns slice length into seconds. [hour]
         max_age: a snapshot later than this many slices after the last one is refused as stale.
         problem: with features of the observation, where the agent acts on some. Snapshots have those of its tape.
+        limit_price: rule for a limit price of each child order; without, they are market orders.
+        rehearsal: whether snapshots are of the problem's own tape, whose prices impact is known in.
 
     Example:
-        >>> from datetime import datetime, timedelta
+        >>> from datetime import datetime
         >>> from exec_env.baselines.twap import TWAP
         >>> order = Order(shares=1000.0, n_steps=2)
         >>> live, start = LiveExecutor(TWAP(Market(), order), order), datetime(2026, 1, 5, 9, 30)
@@ -103,53 +63,51 @@ class LiveExecutor:
         hours_per_day: float = 6.5,
         max_age: float = 1.5,
         problem: OrderInMarket | None = None,
+        limit_price: LimitPrice | None = None,
+        rehearsal: bool = False,
     ) -> None:
         if not (hasattr(agent, "action_mode") and callable(getattr(agent, "act", None))):
             raise InputError(f"{agent!r} is no agent: it needs action_mode and act(observations)")
         if not isinstance(order, Order):
             raise InputError(f"{order!r} is no Order")
         require(0.0, open_low=True, hours_per_day=hours_per_day, max_age=max_age)
-        self.agent, self.order, self.market = agent, order, market or Market()
+        super().__init__(order, market or Market())
+        self.agent, self.limit_price = agent, limit_price
         self.slice_seconds, self.max_age = order.slice_length * hours_per_day * 3600, max_age
-        self.remaining = order.shares
-        self.paid = 0.0  # cash received for a sell, spent for a buy [$]
-        self.arrival_price: float | None = None
-        self._problem = problem or OrderInMarket(self.market, order)
+        self._charged_at = self.market.arrival_price if rehearsal else None
+        self._problem, self._rehearsal = problem or OrderInMarket(self.market, order), rehearsal
         self._sight, self._actions = Sight(self._problem), self._problem.actions(agent.action_mode)
         self._act = acting(agent, 1, self._problem)
-        self._step, self._transient, self._participation = 0, 0.0, 0.0
         spans = (of_each(span, order.n_steps) for span in self.market.spans(order))
         self._spans, self._nights = list(zip(*spans, strict=True)), known_nights(order)
-        self._last: Snapshot | None = None
-        self._asked: float | None = None
-
-    @property
-    def done(self) -> bool:
-        """Whether all is traded, or time is up."""
-        return self.remaining <= 0 or (self._step >= self.order.n_steps and self._asked is None)
+        self._transient = 0.0  # our push at the last snapshot [$]
+        # A tape has no noise of its decay: there it is at its mean, else at its median.
+        recorded, market = self._problem.tape is not None, self.market
+        self._decays = [
+            math.exp(-float(market.resilience) * by_clock) if recorded else float(market.decay_at(0.0, by_clock))
+            for _, by_clock in self._spans
+        ]
 
     def __call__(self, snapshot: Snapshot) -> float:
         """Shares of this slice's child order. [shares]
 
         Raises:
-            InputError: when the last child order has had no fill reported, when the order is over, or when the
+            InputError: when nothing has been told of the last child order, when the order is over, or when the
                 snapshot is out of order or stale. Nothing is changed then.
         """
-        if self._asked is not None:
-            raise InputError("the last child order has no fill yet: call fill(), with shares=0 if there was none")
-        if self.done:
+        if self.children and self.children[-1].open and not self.children[-1].fills:
+            self._refuse_silence()
+        if self.done or len(self.children) >= self.order.n_steps:
             raise InputError(f"the order is over, {self.remaining:g} shares left")
-        if self._last is not None:
-            self._check_time(snapshot, self._last)
-        arrival_price = self.arrival_price or snapshot.mid
-        with np.errstate(all="ignore"):  # what is no number is refused
-            asked = self._ask(snapshot, arrival_price)
-        self.arrival_price, self._last, self._asked = arrival_price, snapshot, asked
-        self._step += 1
-        return asked
+        if self.children:
+            self._check_time(snapshot, self.children[-1].snapshot)
+        return self._take(snapshot)
 
     def answer(self, message: dict[str, Any], assume_filled: bool = False) -> dict[str, Any]:
-        """The child order for a snapshot in plain values: time (ISO 8601), side, shares, and what was left before.
+        """The child order for a snapshot in plain values.
+
+        Its number, time (ISO 8601) and until when it is to be filled, side, shares, their share of the slice's volume
+        (None where there is none), limit price where there is a rule for it, and what was left before.
 
         Args:
             message: time, mid, spread and volume, as of ``Snapshot``, and what else it has.
@@ -158,84 +116,67 @@ class LiveExecutor:
         Raises:
             InputError: for a message that is no snapshot, and as for a call.
         """
-        for name in ("time", "mid", "spread", "volume"):
-            if name not in message:
-                raise InputError(f"snapshot: {name} is missing")
+        snapshot = Snapshot.of(message)
         try:
-            time = datetime.fromisoformat(message["time"])
-        except (TypeError, ValueError, OverflowError):
+            until = snapshot.time + timedelta(seconds=self.slice_seconds)
+        except OverflowError:
             raise InputError(f"snapshot: time = {shown(message['time'])}: must be an ISO 8601 date and time") from None
-        snapshot, left = from_mapping(Snapshot, message | {"time": time}, "snapshot"), self.remaining
-        shares = self(snapshot)
-        if assume_filled:
-            self.fill(shares, snapshot.mid - self.order.sign * snapshot.spread / 2)
-        return {"time": snapshot.time.isoformat(), "side": self.order.side, "shares": shares, "left": left}
+        limit = None
+        if self.limit_price is not None:
+            limit = self.limit_price.of(snapshot, self.order.sign, float(self.market.tick_size))
+        child = self._known(snapshot)
+        if child is not None and assume_filled:
+            child.compared = len(child.fills)
+        if child is None:
+            self(snapshot)
+            child = self.children[-1]
+            if assume_filled:
+                self.fill(child.asked, snapshot.mid - self.order.sign * snapshot.spread / 2)
+        number = next(n for n, c in enumerate(self.children, 1) if c is child)
+        said = {"child": number, "time": snapshot.time.isoformat(), "until": until.isoformat(), "side": self.order.side}
+        said |= {"shares": child.asked, "left": child.left}
+        said |= {"participation": child.asked / snapshot.volume if snapshot.volume > 0 else None}
+        return said if limit is None else said | {"limit": limit}
 
-    def filled(self, message: dict[str, Any]) -> None:
-        """``fill`` in plain values.
+    def resume(self, events: list[dict[str, Any]]) -> None:
+        """Take up an order where another process left it: what ``events`` were there.
 
-        Args:
-            message: fill, the shares; price, which may be missing where there are none; side, if the venue tells it;
-                and what else it has that is known, its time.
-
-        Raises:
-            InputError: for a field that is unknown, another side than the order's, and as ``fill``.
-        """
-        for name in message:
-            if name not in _OF_A_FILL:
-                raise InputError(f"fill: {unknown('field', name, _OF_A_FILL)}")
-        if (side := message.get("side", self.order.side)) != self.order.side:
-            raise InputError(f"fill: side = {shown(side)}: the order's is {self.order.side!r}")
-        shares: Any = message.get("fill")
-        price: Any = message.get("price", 0.0 if is_finite(shares) and shares == 0 else None)
-        self.fill(shares, price)
-
-    def fill(self, shares: float, price: float) -> None:
-        """Report what the last child order came to.
-
-        Args:
-            shares: traded; between 0 and what was asked for.
-            price: average price; any finite number when nothing was traded. [$]
+        The agent sees all snapshots again, so that one with a memory has it; what was asked for stands. Whoever tells
+        snapshots and fills may begin with any of those that were taken: such a snapshot gets the answer that it had,
+        and its fills count once.
 
         Raises:
-            InputError: when nothing was asked for, or the numbers cannot be. Nothing is changed then.
+            InputError: for what ``events`` did not give.
         """
-        if self._asked is None or self._last is None:
-            raise InputError("there is no child order to fill: call the executor with a snapshot first")
-        for name, value in (("shares", shares), ("price", price)):
-            if not is_finite(value) or value < 0:
-                raise InputError(f"fill: {name} = {shown(value)}: must be a finite number >= 0")
-        if shares > self._asked * (1 + 1e-9):
-            raise InputError(f"fill: shares = {shares!r}: only {self._asked!r} were asked for")
-        shares, price = float(shares), float(price)
-        money = self.paid + shares * price
-        if shares > 0 and not (price > 0 and is_finite(money) and is_finite(price / (self.arrival_price or price))):
-            raise InputError(f"fill: price = {price!r}: must be > 0, and what shares can cost")
-        self.remaining = max(self.remaining - shares, 0.0)
-        self.paid = money
-        _, by_clock = self._spans[self._step - 1]
-        pushed = self._transient + self.market.transient_impact * shares
-        self._transient = float(self.market.decay_at(0.0, by_clock)) * pushed
-        self._participation = shares / (self._last.volume + 1e-30)
-        self._asked = None
+        for event in events:
+            if set(event) == {"snapshot", "asked", "carried", "left"}:
+                self._take(Snapshot.of(event["snapshot"]), event)
+            elif set(event) == {"child", "shares", "price", "more", "id"}:
+                self.fill(**event)
+            else:
+                raise InputError(f"unknown event {shown(event)}")
+        for child in self.children:
+            child.recalled, child.compared = True, len(child.fills)
 
-    def report(self) -> dict[str, Any]:
-        """Where the order stands: shares traded and left, average price, shortfall [bps of the traded notional].
-
-        Where a child order has had no fill reported, also ``asked``, its shares.
-        """
-        traded = self.order.shares - self.remaining
-        average = self.paid / traded if traded > 0 else None
-        shortfall = None
-        if average is not None and self.arrival_price is not None:
-            shortfall = self.order.sign * (1 - average / self.arrival_price) / BPS
-        return {
-            "done": self.done,
-            "traded": traded,
-            "left": self.remaining,
-            "average_price": average,
-            "shortfall_bps": shortfall,
-        } | ({} if self._asked is None else {"asked": self._asked})
+    def _take(self, snapshot: Snapshot, before: Mapping[str, float] | None = None) -> float:
+        """A child order for a snapshot: the one it had ``before``, if it had one."""
+        arrival_price, push = self.arrival_price or snapshot.mid, (0.0, 0.0)
+        if self.children:
+            pushed = self._transient + self.market.transient_impact * self._traded
+            push = (
+                self._decays[len(self.children) - 1] * pushed,
+                self._traded / (self.children[-1].snapshot.volume + 1e-30),
+            )
+        with np.errstate(all="ignore"):  # what is no number is refused
+            asked, carried = self._ask(snapshot, arrival_price, *push)
+        left = self.remaining
+        if before is not None:
+            asked, carried, left = (float(before[name]) for name in ("asked", "carried", "left"))
+        self.arrival_price, (self._transient, _), self._traded = arrival_price, push, 0.0
+        self._told = Child(snapshot, asked, carried, left)
+        self.children.append(self._told)
+        self.events.append({"snapshot": snapshot.plain(), "asked": asked, "carried": carried, "left": left})
+        return asked
 
     def _check_time(self, snapshot: Snapshot, last: Snapshot) -> None:
         try:
@@ -250,7 +191,7 @@ class LiveExecutor:
                 f"where a slice takes {self.slice_seconds:g} s"
             )
         # A night, a weekend or a holiday is of any length.
-        if elapsed > self.max_age * self.slice_seconds and not self._nights[self._step - 1]:
+        if elapsed > self.max_age * self.slice_seconds and not self._nights[len(self.children) - 1]:
             raise InputError(
                 f"snapshot: time = {snapshot.time}: stale, {elapsed:g} s after the last one "
                 f"where a slice takes {self.slice_seconds:g} s"
@@ -267,18 +208,22 @@ class LiveExecutor:
                 raise InputError(f"snapshot: features: {name} is missing")
         return tuple(normalised(float(given[name]), of) for name, of in units.items())
 
-    def _ask(self, snapshot: Snapshot, arrival_price: float) -> float:
-        order, market, left = self.order, self.market, self.order.n_steps - self._step
-        liquidity, volatility, _ = (float(f[self._step]) for f in market.stress_factors(order.n_steps))
+    def _ask(
+        self, snapshot: Snapshot, arrival_price: float, transient: float, participation: float
+    ) -> tuple[float, float]:
+        """What is asked for, and what of it is carried to the next slice."""
+        order, market, step = self.order, self.market, len(self.children)
+        left = order.n_steps - step
+        liquidity, volatility, _ = (float(f[step]) for f in market.stress_factors(order.n_steps))
         features = self._features(snapshot.features)
-        # Agents know prices relative to arrival.
-        dt, scale = order.slice_length, market.arrival_price / arrival_price
+        # Agents know prices relative to arrival; those of a tape in the prices of the tape.
+        dt, scale = order.slice_length, 1.0 if self._rehearsal else market.arrival_price / arrival_price
         own = snapshot.log_liquidity - math.log(liquidity)  # a stress of liquidity leaves volatility alone
         now = Slice(
             log_liquidity=snapshot.log_liquidity,
             half_spread=snapshot.spread / 2 * scale,
             volume=snapshot.volume,
-            variance=float(market.variance_at(own, self._spans[self._step][0])) * volatility**2,
+            variance=float(market.variance_at(own, self._spans[step][0])) * volatility**2,
             drift=market.arrival_price * dt * snapshot.signal,
             temporary=0.0,
             permanent=0.0,
@@ -287,13 +232,21 @@ class LiveExecutor:
             slippage=0.0,
             features=features,
         )
-        move = order.sign * (snapshot.mid - arrival_price) * scale
-        state = State(self.remaining, self._transient, move, self._participation)
+        if self._rehearsal:
+            now = now._replace(
+                variance=(market.volatility * market.arrival_price) ** 2 * self._spans[step][0] * volatility**2
+            )
+        move, free = order.sign * (snapshot.mid - arrival_price) * scale, self._whole(self.remaining - self.working)
+        state = State(free, transient, move, participation, self.children[-1].carried if self.children else 0.0)
         observation = self._sight.stack(state, self._problem.seen(now), left, 1)
         for name, entry in zip(self._sight.names, observation[0].tolist(), strict=True):
             if not math.isfinite(entry):
                 raise InputError(f"snapshot: makes {name} of the observation {entry:g}, which no market does")
         value = float(self._actions.many(self._act(observation), 1)[0])
         cap = math.inf if order.max_participation is None else order.max_participation * snapshot.volume
-        asked = self.remaining if left == 1 else self._actions.ask(value, state, now, left)
-        return float(max(0.0, min(asked, self.remaining, cap)))
+        asked = free if left == 1 else self._actions.ask(value, state, now, left) + state.carried
+        possible = float(max(0.0, min(asked, free, cap)))
+        if order.lots is None:
+            return possible, 0.0
+        whole = order.lots.down(possible)
+        return whole, possible - whole

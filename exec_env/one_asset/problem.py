@@ -300,14 +300,31 @@ class OneAsset(OrderInMarket):
         """Inventory, participation, price and fills of an episode so far."""
         return picture.draw(self.market, self.order, arrival_price, history)
 
-    def live(self, agent: Any, hours_per_day: float | None = None) -> Any:
+    def live(self, agent: Any, hours_per_day: float | None = None, limit_price: str | None = None) -> Any:
         """An executor that asks ``agent`` for a child order per snapshot."""
+        return self._live(agent, hours_per_day, limit_price, rehearsal=False)
+
+    def _live(self, agent: Any, hours_per_day: float | None, limit_price: str | None, rehearsal: bool) -> Any:
+        from exec_env.one_asset.limit_price import LimitPrice
         from exec_env.one_asset.live import LiveExecutor
 
         if self.ranges is not None:
             raise InputError("randomise: an order is executed in one market")
+        if self.information != "full":
+            raise InputError(
+                f"information = {self.information!r}: a live order sees the volume that is expected of its slice; agents "
+                "for hidden liquidity, which go by the volume before it, are not driven live yet"
+            )
         hours = self.clock.hours_per_day if hours_per_day is None else hours_per_day
-        return LiveExecutor(agent, self.order, self.market, hours, problem=self)
+        limit = None if limit_price is None else LimitPrice.parse(limit_price)
+        return LiveExecutor(agent, self.order, self.market, hours, problem=self, limit_price=limit, rehearsal=rehearsal)
+
+    def rehearse(self, agent: Any, row: int | None = None, limit_price: str | None = None) -> Any:
+        """An executor, and what it does in a dry run on the tape; see ``exec_env.one_asset.rehearsal``."""
+        from exec_env.one_asset.rehearsal import rehearse
+
+        live = self._live(agent, None, limit_price, rehearsal=True)
+        return live, rehearse(live, self, row)
 
     def torch(self, device: str) -> Any:
         """The market on a torch device."""
