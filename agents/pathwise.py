@@ -3,14 +3,14 @@
 The market is a differentiable function of the trades, so that the gradient of the cost itself is there and no value
 function has to be learned: the counterpart of deep hedging (Buehler et al. 2019) for execution.
 
-One file, to be read from top to bottom: configuration, network, loss, agent.
+One file, to be read from top to bottom: configuration, network, loss, learner, agent.
 """
 
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -27,11 +27,10 @@ from exec_env.harness.training.weights import Head, load_weights, save_weights, 
 from exec_env.market.order import Order
 from exec_env.market.paths import Paths
 from exec_env.one_asset.actions import ActionMode
-from exec_env.one_asset.observation import Observation
-from exec_env.one_asset.torch_market import Costs, TorchMarket, torch_device
+from exec_env.one_asset.torch_market import Costs, Policy, TorchMarket, torch_device
 
 _FRACTION = ActionMode("fraction")
-_TIME_LEFT = Observation._fields.index("time_left")
+_TIME_LEFT = "time_left"
 
 
 @dataclass(frozen=True)
@@ -63,12 +62,19 @@ class PathwiseConfig:
 
 
 class Paces(nn.Module):
-    """From observations [B, D] to the fraction of what is left that is traded [B]: a pace over the slices left."""
+    """From observations [B, D] to the fraction of what is left that is traded [B]: a pace over the slices left.
 
-    def __init__(self, n_observations: int, hidden: tuple[int, ...], n_steps: int) -> None:
+    Args:
+        n_inputs: entries of an observation, D.
+        hidden: width of each hidden layer.
+        n_steps: slices of the order.
+        time_left: which entry says how much time is left.
+    """
+
+    def __init__(self, n_inputs: int, hidden: tuple[int, ...], n_steps: int, time_left: int = 0) -> None:
         super().__init__()
-        self.n_steps = n_steps
-        sizes = (n_observations, *hidden)
+        self.n_steps, self.time_left = n_steps, time_left
+        sizes = (n_inputs, *hidden)
         layers: list[nn.Module] = []
         for n_in, n_out in itertools.pairwise(sizes):
             layers += [nn.Linear(n_in, n_out), nn.ReLU()]
@@ -80,8 +86,12 @@ class Paces(nn.Module):
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
         """Fractions, which may be above one: the market clips them. Shape: [B, D] -> [B]."""
-        slices_left = (observations[:, _TIME_LEFT] * self.n_steps).clamp(min=1.0)
+        slices_left = (observations[:, self.time_left] * self.n_steps).clamp(min=1.0)
         return self.log_pace(observations)[:, 0].exp() / slices_left
+
+    def begin(self, n: int) -> Policy:
+        """What is done from slice to slice on ``n`` paths in lockstep."""
+        return self
 
 
 def pathwise_loss(costs: Costs, config: PathwiseConfig) -> torch.Tensor:
@@ -98,33 +108,45 @@ def pathwise_loss(costs: Costs, config: PathwiseConfig) -> torch.Tensor:
     return shortfall.mean() + config.variance_weight * variance
 
 
-class Pathwise:
-    """The pathwise policy. It acts as a fraction of what is left, whatever the environment's action mode is.
+class PathwiseLearner:
+    """A policy that learns through the market; a subclass says which network it is, and how it acts.
+
+    It acts as a fraction of what is left, whatever the environment's action mode is.
 
     Args:
         config: hyper-parameters.
-        head: how its outputs become actions; only the number of slices counts.
+        head: what it sees, and how its outputs become actions, of which only the number of slices counts.
         total_steps: environment steps that the schedule of the learning rate spans.
         seed: of weights.
         device: torch device of network and market.
+
+    Raises:
+        InputError: where the observation does not say how much time is left.
     """
 
-    Config = PathwiseConfig
+    name: ClassVar[str]
+    """The agent's name."""
+    Config: ClassVar[type[Any]]
     action_mode = _FRACTION
 
-    def __init__(
-        self, config: PathwiseConfig, head: Head, total_steps: int = 1, seed: int = 0, device: str = "cpu"
-    ) -> None:
-        self.config, self.head = config, Head(_FRACTION, _FRACTION.space(Order()), head.n_steps)
+    def __init__(self, config: Any, head: Head, total_steps: int = 1, seed: int = 0, device: str = "cpu") -> None:
+        self.config, self.names = config, head.names
+        self.head = Head(_FRACTION, _FRACTION.space(Order()), head.n_steps, head.names)
         self.total_steps, self.device = total_steps, torch_device(device)
+        if _TIME_LEFT not in head.names:
+            raise InputError(f"{self.name}: needs {_TIME_LEFT!r} in the observation, not {', '.join(head.names)}")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.policy = Paces(len(Observation._fields), config.hidden, head.n_steps).to(self.device)
+            self.policy = self.network(head.names.index(_TIME_LEFT)).to(self.device)
         self.optimiser = torch.optim.Adam(self.policy.parameters(), lr=config.learning_rate, fused=True)
         self.steps = self._due = 0
 
+    def network(self, time_left: int) -> Paces:
+        """A fresh network, for observations in which that entry says how much time is left."""
+        raise NotImplementedError
+
     @classmethod
-    def build(cls, config: PathwiseConfig, head: Head, setup: Setup) -> "Pathwise":
+    def build(cls, config: Any, head: Head, setup: Setup) -> Self:
         """A fresh agent for an environment.
 
         Raises:
@@ -135,16 +157,15 @@ class Pathwise:
             # Intervals are rounded up to whole steps of all environments.
             least = setup.total_steps // setup.interval * ((batch - 1) // setup.num_envs * setup.num_envs) + 1
             raise InputError(
-                f"PathwiseConfig.paths = {config.paths}: of {head.n_steps} slices each that is {batch} steps, more "
-                f"than the {setup.interval} of an interval; take fewer intervals, fewer paths or {least} steps or more"
+                f"{cls.Config.__name__}.paths = {config.paths}: of {head.n_steps} slices each that is {batch} steps, "
+                f"more than the {setup.interval} of an interval; take fewer intervals, fewer paths or {least} steps or "
+                "more"
             )
         return cls(config, head, setup.total_steps, setup.seed, setup.device)
 
-    def act(self, observations: np.ndarray) -> np.ndarray:
-        """Fractions of what is left. Shape: (n, D) -> (n, 1)."""
-        with torch.no_grad():
-            fraction = self.policy(torch.as_tensor(np.ascontiguousarray(observations), device=self.device))
-        return fraction.clamp(max=1.0)[:, None].cpu().numpy()
+    def tensor(self, values: np.ndarray) -> torch.Tensor:
+        """An array on the network's device."""
+        return torch.as_tensor(np.ascontiguousarray(values), device=self.device)
 
     def score(self, objective: np.ndarray, shortfall: np.ndarray) -> float:
         """What it minimises, on other paths: how checks rank it. [bps]"""
@@ -156,16 +177,20 @@ class Pathwise:
         """Refuse an environment that it cannot learn in.
 
         Raises:
-            InputError: for a problem without tensors, or a reward of one's own, which would have no effect.
+            InputError: for a problem without tensors or with another observation, or a reward of one's own, which would
+                have no effect.
         """
         inner: Any = env.unwrapped
         inner.problem.torch(str(self.device))
+        if inner.problem.names != self.names[: len(inner.problem.names)]:
+            theirs = ", ".join(inner.problem.names)
+            raise InputError(f"{self.name}: acts on {', '.join(self.names)}, but this problem shows {theirs}")
         if named := ", ".join((*inner.problem.recorded, *inner.problem.features)):
-            raise InputError(f"features = {named}: pathwise acts on the problem's own entries alone; leave them out")
+            raise InputError(f"features = {named}: {self.name} acts on the problem's own entries alone; leave them out")
         for name, value in vars(inner.reward).items():
             if value != getattr(Reward, name):
                 raise InputError(
-                    f"{'reward' if name == 'kind' else name} = {value!r}: pathwise minimises its own objective, "
+                    f"{'reward' if name == 'kind' else name} = {value!r}: {self.name} minimises its own objective, "
                     f"{self.config.objective!r}, and not a reward; leave it out"
                 )
 
@@ -214,7 +239,7 @@ class Pathwise:
         c = self.config
         for group in self.optimiser.param_groups:
             group["lr"] = half_cosine(c.learning_rate)(1 - min(self.steps / self.total_steps, 1.0))
-        loss = pathwise_loss(market.costs(self.policy, paths, _FRACTION), c)
+        loss = pathwise_loss(market.costs(self.policy.begin(paths.n_paths), paths, _FRACTION), c)
         self.optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.policy.parameters(), c.max_gradient_norm)
@@ -227,16 +252,16 @@ class Pathwise:
 
     def save(self, folder: Path) -> None:
         """Write all that acting needs; see ``exec_env.harness.training.weights``."""
-        save_weights(folder, "pathwise", self.head, self.config, self.policy.state_dict())
+        save_weights(folder, self.name, self.head, self.config, self.policy.state_dict())
 
     @classmethod
-    def load(cls, folder: Path) -> "Pathwise":
+    def load(cls, folder: Path) -> Self:
         """Read what ``save`` wrote; nothing in it is run.
 
         Raises:
             InputError: naming the file and what is wrong with it.
         """
-        config, head, weights = load_weights(folder, PathwiseConfig)
+        config, head, weights = load_weights(folder, cls.Config)
         agent = cls(config, head)
         with weights_must_fit(folder):
             agent.policy.load_state_dict(weights)
@@ -260,3 +285,19 @@ class Pathwise:
         self.policy.load_state_dict(state["policy"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.steps, self._due = int(state["steps"]), int(state["due"])
+
+
+class Pathwise(PathwiseLearner):
+    """The pathwise policy without a memory. See ``PathwiseLearner`` for arguments."""
+
+    name, Config = "pathwise", PathwiseConfig
+
+    def network(self, time_left: int) -> Paces:
+        """See ``PathwiseLearner``."""
+        return Paces(len(self.names), self.config.hidden, self.head.n_steps, time_left)
+
+    def act(self, observations: np.ndarray) -> np.ndarray:
+        """Fractions of what is left. Shape: (n, D) -> (n, 1)."""
+        with torch.no_grad():
+            fractions = self.policy(self.tensor(observations))
+        return fractions.clamp(max=1.0)[:, None].cpu().numpy()
