@@ -21,6 +21,7 @@ import numpy as np
 
 from exec_env.base.bootstrap import Errors, Independent
 from exec_env.base.errors import InputError, NoBound
+from exec_env.envs.profile import Profile
 from exec_env.envs.reward import Reward
 from exec_env.envs.scenario import NORMAL, Scenario, chosen
 from exec_env.envs.variates import Variates
@@ -126,9 +127,9 @@ class Problem(ABC):
     """Entries of the observation that the user has added, by name; each is a function of the entries before."""
     reference: ClassVar[str] = "twap"
     """The agent that others are compared with: one of ``policies``, or one that ``build`` makes. Training needs it."""
-    training_only: ClassVar[tuple[str, ...]] = (
-        *("action", "levels", "reward", "violation_penalty", "smoothness_penalty"),
-    )
+    profiles: tuple[Profile, ...] = ()
+    """Columns of ``outcome`` that tables and pictures show side by side."""
+    training_only: ClassVar[tuple[str, ...]] = ("action", "levels", "reward", "violation_penalty", "smoothness_penalty")
     """Options that change how an agent acts and learns, but not what it is evaluated on."""
     varied: ClassVar[tuple[str, ...]] = ()
     """Options that only stress tests may give."""
