@@ -390,10 +390,7 @@ class Problem(ABC):
         raise InputError("render_mode: this problem has no picture")
 
     def live(self, agent: Any, hours_per_day: float | None = None) -> Any:
-        """Something that drives the order from live snapshots: ``answer``, ``fill``, ``done`` and ``report``.
-
-        See ``exec_env.one_asset.live.LiveExecutor``.
-        """
+        """Something that drives the order from live snapshots, as ``exec_env.one_asset.live.LiveExecutor`` does."""
         raise InputError(f"this problem cannot be driven live: {self.describe()}")
 
     def torch(self, device: str) -> Any:

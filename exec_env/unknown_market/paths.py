@@ -80,8 +80,8 @@ class UnknownSimulator:
         slices = shape(Markets.of(self.market, **each), self.order, normals)
         slope = Markets.of(self.market, **own).slope(self.order.slice_length)
         size, alone = (len(z), self.orders * self.order.n_steps), normals.liquidity.shape
-        columns = [_whole(_whole(column, alone), size) for column in slices[:N_SHARED]]
-        columns += [_whole(column, size) for column in (slope, own["transient_impact"])]
+        columns = [_whole(_whole(column, alone, z), size, z) for column in slices[:N_SHARED]]
+        columns += [_whole(column, size, z) for column in (slope, own["transient_impact"])]
         return Paths(UnknownSlice(*columns), 0.0 * z.sum(1) + self.market.arrival_price)
 
 
@@ -89,12 +89,20 @@ def _repeated(value: Any, times: int) -> Any:
     """One row for each order of a path, of one for each path; a number as it is."""
     if not getattr(value, "ndim", 0):
         return value
-    return _whole(value, (len(value), times)).reshape(-1, 1)
+    return _whole(value, (len(value), times), value).reshape(-1, 1)
 
 
-def _whole(column: Any, size: tuple[int, int]) -> Any:
-    """A column of all slices of all paths, side by side as they come; a number stays one number all over."""
-    if hasattr(column, "expand"):
+def _whole(column: Any, size: tuple[int, int], like: Any) -> Any:
+    """A column of all slices of all paths, side by side as they come; a number is one all over, beside tensors itself.
+
+    Args:
+        column: a number, one for each path, or one for each slice.
+        size: paths, and slices of each.
+        like: a tensor, where there are tensors.
+    """
+    if hasattr(like, "new_tensor"):
+        if not getattr(column, "ndim", 0):
+            return column
         return column.reshape(size) if column.numel() == size[0] * size[1] else column.expand(size)
     column = np.asarray(column)
     return column.reshape(size) if column.size == size[0] * size[1] else np.broadcast_to(column, size)

@@ -249,6 +249,12 @@ class UnknownMarket(Problem):
         """Inventory and concessions of example paths."""
         return picture.PANELS
 
+    def torch(self, device: str) -> Any:
+        """The market of tensors, for gradients through it."""
+        from exec_env.unknown_market.torch_market import UnknownTorchMarket
+
+        return UnknownTorchMarket(self, device)
+
     def picture(self, arrival_price: Any, history: list[dict[str, Any]]) -> np.ndarray:
         """Inventory, trades and concessions so far."""
         return picture.draw(self.order, self.orders, history)
