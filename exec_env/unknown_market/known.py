@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from exec_env.market.execution import Fill, State, bps
+from exec_env.market.execution import Fill, bps
 from exec_env.market.market import Market, lognormal
 from exec_env.market.order import Order
 from exec_env.optimum.cost_forms import HELD, PUSH, TRADE, Charged, last_cost, slice_cost
@@ -107,12 +107,12 @@ class Known:
         spread = market.half_spread_at(0.0, 0.0) * order.shares
         return cls(order, impact, rules[::-1], rules[-1].value * order.shares**2 + spread)
 
-    def excess(self, step: int, before: State, fill: Fill) -> Any:
+    def excess(self, step: int, before: Any, fill: Fill) -> Any:
         """What a fill adds to the expected cost of its order. Shape: (n,). [$]
 
         Args:
             step: slice of the order, from 0.
-            before: state before it.
+            before: state before it, with what is left of the order and its own push.
             fill: what was done.
         """
         rule, part, trade = self.rules[step], self.impact.part, fill.shares - fill.block

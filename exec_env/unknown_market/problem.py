@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -121,8 +121,9 @@ class UnknownMarket(Problem):
         if last is not False and last is not True and not last.any():
             last = False
         own = self._terms._replace(transient_impact=now.transient)
-        one: Any = state[:_OF_ONE_ORDER], (*now[:N_SHARED], (), ())
-        after, fill = trade(*one, asked, own, last)
+        execution: Any = state[:_OF_ONE_ORDER]
+        market: Any = (*now[:N_SHARED], (), ())
+        after, fill = trade(execution, market, asked, own, last)
         shares, alone = fill.shares, fill.block == 0
         conceded = (fill.temporary + fill.transient + fill.slippage) / (shares + (shares == 0))
         recent = now.decay * (state.recent + shares - fill.block)
@@ -223,7 +224,7 @@ class UnknownMarket(Problem):
 
     def policies(self) -> Mapping[str, Callable[[], Any]]:
         """The prior, the certainty equivalent, the oracle, an even pace."""
-        return {name: lambda of=of: of(self.market, self.order, self.spread) for name, of in POLICIES.items()}
+        return {name: partial(of, self.market, self.order, self.spread) for name, of in POLICIES.items()}
 
     def suggested(self) -> tuple[str, ...]:
         """The prior, what can be learned, and who knows."""
