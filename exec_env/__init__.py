@@ -69,6 +69,7 @@ _PARTS = (
     "market",
     "one_asset",
     "optimum",
+    "unknown_market",
 )
 """Sub-modules that ``import exec_env`` makes reachable, likewise on first use."""
 

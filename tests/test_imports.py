@@ -10,7 +10,8 @@ import exec_env
 
 PACKAGE = Path(exec_env.__file__).parent
 LAYERS = (
-    *("base", "market", "data", "optimum", "envs", "one_asset", "harness", "calibration"),
+    *("base", "market", "data", "optimum", "envs", "one_asset", "unknown_market"),
+    *("harness", "calibration"),
     *(("agents", "baselines"), "cli"),
 )
 """Sub-packages from the ground up. Each may import those below it, not those beside it or above it."""

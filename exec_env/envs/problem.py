@@ -5,8 +5,7 @@ and trades (``opening``, ``step``), what an agent sees of both (``names``, ``see
 mean (``actions``). The rest of ``Problem`` has defaults: bound, optimum, baselines, stress tests, pictures.
 
 Derive from ``Problem`` and register a factory: ``exec_env.register("MyExec-v0", problem="module:factory")``.
-Floats, NumPy arrays and torch tensors go through the same methods. Columns may have trailing axes, as for the assets of
-a basket or the events of a slice.
+Floats, arrays and tensors go through the same methods; columns may have trailing axes, as for assets or events.
 """
 
 from abc import ABC, abstractmethod
@@ -21,6 +20,7 @@ import numpy as np
 
 from exec_env.base.bootstrap import Errors, Independent
 from exec_env.base.errors import InputError, NoBound
+from exec_env.envs.profile import Profile
 from exec_env.envs.reward import Reward
 from exec_env.envs.scenario import NORMAL, Scenario, chosen
 from exec_env.envs.variates import Variates
@@ -99,8 +99,7 @@ class Problem(ABC):
     ``objective`` (what counts for J: the costs whose mean a policy can change, and ``risk``), ``risk``, ``block`` (what
     had to be sold at the end, which is for ``step`` to do) and the ``components``, all but ``block`` in $, positive
     when they hurt. ``reward="shortfall"`` also needs ``price`` and ``drift``: the price risk and its expected part;
-    ``violation_penalty`` needs ``excess``, and ``smoothness_penalty`` a ``participation`` of the state. A state is a
-    NamedTuple of columns too.
+    ``violation_penalty`` needs ``excess``, and ``smoothness_penalty`` a ``participation`` of the state, a NamedTuple too.
 
     Shapes: one environment calls with numbers (or with arrays of the trailing axes alone), many with columns (n, ...),
     and ``observe`` also with columns (n, n_steps + 1, ...) of many paths beside the numbers of one state; so use
@@ -128,6 +127,8 @@ class Problem(ABC):
     """Entries of the observation that the user has added, by name; each is a function of the entries before."""
     reference: ClassVar[str] = "twap"
     """The agent that others are compared with: one of ``policies``, or one that ``build`` makes. Training needs it."""
+    profiles: tuple[Profile, ...] = ()
+    """Columns of ``outcome`` that tables and pictures show side by side."""
     training_only: ClassVar[tuple[str, ...]] = ("action", "levels", "reward", "violation_penalty", "smoothness_penalty")
     """Options that change how an agent acts and learns, but not what it is evaluated on."""
     varied: ClassVar[tuple[str, ...]] = ()
@@ -139,10 +140,7 @@ class Problem(ABC):
 
     @abstractmethod
     def sample(self, rngs: Sequence[np.random.Generator], n_paths: int = 1) -> Paths:
-        """``n_paths`` paths from each generator, those of the first one first; columns (n, n_steps, ...).
-
-        Path by path from each generator, so that a path does not depend on how many are drawn at once.
-        """
+        """``n_paths`` from each generator, the first one's first, path by path, however many are drawn at once."""
 
     @abstractmethod
     def notional(self, arrival_price: Any) -> Any:
@@ -288,7 +286,7 @@ class Problem(ABC):
         return []
 
     def seen_by(self, run: str, config: Mapping[str, Any]) -> list[str]:
-        """Remarks where a run folder's agent, by its name and ``config.yaml``, has trained on what is evaluated on."""
+        """Remarks where a run's agent has trained on what is evaluated on."""
         return []
 
     def remarks_on(self, per_path: Any) -> list[str]:
@@ -393,7 +391,7 @@ class Problem(ABC):
 
     def rehearse(self, agent: Any, row: int | None = None, limit_price: str | None = None) -> Any:
         """The same, and what it does in a dry run on the problem's tape, in plain values."""
-        raise InputError(f"this problem cannot be driven live: {self.describe()}")
+        return self.live(agent)
 
     def torch(self, device: str) -> Any:
         """The market on a torch device, for gradients through it; see ``exec_env.one_asset.torch_market``."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # it imports pandas and SciPy, and to register takes neither
 _SINGLE, _VECTOR = "exec_env.envs.single:ExecutionEnv", "exec_env.envs.vector:ExecutionVectorEnv"
 
 
+_UNKNOWN_MARKET = "exec_env.unknown_market.options:make_problem"
 _ID = re.compile(r"[\w.-]+-v\d+")
 
 
@@ -60,6 +61,9 @@ ENVIRONMENTS: dict[str, EnvSpec] = {
         "a poor regime comes and goes: liquidity × 0.3, volatility × 2", "regime-switching"
     ),
     "AlmgrenChrissExtremeShock-v0": _row("liquidity falls to a tenth half-way", "extreme-shock"),
+    "AlmgrenChrissUnknown-v0": EnvSpec(
+        "ten orders in a market whose impact is drawn once and not told", problem=_UNKNOWN_MARKET
+    ),
 }
 
 

@@ -21,8 +21,10 @@ class Step(NamedTuple):
     after: Any
 
 
-def acting(agent: Any, n: int, problem: Problem) -> Callable[[Any], Any]:
+def acting(agent: Any, n: int, problem: Problem, paths: Paths | None = None) -> Callable[[Any], Any]:
     """What an agent does from slice to slice on ``n`` paths in lockstep: observations to actions.
+
+    An agent with ``told(paths)`` is an oracle, no policy: what that returns acts on these ``paths`` and knows them.
 
     An agent with ``initial_state(n)`` has a memory: its ``act(observations, state)`` returns actions and the next
     state. An agent with ``names`` acts on these entries of the observation; others on the problem's own.
@@ -30,6 +32,8 @@ def acting(agent: Any, n: int, problem: Problem) -> Callable[[Any], Any]:
     Raises:
         InputError: where the observation has no such entry.
     """
+    if paths is not None and hasattr(agent, "told"):
+        agent = agent.told(paths)
     columns = columns_of(agent, problem)
 
     def seen(observations: Any) -> Any:

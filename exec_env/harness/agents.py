@@ -34,7 +34,7 @@ class Agent(Protocol):
 
     One with a memory has ``initial_state(n)``, the memory of ``n`` paths at arrival, and ``act(observations, state)``,
     which returns actions and the next state. One that acts on other entries of the observation than the problem's own,
-    as on features, names them in ``names``.
+    as on features, names them in ``names``. One with ``told(paths)`` is an oracle, which is told the paths.
     """
 
     action_mode: Any

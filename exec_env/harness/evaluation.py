@@ -289,7 +289,7 @@ def _run(
         kept.append(frame)
 
     costs = ("shortfall", *problem.components, "risk", "objective")
-    act, actions = acting(agent, paths.n_paths, problem), problem.actions(agent.action_mode)
+    act, actions = acting(agent, paths.n_paths, problem, paths), problem.actions(agent.action_mode)
     sums = totals(act, paths, problem, actions, costs, watch if n_examples > 0 or followed else None, tally=True)
     columns = {"agent": label, "path": numbers} | {name: sums.pop(name) for name in costs}
     # The columns of every table first, then those of a tape.

@@ -13,7 +13,8 @@ from exec_env.base.csv_files import headed, write_csv
 from exec_env.base.files import new_folder, write_yaml
 from exec_env.base.units import dollars
 from exec_env.envs.problem import Problem
-from exec_env.harness.estimates import NONE, PREFIX, Estimate, estimates
+from exec_env.envs.profile import Profile
+from exec_env.harness.estimates import NONE, PREFIX, Estimate, estimates, plain
 from exec_env.harness.metrics import summarise
 
 CLIPPED = "adaptive"
@@ -94,6 +95,28 @@ class Evaluation:
             self.per_path, self.bound_bps, self.errors, problem.reference, best, problem.price_of_variance, found
         )
 
+    def profile(self, profile: Profile) -> pd.DataFrame:
+        """Means of a profile's columns, with ``se``, ``low`` and ``high`` of each; a row for each agent and column."""
+        rows = []
+        for agent in self.per_agent.index:
+            own = self.per_path[self.per_path["agent"] == agent]
+            for number, column in enumerate(profile.columns, 1):
+                found = plain(own[column].to_numpy(), self.errors)
+                row = {"agent": agent, profile.across: number, "mean": found.mean, "se": found.se}
+                rows.append(row | dict(zip(("low", "high"), found.interval, strict=True)))
+        return pd.DataFrame(rows)
+
+    def _profiles(self) -> list[str]:
+        """Profiles as text."""
+        lines = []
+        for profile in self.problem.profiles:
+            table = self.profile(profile)
+            cells = table["mean"].map("{:.3g}".format) + table["se"].map(" ± {:.1g}".format)
+            shown = table.assign(cell=cells).pivot(index="agent", columns=profile.across, values="cell")
+            shown = shown.loc[self.per_agent.index].rename_axis(index=None)
+            lines += [f"{profile.label}, by {profile.across}:", shown.to_string()]
+        return lines
+
     @property
     def bound_is_loose(self) -> bool:
         """Whether a gap to the bound says little of an agent: it is not positive, or far below the best achievable."""
@@ -166,7 +189,7 @@ class Evaluation:
 
     def table(self) -> str:
         """The main columns as text, for a terminal."""
-        return "\n".join([self._shown().to_string(), *self._lines()])
+        return "\n".join([self._shown().to_string(), *self._profiles(), *self._lines()])
 
     def _shown(self) -> pd.DataFrame:
         """The main columns as text."""
@@ -233,6 +256,8 @@ class Evaluation:
         write_csv(headed(self.per_agent, _UNITS), folder / "per_agent.csv", index=True)
         write_csv(headed(self.per_path, _UNITS | costs), folder / "per_path.csv", float_format="%.8g")
         write_csv(headed(self.examples, _UNITS), folder / "examples.csv", float_format="%.8g")
+        for profile in self.problem.profiles:
+            write_csv(self.profile(profile), folder / f"{profile.name}.csv", float_format="%.8g")
         if plots:
             from exec_env.harness.reports.plots import save_evaluation
 

@@ -312,8 +312,8 @@ class OneAsset(OrderInMarket):
             raise InputError("randomise: an order is executed in one market")
         if self.information != "full":
             raise InputError(
-                f"information = {self.information!r}: a live order sees the volume that is expected of its slice; agents "
-                "for hidden liquidity, which go by the volume before it, are not driven live yet"
+                f"information = {self.information!r}: a live order sees the volume expected of its slice; agents for "
+                "hidden liquidity, which go by the volume before it, are not driven live yet"
             )
         hours = self.clock.hours_per_day if hours_per_day is None else hours_per_day
         limit = None if limit_price is None else LimitPrice.parse(limit_price)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 
 from exec_env.base.errors import InputError
+from exec_env.envs.problem import Problem
 from exec_env.envs.rollout import rollout
 from exec_env.market.execution import bps
 from exec_env.market.market import Market
@@ -77,10 +78,8 @@ class TorchMarket:
         information: Information = "full",
     ) -> None:
         self.market, self.order, self.dtype, self.device = market, order, dtype, torch_device(device)
-        self.ranges, self._problem = (
-            ranges,
-            OrderInMarket(market, order, features=features or {}, information=information),
-        )
+        self.ranges = ranges
+        self._problem: Problem = OrderInMarket(market, order, features=features or {}, information=information)
         for part in (market, order):
             for name in _NUMBERS:
                 if getattr(getattr(part, name, None), "requires_grad", False):

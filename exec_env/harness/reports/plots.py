@@ -16,6 +16,7 @@ from scipy.stats import gaussian_kde
 
 from exec_env.base.bootstrap import Z95
 from exec_env.envs.problem import Panel
+from exec_env.envs.profile import Profile
 from exec_env.harness.metrics import REFERENCE
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def save_evaluation(evaluation: Evaluation, folder: Path) -> list[Path]:
     }
     if not evaluation.examples.empty and evaluation.problem.panels():
         figures["episodes.png"] = episodes(evaluation)
+    figures |= {f"{of.name}.png": profile(evaluation, of) for of in evaluation.problem.profiles}
     for name, figure in figures.items():
         figure.savefig(folder / name, dpi=130)
     return [folder / name for name in figures]
@@ -221,6 +223,22 @@ def differences(evaluation: Evaluation) -> Figure:
         xlabel=f"objective less that of {reference.upper()} on the same paths [bps]",
         title=_title(evaluation, "Paired differences"),
     )
+    tidy(axes)
+    return figure
+
+
+def profile(evaluation: Evaluation, of: Profile) -> Figure:
+    """Means of a profile's columns with 95 % intervals, a line for each agent."""
+    palette = colours(evaluation.settings["agents"], evaluation.problem.reference)
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for agent, rows in evaluation.profile(of).groupby("agent", sort=False):
+        at = rows[of.across]
+        axes.plot(at, rows["mean"], marker="o", ms=3, color=palette[str(agent)], label=agent)
+        axes.fill_between(at, rows["low"], rows["high"], color=palette[str(agent)], alpha=0.2, lw=0)
+    axes.set(xlabel=of.across, ylabel=of.label, title=_title(evaluation, of.name.capitalize()))
+    axes.set_yscale("symlog", linthresh=1e-3)
+    axes.legend(frameon=False)
     tidy(axes)
     return figure
 

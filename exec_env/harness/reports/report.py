@@ -119,6 +119,7 @@ def render(evaluation: Evaluation, agents: list[str | Path | Agent]) -> str:
             "components": picture(plots.components(evaluation), 11),
             "behaviour": None if at is None else picture(plots.behaviours(maps, at.levels, optimum, palette)),
         }
+        profiles = {of: picture(plots.profile(evaluation, of), 7) for of in problem.profiles}
     parts = evaluation.per_path.groupby("agent", observed=True)[[*problem.components, "risk"]].mean()
     return page.get_template("report.html").render(
         evaluation=evaluation,
@@ -131,6 +132,7 @@ def render(evaluation: Evaluation, agents: list[str | Path | Agent]) -> str:
         rows=evaluation.per_agent.reset_index().to_dict("records"),
         palette=palette,
         pictures=pictures,
+        profiles=profiles,
         parts=parts.loc[evaluation.per_agent.index],
         price_error=_price_error(evaluation),
         at=at,

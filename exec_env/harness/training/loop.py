@@ -247,7 +247,7 @@ class _Check:
 
     def _costs(self, agent: Any) -> tuple[np.ndarray, np.ndarray]:
         """Objective and realised shortfall of each path. [bps]"""
-        act = acting(agent, self._paths.n_paths, self._problem)
+        act = acting(agent, self._paths.n_paths, self._problem, self._paths)
         sums = totals(act, self._paths, self._problem, self._problem.actions(agent.action_mode))
         return sums["objective"], sums["shortfall"]
 
