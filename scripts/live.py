@@ -287,7 +287,8 @@ def _settings(given: Options, problem: Any) -> dict[str, Any]:
     """What an order was begun with, in plain values."""
     named = {name: getattr(given, name) for name in ("agent", "assume_filled", "limit_price", "hours_per_day")}
     fields = {f"{part}.{name}": value for part, of in problem.parameters().items() for name, value in of.items()}
-    return named | fields
+    settings: dict[str, Any] = json.loads(json.dumps(named | fields))  # as the file has them: lists for tuples
+    return settings
 
 
 def _report(live: Any) -> None:

@@ -17,7 +17,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -26,6 +26,7 @@ import tyro
 from exec_env.base.csv_files import write_csv
 from exec_env.base.errors import InputError
 from exec_env.base.files import free_folder, new_folder
+from exec_env.base.units import money
 from exec_env.baselines import lqr
 from exec_env.baselines.almgren_chriss import efficient_frontier
 from exec_env.baselines.garleanu_pedersen import GarleanuPedersen
@@ -196,8 +197,8 @@ def main(argv: Sequence[str]) -> None:
     for name, table in tables.items():
         print(f"{name}:" if len(tables) > 1 else "", end="\n" if len(tables) > 1 else "")
         print(as_text(table, order))
-    digits = {str(name): "{:,.0f}" if "$" in str(name) else "{:,.3f}" for name in summary}
-    print(summary.to_string(formatters={name: text.format for name, text in digits.items()}))
+    forms: dict[Any, Any] = {name: money if "$" in name else "{:,.3f}".format for name in summary}
+    print(summary.to_string(formatters=forms))
     print("J: expected cost + charge for risk; ± is one standard error; std: that of the price on the shares held")
     for name, of in orders.items():
         for line in on_cap(options, market, of, plans[name], costs[name]):
@@ -225,8 +226,8 @@ def main(argv: Sequence[str]) -> None:
 def as_text(table: pd.DataFrame, order: Order) -> str:
     """A table of slices for a terminal, with four digits of the mean trade."""
     digits = max(0, 3 - math.floor(math.log10(order.shares / order.n_steps)))
-    forms = dict.fromkeys(("trade [shares]", "remaining [shares]"), f"{{:,.{digits}f}}".format)
-    forms |= {"trade [$]": "{:,.0f}".format, "share of volume [%]": "{:.3g}".format}
+    forms: dict[Any, Any] = dict.fromkeys(("trade [shares]", "remaining [shares]"), f"{{:,.{digits}f}}".format)
+    forms |= {"trade [$]": money, "share of volume [%]": "{:.3g}".format}
     return table.to_string(index=False, formatters=forms)
 
 

@@ -38,7 +38,7 @@ def test_every_number_in_the_readmes_table_of_agents_is_that_of_the_results() ->
 def test_the_table_of_the_recorded_market_is_that_of_its_results() -> None:
     summary = pd.read_csv(RESULTS / "recorded" / "summary.csv")
     summary["agent"] = summary["agent"].str.replace(r"-(5|20)-\d$", "", regex=True)
-    means = summary.groupby(["agent", "case"])["objective_mean"].mean()
+    means = summary.groupby(["agent", "case"])["objective_mean [bps]"].mean()
     text = (RESULTS / "README.md").read_text().split("## A recorded market")[1]
     head, *rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
     assert len(rows) == summary["agent"].nunique()

@@ -137,12 +137,19 @@ def amount(shares: float) -> str:
     return f"{shares:,.0f}" if abs(shares) >= 1e4 else f"{shares:,.6g}"
 
 
-def dollars(value: float, sign: str = "") -> str:
-    """An amount of money for a reader: whole dollars from a hundred on, with a sign where one is asked for.
+def money(value: float, sign: str = "") -> str:
+    """An amount of dollars for a reader: whole ones from a hundred on, with a sign where one is asked for.
 
-    >>> dollars(30114.2), dollars(-3.456), dollars(2.5e8), dollars(12.0, "+")
-    ('30,114 $', '-3.46 $', '250,000,000 $', '+12.00 $')
+    >>> money(30114.2), money(-3.456), money(float("nan"))
+    ('30,114', '-3.46', '-')
     """
-    if math.isnan(value):
-        return "-"
-    return f"{value:{sign},.{0 if abs(value) >= 100 else 2}f} $"
+    return "-" if math.isnan(value) else f"{value:{sign},.{0 if abs(value) >= 100 else 2}f}"
+
+
+def dollars(value: float, sign: str = "") -> str:
+    """The same with its unit.
+
+    >>> dollars(2.5e8), dollars(12.0, "+"), dollars(float("nan"))
+    ('250,000,000 $', '+12.00 $', '-')
+    """
+    return "-" if math.isnan(value) else f"{money(value, sign)} $"

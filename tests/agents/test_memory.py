@@ -171,15 +171,9 @@ def test_weights_of_another_memory_are_refused(tmp_path: Path) -> None:
 # What is seen, by name
 
 
-class Blind(OneAsset):
-    """The same order, of which liquidity is not shown."""
-
-    names = tuple("nothing" if name == "log_liquidity" else name for name in OneAsset.names)
-
-
 @pytest.mark.parametrize("cls", [Pathwise, PathwiseGRU])
 def test_what_learned_on_another_observation_is_refused_by_name(cls: Any, tmp_path: Path) -> None:
-    blind, seeing = Blind(order=Order(**SMALL)), OneAsset(order=Order(**SMALL))
+    blind, seeing = OneAsset(order=Order(**SMALL), information="hidden"), OneAsset(order=Order(**SMALL))
     for learned, problem, missing in ((seeing, blind, "log_liquidity"), (blind, seeing, "nothing")):
         folder = tmp_path / missing
         cls(cls.Config(hidden=(4,)), Head.of(learned)).save(folder)
@@ -192,7 +186,7 @@ def test_what_learned_on_another_observation_is_refused_by_name(cls: Any, tmp_pa
 
 @pytest.mark.parametrize("cls", [Pathwise, PathwiseGRU])
 def test_it_does_not_go_on_learning_on_another_observation(cls: Any) -> None:
-    agent = cls(cls.Config(hidden=(4,)), Head.of(Blind(order=Order(**SMALL))))
+    agent = cls(cls.Config(hidden=(4,)), Head.of(OneAsset(order=Order(**SMALL), information="hidden")))
     env: Any = gym.make_vec("AlmgrenChriss-v0", num_envs=2, autoreset_mode="SameStep", **SMALL)
     with pytest.raises(InputError, match=f"{cls.name}: acts on .*nothing.*, but this problem shows .*log_liquidity"):
         agent.learn(env, 10, 0, lambda steps, values: None)

@@ -90,7 +90,7 @@ def test_who_seeks_risk_gets_the_published_schedule_and_too_much_of_it_one_error
 def test_a_small_order_is_printed_with_four_digits_of_its_trades(tmp_path: Path, call: Callable[..., Any]) -> None:
     _, out, err = call(schedule, "twap", "--shares", "2", "--n-steps", "5", "--out", str(tmp_path / "out"))
     first = out.splitlines()[2].split()
-    assert first == ["1", "00:00", "00:05", "0.4000", "40", "0.000624", "1.6000"], err
+    assert first == ["1", "00:00", "00:05", "0.4000", "40.00", "0.000624", "1.6000"], err
 
 
 @pytest.mark.slow

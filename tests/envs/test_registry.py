@@ -3,6 +3,7 @@
 import copy
 import pickle
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -11,7 +12,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
-from exec_env import ENVIRONMENTS, PRESETS
+from exec_env import ENVIRONMENTS, PRESETS, Market
 from exec_env.envs.factory import ONE_ASSET
 from exec_env.envs.registry import get_spec
 from exec_env.envs.vector import ExecutionVectorEnv
@@ -52,7 +53,8 @@ def test_it_passes_gymnasiums_checker_without_a_warning(env_id: str) -> None:
 def test_its_row_says_what_it_is(env_id: str) -> None:
     spec, env = ENVIRONMENTS[env_id], gym.make(env_id).unwrapped
     assert env.mode.name == spec.options.get("action", "pace")
-    assert env.market == PRESETS[spec.options["preset"]].market
+    changed = {name: value for name, value in spec.options.items() if hasattr(Market, name)}
+    assert env.market == replace(PRESETS[spec.options["preset"]].market, **changed)
     assert env.order == PRESETS[spec.options["preset"]].order
     assert spec.description
     assert get_spec(f"exec_env:{env_id}") is spec

@@ -138,7 +138,7 @@ def test_without_night_fields_an_order_over_days_is_as_before_bit_for_bit(fields
     order = replace(TWO_DAYS, arrival=None, sessions=())
     one, other = (lq.solve(Market(**fields), each) for each in (order, TWO_DAYS))
     assert one.bound_bps == other.bound_bps
-    for name in ("value", "gain", "curvature"):
+    for name in ("at_arrival", "gain", "curvature"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
     np.testing.assert_array_equal(best_schedule(Market(**fields), order), best_schedule(Market(**fields), TWO_DAYS))
 

@@ -9,7 +9,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from exec_env.base.units import amount, dollars
+from exec_env.base.units import amount, dollars, money
 from exec_env.harness.pre_trade import BEST, URGENCIES, Planned, PreTrade
 from exec_env.harness.reports import schedule_plots
 from exec_env.harness.reports.report import PAGE_STYLE, number, picture
@@ -44,7 +44,7 @@ class Page:
                 ("CVaR 95", plan.cvar),
                 ("J", plan.objective),
             ):
-                row |= {f"{name} [bps]": number(value / unit).replace("−", "-"), f"{name} [$]": f"{value:,.0f}"}
+                row |= {f"{name} [bps]": number(value / unit).replace("−", "-"), f"{name} [$]": money(value)}
             row["% of volume"] = f"{100 * plan.participation:.3g}"
             row["at most"] = f"{100 * plan.peak:.3g}{over}"
             row["99 % done"] = self.problem.clock.span(plan.done)

@@ -27,7 +27,7 @@ def shades(names: Sequence[str]) -> dict[str, Any]:
     """A colour for each of some schedules, in their order."""
     from matplotlib import colormaps
 
-    return dict(zip(names, colormaps[_URGENT](np.linspace(0.1, 0.8, max(len(names), 1))), strict=True))
+    return dict(zip(names, colormaps[_URGENT](np.linspace(0.1, 0.8, len(names))), strict=True))
 
 
 def holdings(held: Mapping[str, np.ndarray], even: str, times: Sequence[str], unit: str, title: str) -> Figure:
