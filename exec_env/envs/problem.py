@@ -99,7 +99,7 @@ class Problem(ABC):
     ``objective`` (what counts for J: the costs whose mean a policy can change, and ``risk``), ``risk``, ``block`` (what
     had to be sold at the end, which is for ``step`` to do) and the ``components``, all but ``block`` in $, positive
     when they hurt. ``reward="shortfall"`` also needs ``price`` and ``drift``: the price risk and its expected part;
-    ``violation_penalty`` needs ``excess``, and ``smoothness_penalty`` a ``participation`` of the state, a NamedTuple too.
+    ``violation_penalty`` needs ``excess``, and ``smoothness_penalty`` a ``participation`` of the state, a NamedTuple.
 
     Shapes: one environment calls with numbers (or with arrays of the trailing axes alone), many with columns (n, ...),
     and ``observe`` also with columns (n, n_steps + 1, ...) of many paths beside the numbers of one state; so use
