@@ -1,7 +1,7 @@
 """Calibrate a market to data: one YAML file with every parameter, its standard error and where it is from.
 
-Files are text, perhaps compressed, or Parquet, of any size; vendors' formats are known (exec-env list formats), others
-are told apart by their columns:
+Files are text, perhaps compressed, Parquet or databento's DBN, of any size; vendors' formats are known
+(exec-env list formats), others are told apart by their columns:
   slices    time, mid, spread, volume; if known depth, flow (bought less sold by takers)
   trades    time, price, size; if known side (buy or sell); with quotes or a book beside them, or alone, as bars
   quotes    time, bid, ask

@@ -110,6 +110,7 @@ def test_every_extra_of_the_project_is_known_to_the_sentence_that_names_it() -> 
         "stable-baselines3": "stable_baselines3",
         "pillow": "PIL",
         "exchange-calendars": "exchange_calendars",
+        "databento-dbn": "databento_dbn",
     }
     extra_of = {}
     for extra, requirements in PROJECT["project"]["optional-dependencies"].items():

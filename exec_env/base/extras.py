@@ -18,6 +18,7 @@ EXTRA_OF = {
     "statsmodels": "calibration",
     "pyarrow": "calibration",
     "zstandard": "calibration",
+    "databento_dbn": "databento",
     "minari": "offline",
     "h5py": "offline",
     "PIL": "offline",

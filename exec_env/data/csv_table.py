@@ -1,12 +1,8 @@
 """Text tables by pandas: what a reader says of a bad file becomes one sentence that names the file."""
 
-import bz2
 import csv
-import gzip
-import io
 import lzma
 import warnings
-import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,8 +14,8 @@ import pandas as pd
 
 from exec_env.base.csv_files import UNREADABLE
 from exec_env.base.errors import InputError
-from exec_env.base.extras import importing
 from exec_env.data.formats import candidates
+from exec_env.data.streams import opened
 
 _UNREADABLE = (*UNREADABLE, lzma.LZMAError, pd.errors.ParserWarning)
 _BEGINNING = 1 << 16  # [byte] enough to see separators, names and the first rows
@@ -53,8 +49,10 @@ def parts(path: str | Path, rows: int, **options: Any) -> Iterator[pd.DataFrame]
     """
     read = 0
     with _sentences(path, read):
-        frames = pd.read_csv(path, chunksize=rows, **options)
-    with frames:
+        file = opened(Path(path))
+    with file:
+        with _sentences(path, read):
+            frames = pd.read_csv(file, chunksize=rows, **options)
         while True:
             # Of the reader alone: whoever takes the rows raises outside. Its warning is of cells that it leaves out.
             with _sentences(path, read), warnings.catch_warnings():
@@ -70,7 +68,7 @@ class TextTable:
     """A text file of rows under names, read a part at a time.
 
     Args:
-        path: the file, perhaps compressed, as its suffix says (.gz, .bz2, .xz, .zip, .zst).
+        path: the file, perhaps compressed (gzip, bzip2, xz, zip, zstd), or databento's DBN.
         separator: what separates columns; None: what the first line shows.
         decimal: the decimal mark.
         thousands: what groups digits in threes.
@@ -115,7 +113,7 @@ class TextTable:
     @cached_property
     def _start(self) -> tuple[str, list[str], bool]:
         """Encoding, the first lines, and whether they are all."""
-        with _sentences(self.path), _opened(self.path) as file:
+        with _sentences(self.path), opened(self.path) as file:
             raw = file.read(_BEGINNING)
         encoding = next((name for mark, name in _MARKS.items() if raw.startswith(mark)), "utf-8")
         text = raw.decode(encoding, errors="replace")
@@ -211,26 +209,3 @@ class TextTable:
         }
         for frame in parts(self.path, rows, index_col=False, **options):
             yield frame[list(wanted)]
-
-
-def _opened(path: Path) -> Any:
-    """The bytes of a file, decompressed as its suffix says."""
-    match path.suffix:
-        case ".gz":
-            return gzip.open(path, "rb")
-        case ".bz2":
-            return bz2.open(path, "rb")
-        case ".xz":
-            return lzma.open(path, "rb")
-        case ".zip":
-            archive = zipfile.ZipFile(path)
-            names = [name for name in archive.namelist() if not name.endswith("/")]
-            if len(names) != 1:
-                raise InputError(f"{path}: an archive of {len(names)} files; unpack it and name them")
-            return archive.open(names[0])
-        case ".zst":
-            with importing(str(path)):
-                import zstandard
-            return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(path.open("rb")))
-        case _:
-            return path.open("rb")

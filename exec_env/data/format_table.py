@@ -14,8 +14,10 @@ format. Files of several instruments need `--symbol`.
 Each row is tested with a small file of one known market, written as the vendor documents it: every number of it is
 found again, and the estimates are the truth within their intervals.
 """
-_LOBSTER = """
+_BELOW = """
 LOBSTER's messages and books are told by their file names, as `AAPL_2012-06-21_34200000_57600000_message_10.csv`.
+Databento's binary files (DBN) are read as its text files are, by its own package: `pip install 'exec-env[databento]'`.
+Packed files (gzip, bzip2, xz, zip, zstd) and binary ones are told by their first bytes, whatever they are called.
 
 ## Refused
 
@@ -50,7 +52,7 @@ def markdown() -> str:
     for name, f in shown().items():
         works = ", ".join(f"`{option}`" for option in wanted(name)) or "as it is"
         lines.append(f"| [{name}]({f.source}) | {kind(f)} | {works} | {f.cannot} |")
-    lines += [_LOBSTER, "| Format | Why, and what to take instead |", "|---|---|"]
+    lines += [_BELOW, "| Format | Why, and what to take instead |", "|---|---|"]
     lines += [f"| [{name}]({row.source}) | {row.why} |" for name, row in UNREADABLE.items()]
     return "\n".join(lines) + "\n"
 

@@ -36,7 +36,7 @@ UNREADABLE: dict[str, Unreadable] = {
     "databento-mbo": Unreadable(
         (
             *("ts_recv", "ts_event", "rtype", "publisher_id", "instrument_id", "action", "side", "price", "size"),
-            *("channel_id", "order_id", "flags", "ts_in_delta", "sequence", "symbol"),
+            *("channel_id", "order_id", "flags", "ts_in_delta", "sequence", "ts_out", "symbol"),
         ),
         "single orders are no book; take the schemas mbp-1 or mbp-10",
         "https://databento.com/docs/schemas-and-data-formats/mbo",
@@ -72,7 +72,7 @@ def unreadable(header: Sequence[str]) -> str | None:
     names = {name.strip().lower() for name in header}
     for name, row in UNREADABLE.items():
         known = {column.lower() for column in row.header}
-        if names == known or names == known - {"symbol"}:
+        if known - {"symbol", "ts_out"} <= names <= known:
             return f"{name}: {row.why}"
     return None
 

@@ -24,6 +24,8 @@ SYMBOLS = frozenset(
     ("symbol", "ticker", "sym", "instrument", "instrument_id", "instrumentid", "instrument_name", "pair", "ric", "isin")
 ) | {"sym_root", "inst_id", "instid", "contract", "product", "product_id"}
 """Columns that name the instrument, in lower case."""
+INSTRUMENT_NUMBERS = frozenset(("instrument_id", "instrumentid", "product_id"))
+"""Those that may do so by a number, which another day may give to another instrument."""
 
 
 def plain(name: str) -> str:

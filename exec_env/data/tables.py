@@ -12,14 +12,14 @@ import pandas as pd
 
 from exec_env.base.errors import InputError
 from exec_env.base.validation import unknown
-from exec_env.data import columns, formats, kinds, stamps, values, vendor_files, vendor_rows
+from exec_env.data import columns, formats, instruments, kinds, stamps, values, vendor_files, vendor_rows
 from exec_env.data.checks import Cleaner, Counted, check
 from exec_env.data.columns import LEVEL
 from exec_env.data.csv_table import TextTable
 from exec_env.data.features import Feature, labelled
 from exec_env.data.formats import FORMATS, Format
 from exec_env.data.kinds import ALSO, NEEDS, TAPE, Kind
-from exec_env.data.names import SYMBOLS, nearest
+from exec_env.data.names import nearest
 from exec_env.data.parquet_table import ParquetTable
 from exec_env.data.reading import Reading
 from exec_env.data.sessions import Session
@@ -235,7 +235,7 @@ class DataFile:
     @property
     def _other_columns(self) -> set[str]:
         """Columns that say which rows count."""
-        return {*self._telling, *([self.symbols] if self.symbols else [])}
+        return {*self._telling, *self.symbols}
 
     @property
     def _telling(self) -> set[str]:
@@ -243,9 +243,9 @@ class DataFile:
         return set() if self.format is None else {self.format.spelled(name, self.header) for name in self.format.only}
 
     @cached_property
-    def symbols(self) -> str | None:
-        """The column that names the instrument."""
-        return next((name for name in self.header if name.lower().strip("<> ") in SYMBOLS), None)
+    def symbols(self) -> list[str]:
+        """The columns that name the instrument."""
+        return instruments.naming(self.header)
 
     def _in_order(self, wanted: list[str], cleaner: Cleaner) -> Iterator[pd.DataFrame]:
         """Parts with rows numbered from 0, turned round where the newest come first."""
@@ -287,20 +287,7 @@ class DataFile:
         if self.half:  # a row of the other kind has none of these
             own = [name for name in NEEDS[self.half] if name != "time"]
             raw = raw[raw[sorted(set().union(*map(self._parts_of, own)))].notna().any(axis=1)]
-        if self.symbols is None:
-            return raw
-        codes, cells = pd.factorize(raw[self.symbols], use_na_sentinel=False)
-        names = [str(cell).strip() for cell in cells]
-        counted.symbols |= dict.fromkeys(names)
-        if self.reading.symbol is None:
-            if len(counted.symbols) > 1:
-                some = list(counted.symbols)
-                shown = ", ".join(some[:5]) + (" ..." if len(some) > 5 else "")
-                raise InputError(f"{self.path}: {len(some)} instruments, {shown}: name one with symbol")
-            return raw
-        wanted = np.array([name == self.reading.symbol for name in names], dtype=bool)[codes]
-        counted.of_others += int((~wanted).sum())
-        return raw[wanted]
+        return instruments.selected(raw, self.symbols, self.reading.symbol, counted, self.path)
 
     def _ours(self, raw: pd.DataFrame, taken: Mapping[str, str], cleaner: Cleaner, counted: "Counted") -> pd.DataFrame:
         found: dict[str, Any] = {"time": self._times(raw)}

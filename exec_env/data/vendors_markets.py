@@ -36,8 +36,10 @@ _TRADED = {"time": "ts_recv", "price": "price", "size": "size", "side": "side"}
 _BEST = {"time": "ts_recv", "bid": "bid_px_00", "ask": "ask_px_00"}
 _RECORD = ("ts_recv", "ts_event", "rtype", "publisher_id", "instrument_id")
 _EVENT = (*_RECORD, "action", "side", "depth", "price", "size", "flags", "ts_in_delta", "sequence")
-_LEVEL_0 = ("bid_px_00", "ask_px_00", "bid_sz_00", "ask_sz_00", "bid_ct_00", "ask_ct_00")
-_LEVELS = tuple(name.replace("00", "0#") for name in _LEVEL_0)
+_LEVEL = ("bid_px_0#", "ask_px_0#", "bid_sz_0#", "ask_sz_0#", "bid_ct_0#", "ask_ct_0#")
+# Consolidated quotes have the publisher of each price in the place of a count.
+_TOUCH = (*(name.replace("#", "0") for name in _LEVEL[:4]), "~bid_(ct|pb)_00", "~ask_(ct|pb)_00")
+_QUOTE = (*_EVENT, *_TOUCH)
 _BOOK = {
     "time": "ts_recv",
     "bid_price_#": "bid_px_0#",
@@ -52,27 +54,30 @@ def _databento(kind: str, header: tuple[str, ...], columns: dict[str, str], sche
     prices.pop("volume", None)
     return Format(
         kind,  # type: ignore[arg-type]
-        (*header, "symbol"),
+        (*header, "ts_out", "symbol"),
         columns,
         _DATABENTO + schema,
-        optional=("symbol",),
+        optional=("ts_out", "symbol", *({"depth", "sequence"} & set(header) if header[-1] in _TOUCH else ())),
         time="ns or iso",
         sides={"b": 1.0, "a": -1.0} if "side" in columns else {},
         missing=_UNDEF,
         scale=prices,
-        symbol="instrument_id",
+        symbol="symbol",
         **rest,  # type: ignore[arg-type]
     )
 
 
+# What a record of bbo says of the last sale is no trade, for it stands again in the next.
+_SALE = tuple(name for name in _QUOTE if name not in ("action", "depth", "ts_in_delta"))
 _TRADES_OF_MBP = {"own": False, "only": {"action": "T"}}
 
 DATABENTO: dict[str, Format] = {
     "databento-trades": _databento("trades", _EVENT, _TRADED, "trades", cannot=_NO_QUOTES),
-    "databento-mbp-1": _databento("quotes", (*_EVENT, *_LEVEL_0), _BEST, "mbp-1", also="databento-mbp-1-trades"),
-    "databento-mbp-1-trades": _databento("trades", (*_EVENT, *_LEVEL_0), _TRADED, "mbp-1", **_TRADES_OF_MBP),
-    "databento-mbp-10": _databento("book", (*_EVENT, *_LEVELS), _BOOK, "mbp-10", also="databento-mbp-10-trades"),
-    "databento-mbp-10-trades": _databento("trades", (*_EVENT, *_LEVELS), _TRADED, "mbp-10", **_TRADES_OF_MBP),
+    "databento-mbp-1": _databento("quotes", _QUOTE, _BEST, "mbp-1", also="databento-mbp-1-trades"),
+    "databento-mbp-1-trades": _databento("trades", _QUOTE, _TRADED, "mbp-1", **_TRADES_OF_MBP),
+    "databento-mbp-10": _databento("book", (*_EVENT, *_LEVEL), _BOOK, "mbp-10", also="databento-mbp-10-trades"),
+    "databento-mbp-10-trades": _databento("trades", (*_EVENT, *_LEVEL), _TRADED, "mbp-10", **_TRADES_OF_MBP),
+    "databento-bbo": _databento("quotes", _SALE, _BEST, "bbo", cannot=_NO_TRADES),
     "databento-ohlcv": _databento(
         "bars", (*_RECORD[1:], *_OHLCV), _OHLCV | {"time": "ts_event"}, "ohlcv", cannot=_BARS
     ),

@@ -351,6 +351,13 @@ def _databento_mbp(levels: int, pretty: bool) -> str:
     return rows.sort_values("key", kind="stable").drop(columns="key").to_csv(index=False)
 
 
+def _databento_bbo() -> str:
+    """Quotes as of each interval, beside the sale that was last in it, or long before it."""
+    q = market().quotes
+    records = _databento(q, True, "A", 1).assign(price=fixed(q["bid"] * 2, 9), ts_event=str(2**64 - 1))
+    return records.drop(columns=["action", "depth", "ts_in_delta", "key"]).to_csv(index=False)
+
+
 def _databento_ohlcv(pretty: bool) -> str:
     b = market().bars
     time = clock(b["time"], "%Y-%m-%dT%H:%M:%S.%fZ", digits=9) if pretty else since(b["time"], "ns")
@@ -565,6 +572,7 @@ SAMPLES: dict[str, Sample] = {
     "databento mbp-1, pretty": Sample("databento-mbp-1", lambda: _databento_mbp(1, True)),
     "databento mbp-10, raw": Sample("databento-mbp-10", lambda: _databento_mbp(10, False)),
     "databento mbp-10, pretty": Sample("databento-mbp-10", lambda: _databento_mbp(10, True)),
+    "databento bbo": Sample("databento-bbo", _databento_bbo),
     "databento ohlcv, raw": Sample("databento-ohlcv", lambda: _databento_ohlcv(False)),
     "databento ohlcv, pretty": Sample("databento-ohlcv", lambda: _databento_ohlcv(True)),
     "massive trades": Sample("massive-trades", _massive_trades),
