@@ -197,7 +197,7 @@ def main(argv: Sequence[str]) -> None:
     for name, table in tables.items():
         print(f"{name}:" if len(tables) > 1 else "", end="\n" if len(tables) > 1 else "")
         print(as_text(table, order))
-    forms: dict[Any, Any] = {name: money if "$" in name else "{:,.3f}".format for name in summary}
+    forms: dict[Any, Any] = {name: money if "$" in str(name) else "{:,.3f}".format for name in summary}
     print(summary.to_string(formatters=forms))
     print("J: expected cost + charge for risk; ± is one standard error; std: that of the price on the shares held")
     for name, of in orders.items():
