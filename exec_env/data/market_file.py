@@ -35,7 +35,7 @@ UNITS = {
     "transient_impact": "$/share per share",
     "resilience": "1/day",
     "decay_noise": "-",
-    "overnight_variance": "of a session's",
+    "overnight_variance": "-",
     "night_length": "day",
 }
 """The fields of Market that a file gives, and their units."""
