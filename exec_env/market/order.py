@@ -51,9 +51,8 @@ class Order:
     """When in its first session the order arrives, in trading time since the opening: 0.5 is half a session later.
     None: slices know no clock, but that a horizon of several sessions begins with one. [day]"""
     sessions: tuple[Positive, ...] = ()
-    """Lengths of the sessions from the first on: 0.5 is a half day; those after them, by default all, are whole. A text
-    as "XNYS 2026-11-25" stands for those of an exchange's calendar from that day on (``exec_env.make_problem``).
-    [day]"""
+    """Lengths of the sessions from the first on: 0.5 is a half day; those after them, by default all, are whole. Where
+    problems are made, a text as "XNYS 2026-11-25" stands for those of an exchange's calendar from that day on. [day]"""
 
     def __post_init__(self) -> None:
         check_fields(self)
