@@ -8,7 +8,7 @@ Fills are a file with columns time, price, size and, if known, side, fee and id;
 Examples:
   exec-env tca fills.csv --tape market.csv
   exec-env tca fills.csv --tape trades.csv quotes.csv --minutes 1 --side sell --shares 250000
-      --arrival "2026-01-05 09:30" --zone America/New_York
+      --decision-time "2026-01-05 09:30" --zone America/New_York
   exec-env tca fills.csv --tape market.csv --market market.yaml --agents twap almgren-chriss adaptive runs/dqn-1
       with the order's own impact told apart by a calibrated market, and what others would have done
 """
@@ -53,7 +53,7 @@ class Options:
     """Where it has other names: OURS=COLUMN, of time, price, size, side, fee, id."""
     fills_zone: Maybe[str] = None
     """Zone of its times, where they name none, as America/New_York; by default the tape's --zone, or UTC."""
-    arrival: Maybe[str] = None
+    decision_time: Maybe[str] = None
     """When the order was decided on, as "2026-01-05 09:30", in that zone; by default the first fill."""
     deadline: Maybe[str] = None
     """When it was to be done; by default the last fill."""
@@ -91,14 +91,14 @@ def main(argv: Sequence[str]) -> None:
     given = args.tape.options() | args.problem.options(start, argv)
     for name in ("n_steps", "slice_length", "start", "end"):
         if name in given:
-            raise InputError(f"--{name.replace('_', '-')}: is that of the tape, from --arrival to --deadline")
+            raise InputError(f"--{name.replace('_', '-')}: is that of the tape, from --decision-time to --deadline")
     size, side = given.pop("shares", None), given.pop("side", None)
     zone = options.fills_zone or args.tape.reading.zone
     fills = Executions.read(options.fills, named_columns(options.fills_columns, "--fills-columns"), Reading(zone=zone))
     file = MarketFile.load(given["market"]) if "market" in given else None
     tape = PlayedTape.taken_from(given).read(given.pop("tape"), file)
     agents = options.agents or ("twap", "almgren-chriss", *(("adaptive",) if file else ()))
-    arrival, deadline = (_in_zone(getattr(options, name), zone, name) for name in ("arrival", "deadline"))
+    arrival, deadline = (_in_zone(getattr(options, name), zone, name) for name in ("decision_time", "deadline"))
     found = analyse(fills, tape, size, side, arrival, deadline, options.decision_price, agents, **given)
     print(found.table())
     folder = save(found, options.out or free_folder(Path("runs") / "tca"))
@@ -119,7 +119,7 @@ def _in_zone(text: str | None, zone: str | None, name: str) -> pd.Timestamp | No
     except ValueError:  # pandas'
         found = None
     if found is None or pd.isna(found):
-        raise InputError(f"--{name} {text!r}: must be a time, as '2026-01-05 09:30'")
+        raise InputError(f"--{name.replace('_', '-')} {text!r}: must be a time, as '2026-01-05 09:30'")
     return found
 
 

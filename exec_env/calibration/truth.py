@@ -11,6 +11,7 @@ from tqdm import tqdm
 from exec_env.base.validation import require_count
 from exec_env.calibration import simulate
 from exec_env.calibration.fit import of
+from exec_env.data.market_file import NIGHTS
 from exec_env.data.tick_sums import Slicer
 from exec_env.data.ticks import Slices
 from exec_env.market.market import Market
@@ -76,6 +77,8 @@ def study(n: int = 50, days: int = 60, seed: int = 0, exponent: float = 1.0, pro
         slices = slices_of(market, days, seed=seed + 1000 * (i + 1))
         found = of(slices, exponent=1.0 if exponent == 1 else "fit")
         for name, evidence in found.found.items():
+            if name in NIGHTS:  # every simulated day begins at the arrival price anew
+                continue
             truth = getattr(market, name)
             if name == "volatility":
                 truth = simulate.total_volatility(market, 1 / 78)

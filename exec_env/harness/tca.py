@@ -347,7 +347,7 @@ def _notes(
     """What is assumed, what is missing, what is odd, a sentence each."""
     notes = [*fills.remarks]
     if assumed:
-        notes.append(f"arrival: taken as the first fill, {fills.time[0]}, so that no delay shows; arrival says another")
+        notes.append(f"the decision is taken as made at the first fill, {fills.time[0]}, so that no delay shows")
     if whole > filled:
         notes.append(
             f"{whole - filled:,.6g} of {whole:,.6g} shares are not among the fills: never traded, or missing; they are "

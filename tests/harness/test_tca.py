@@ -203,7 +203,7 @@ def test_the_command_prints_and_keeps_the_analysis(tmp_path: Path, capsys: pytes
     pd.DataFrame({"time": at, "px": fills.price, "qty": fills.shares}).to_csv(mine, index=False)
     zone = ["--zone", "America/New_York"]
     tca.main(
-        [str(mine), "--tape", str(market), *zone, "--market", str(file), "--side", "sell", "--arrival",
+        [str(mine), "--tape", str(market), *zone, "--market", str(file), "--side", "sell", "--decision-time",
          "2026-01-05 09:50", "--agents", "twap", "--max-participation", "None", "--out", str(out)]
     )  # fmt: skip
     found = analyse(fills, tape, arrival=tape.time[4], market=str(file), max_participation=None, agents=["twap"])

@@ -154,7 +154,10 @@ EVERYTHING = Market(
     **{"regime_rate": 4.0, "stress": "liquidity-collapse", "stress_onset_end": 0.8, "stress_factor": 0.3},
 )
 SOME = Order(n_steps=6, shares=5e4)
-TIMES = ["shock_rate", "signal_reversion", "regime_rate", "regime_recovery", "stress_onset", "stress_onset_end"]
+TIMES = [
+    *("shock_rate", "signal_reversion", "regime_rate", "regime_recovery", "stress_onset", "stress_onset_end"),
+    *("overnight_variance", "night_length"),
+]
 NO_COST = ["maker_rebate", "tick_size", "lot_size"]
 """What no cost of a market order moves smoothly with."""
 NUMBERS = [f.name for part in (EVERYTHING, SOME) for f in fields(part) if isinstance(getattr(part, f.name), float)]

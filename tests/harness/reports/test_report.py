@@ -126,7 +126,7 @@ def test_the_tables_say_what_the_evaluation_says_best_first(tmp_path: Path, smal
     parts = evaluation.per_path.groupby("agent", observed=True)[["spread", "temporary", "risk"]].mean()
     for agent, cells in page.rows("components").items():
         if agent in parts.index:
-            shown = [numbers(cells[i])[0] for i in (0, 1, 6)]
+            shown = [numbers(cells[i])[0] for i in (0, 1, -2)]
             assert shown == pytest.approx(parts.loc[agent].tolist(), abs=0.0051)
 
 
@@ -188,7 +188,7 @@ def test_a_recorded_market_has_no_bound_and_the_page_says_why(tmp_path: Path, ta
     text = (tmp_path / "r.html").read_text()
     assert "There is no lower bound: the paths are recorded." in text
     assert "episodes of a tape overlap" in text
-    assert [row[1:3] for row in Page(text).rows("summary").values()] == [["–", "–"]] * 2
+    assert [row[2:4] for row in Page(text).rows("summary").values()] == [["–", "–"]] * 2
     assert evaluation.bound_bps is None
 
 
