@@ -270,10 +270,9 @@ def write_bytes(path: Path, content: bytes, synced: bool = False) -> None:
     partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            file.write(content)
-            if synced:
-                file.flush()
+        partial.write_bytes(content)
+        if synced:
+            with partial.open("r+b") as file:
                 os.fsync(file.fileno())
         os.replace(partial, path)
     except OSError as error:

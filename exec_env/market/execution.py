@@ -137,7 +137,7 @@ def bps(notional: Any) -> Any:
     return 1.0 / (BPS * notional)
 
 
-def price_per_share(shares: Any, touch: Any, shortfall: Any, fees: Any) -> Any:
+def price_per_share(shares: Any, touch: Any, shortfall: Any, fees: Any = 0.0) -> Any:
     """Average price of a slice's shares as a move since arrival, from its fill; the touch where there are none. [$]
 
     Fees are not in it: they are paid beside the price.
