@@ -5,13 +5,13 @@
                 "shares": 5000.0, "left": 200000.0, "participation": 0.083}
   its fill     {"fill": 5000.0, "price": 99.97}
 
-A child order is for the slice from "time" until "until"; "participation" is its share of the slice's volume, and "limit"
-its limit price where --limit-price is given. With --lot-size it is whole lots.
+A child order is for the slice from "time" until "until"; "participation" is its share of the slice's volume, and
+"limit" its limit price where --limit-price is given. With --lot-size it is whole lots.
 
-A fill ends its child order, and what is left of it is asked for again. {"fill": 200, "price": 99.97, "more": true} leaves
-it open: later child orders then ask for nothing that it may still be filled with. {"cancelled": true} ends it. A fill
-names an earlier child order as "child": 3; with the venue's "id" it counts once, however often it is told. A fill may
-also have "side" and "time". One of the other side, of less than nothing, or of more than was asked for is refused.
+A fill ends its child order, and what is left of it is asked for again. {"fill": 200, "price": 99.97, "more": true}
+leaves it open: later child orders then ask for nothing that it may still be filled with. {"cancelled": true} ends it. A
+fill names an earlier child order as "child": 3; with the venue's "id" it counts once, however often it is told. A fill
+may also have "side" and "time". One of the other side, of less than nothing, or of more than was asked for is refused.
 
 An agent that was trained with --tape-features needs them in every snapshot, as the tape's file has them:
 "features": {"imbalance": 0.2}; they are seen in the run's units. What is refused (stale, out of order, not finite) is
@@ -77,6 +77,7 @@ class Options:
     """Length of the trading day, which turns slice length into seconds; by default that of the tape or of
     --market, or else 6.5.
     [hour]"""
+
 
 @dataclass(frozen=True)
 class Arguments:
@@ -251,7 +252,7 @@ def main(argv: Sequence[str]) -> None:
     else:
         live = problem.live(agent, given.hours_per_day, given.limit_price)
         if given.assume_filled and live.limit_price is not None and not live.limit_price.trades:
-            raise InputError(f"--limit-price {given.limit_price}: such an order rests, so that --assume-filled is wrong")
+            raise InputError(f"--limit-price {given.limit_price}: such an order rests, and --assume-filled is at once")
     say_remarks(problem)
     stopped: int | None = None
     with ExitStack() as stack:
