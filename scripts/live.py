@@ -9,10 +9,9 @@ A child order is for the slice from "time" until "until"; "participation" is its
 "limit" its limit price where --limit-price is given. With --lot-size it is whole lots.
 
 A fill ends its child order, and what is left of it is asked for again. {"fill": 200, "price": 99.97, "more": true}
-leaves it open: later child orders then ask for nothing that it may still be filled with. {"cancelled": true} ends it.
-A fill names an earlier child order as "child": 3; with the venue's "id" it counts once, however often it is told. A
-fill may also have "side" and "time". One of the other side, of less than nothing, or of more than was asked for is
-refused.
+leaves it open: later child orders then ask for nothing that it may still be filled with. {"cancelled": true} ends it. A
+fill names an earlier child order as "child": 3; with the venue's "id" it counts once, however often it is told. A fill
+may also have "side" and "time". One of the other side, of less than nothing, or of more than was asked for is refused.
 
 An agent that was trained with --tape-features needs them in every snapshot, as the tape's file has them:
 "features": {"imbalance": 0.2}; they are seen in the run's units. What is refused (stale, out of order, not finite) is
@@ -253,9 +252,7 @@ def main(argv: Sequence[str]) -> None:
     else:
         live = problem.live(agent, limit_price=given.limit_price)
         if given.assume_filled and live.limit_price is not None and not live.limit_price.trades:
-            raise InputError(
-                f"--limit-price {given.limit_price}: such an order rests, so that --assume-filled is wrong"
-            )
+            raise InputError(f"--limit-price {given.limit_price}: such an order rests, and --assume-filled is at once")
     say_remarks(problem)
     stopped: int | None = None
     with ExitStack() as stack:
