@@ -183,7 +183,7 @@ def main(argv: Sequence[str]) -> None:
     market, clock = problem.market, problem.clock
     half_life = clock.span(math.log(2) / market.resilience) if market.resilience > 0 else "an infinite time"
     assumed = assumptions(market, problem.order, source_of(problem, options), half_life)
-    problem = replace(problem, on_impact=(), source=None)  # of which the assumptions speak
+    problem = replace(problem, on_impact=())  # of which the assumptions speak
     say_remarks(problem)
     page = Page(found, problem, assumed)
     print(page.text())

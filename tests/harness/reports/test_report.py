@@ -188,7 +188,7 @@ def test_a_recorded_market_has_no_bound_and_the_page_says_why(tmp_path: Path, ta
     text = (tmp_path / "r.html").read_text()
     assert "There is no lower bound: the paths are recorded." in text
     assert "episodes of a tape overlap" in text
-    assert [row[1:3] for row in Page(text).rows("summary").values()] == [["–", "–"]] * 2
+    assert [row[2:4] for row in Page(text).rows("summary").values()] == [["–", "–"]] * 2
     assert evaluation.bound_bps is None
 
 
