@@ -83,7 +83,7 @@ def frontier(
     for name, p in marked.items():
         axes.plot(p.std, p.cost, "D", ms=8, color=palette[name], mec="white", label=name, zorder=3)
     axes.set(xlabel="standard deviation [bps]", ylabel="expected cost [bps]", title=title)
-    axes.margins(0.1)
+    axes.margins(x=0.15, y=0.1)
     scale = (lambda x: x * dollars_per_bps, lambda x: x / dollars_per_bps)
     top, right = axes.secondary_xaxis("top", functions=scale), axes.secondary_yaxis("right", functions=scale)
     for other, axis in ((top, top.xaxis), (right, right.yaxis)):
