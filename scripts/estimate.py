@@ -31,7 +31,7 @@ from exec_env.market.order import Order, Side
 from exec_env.one_asset.options import make_problem
 from exec_env.one_asset.problem import OneAsset
 
-_HORIZONS = ("30min", "1h", "2h", "4h", "8h")
+_HORIZONS = (0.5, 1.0, 2.0, 4.0, 8.0)  # [hour]
 _MOST = 500  # slices of the longest horizon
 _OF_THE_STOCK = {"price": "arrival_price", "adv": "daily_volume", "volatility": "volatility", "spread": "half_spread"}
 
@@ -64,7 +64,7 @@ class Options:
     end: Maybe[str] = None
     """When it has to be done, as 15:30, instead of --horizon."""
     horizons: Several[str] = ()
-    """Shorter ones to show too; by default 30min, 1h, 2h, 4h, 8h, as many as fit."""
+    """Shorter ones to show too; by default 30min, 1h, 2h, 4h, 8h and 1d, as many as fit."""
     slice_length: str = "5min"
     """Length of a slice."""
     risk_aversion: float = Order.risk_aversion
@@ -152,10 +152,10 @@ def shorter(problem: OneAsset, options: Options) -> list[int]:
                     f"--horizons {text}: is beyond the longest, {problem.clock.span(problem.order.horizon)}"
                 )
         return found
-    hours, length = problem.clock.hours_per_day, problem.order.slice_length
-    possible = [quantity(text, "time", max(hours, 8.0)) * max(hours, 8.0) / hours / length for text in _HORIZONS]
-    fits = [round(s) for s in possible if abs(s - round(s)) < 1e-6 and 2 <= s < problem.order.n_steps]
-    return fits
+    hours = problem.clock.hours_per_day
+    days = [*(some / hours for some in _HORIZONS if some < hours), 1.0]
+    steps = [each / problem.order.slice_length for each in days]
+    return [round(n) for n in steps if abs(n - round(n)) < 1e-6 and 2 <= round(n) < problem.order.n_steps]
 
 
 def source_of(problem: OneAsset, options: Options) -> str:

@@ -174,7 +174,7 @@ def main(argv: Sequence[str]) -> None:
     to_bps = bps(order.shares * market.arrival_price)
     plans = {name: trades(options, market, of) for name, of in orders.items()}
     costs = {name: schedule_cost(market, orders[name], planned) for name, planned in plans.items()}
-    tables = {name: per_slice(replace(problem, order=of), plans[name]) for name, of in orders.items()}
+    tables = {name: per_slice(problem, plans[name]) for name, of in orders.items()}
     flat = np.full(order.n_steps, order.shares / order.n_steps)
     shown = dict(costs)
     for name, of in orders.items():  # J of an even pace depends on the risk aversion too
@@ -195,9 +195,10 @@ def main(argv: Sequence[str]) -> None:
     ).T
     print(f"{problem.describe()}")
     for name, table in tables.items():
-        print(f"{name}:" if len(tables) > 1 else "", end="\n" if len(tables) > 1 else "")
+        if len(tables) > 1:
+            print(f"{name}:")
         print(as_text(table, order))
-    forms: dict[Any, Any] = {name: money if "$" in str(name) else "{:,.3f}".format for name in summary}
+    forms: dict[Any, Any] = {str(name): money if "$" in str(name) else "{:,.3f}".format for name in summary}
     print(summary.to_string(formatters=forms))
     print("J: expected cost + charge for risk; ± is one standard error; std: that of the price on the shares held")
     for name, of in orders.items():

@@ -114,12 +114,17 @@ def clock_text(hour: float, seconds: bool = False) -> str:
 def span(days: float, hours_per_day: float = HOURS_PER_DAY) -> str:
     """A length of time as people say it.
 
-    >>> span(1 / 78), span(0.5, 24.0), span(0.5), span(1.0), span(5.0), span(0.75), span(1e-4)
-    ('5 min', '12 h', '3 h 15 min', '1 day', '5 days', '4.875 h', '2.34 s')
+    >>> span(1 / 78), span(0.5, 24.0), span(0.5), span(1.0), span(1.5), span(0.75), span(1e-4)
+    ('5 min', '12 h', '3 h 15 min', '1 day', '1 day 3 h 15 min', '4.875 h', '2.34 s')
     """
     minutes = days * hours_per_day * 60
     if days >= 1 - 1e-9:
-        return f"{days:.4g} day{'s' * (round(days, 6) != 1)}"
+        whole, part = divmod(round(days, 9), 1.0)
+        plural = "s" * (whole > 1)
+        odd = abs(part * hours_per_day * 60 - round(part * hours_per_day * 60)) > 1e-4
+        if odd:
+            return f"{days:.4g} days"
+        return f"{whole:.0f} day{plural}" + (f" {span(part, hours_per_day)}" if part > 1e-6 else "")
     if minutes >= 60 - 1e-9:
         hours, rest = divmod(round(minutes, 6), 60)
         if rest and rest == round(rest):

@@ -185,17 +185,17 @@ def pre_trade(market: Market, order: Order, horizons: Sequence[int] = ()) -> Pre
             f"{order.max_participation!r} allows less; give it more time, or lift the cap"
         )
     lengths = sorted({*horizons, order.n_steps})
-    aversions = [order.risk_aversion * factor for factor in URGENCIES]
+    aversions = [float(f"{order.risk_aversion * factor:.12g}") for factor in URGENCIES]
     grid, rows = [], []
     for n in lengths:
         within = replace(order, n_steps=n)
         even = even_pace(market, within)
         rows.append(even)
-        for aversion in aversions:
+        for factor, aversion in zip(URGENCIES, aversions, strict=True):
             of = replace(within, risk_aversion=aversion)
             found = best(market, of)
             grid += [even_pace(market, of)] + ([] if found is None else [found])
-            rows += [found] if found is not None and aversion == order.risk_aversion else []
+            rows += [found] if found is not None and factor == 1 else []
     paces = [even_pace(market, replace(order, n_steps=n)) for n in range(2, order.n_steps + 1)]
     quickest = min((p for p in paces if p.feasible), key=lambda p: p.objective, default=None)
     by_urgency = [p for p in grid if p.schedule == BEST and p.order.n_steps == order.n_steps]
@@ -220,13 +220,14 @@ def assumptions(market: Market, order: Order, source: str, half_life: str) -> li
     """
     eta, gamma, kappa = market.temporary_impact, market.permanent_impact, market.transient_impact
     power = "" if market.impact_exponent == 1 else f", with the power {market.impact_exponent:g} of the rate"
+    fades = f", half of which is gone after {half_life}" if kappa > 0 else ""
     cap, capped = order.max_participation, "there is no cap on the share of them"
     if cap is not None:
-        capped = f"no slice trades more than {100 * cap:g} % of its own; what the cap costs as they vary, near that, "
-        capped += "exec-env schedule says"
+        capped = f"no slice trades more than {100 * cap:g} % of its own; exec-env schedule says what that costs as "
+        capped += "volumes vary"
     lines = [
         f"impact is {source}: temporary η = {eta:.3g} $ per share and share/day{power}, permanent γ = {gamma:.3g}, "
-        f"transient κ = {kappa:.3g} $ per share and share, half of which is gone after {half_life}",
+        f"transient κ = {kappa:.3g} $ per share and share{fades}",
         f"the spread is {2 * market.half_spread:.4g} bps from bid to ask; half of it, {market.half_spread:.4g} bps, is "
         "paid on each share, by market orders; there are no fees",
         "expected costs are exact for schedules fixed at arrival, whatever is random; nothing is simulated",

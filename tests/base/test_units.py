@@ -88,5 +88,5 @@ def test_every_minute_is_shown_as_it_is_read() -> None:
 
 def test_lengths_and_money_are_shown_as_people_say_them() -> None:
     assert [span(days) for days in (1 / 390, 1 / 78, 1 / 6.5, 0.5)] == ["1 min", "5 min", "1 h", "3 h 15 min"]
-    assert [span(days) for days in (1.0, 2.5)] == ["1 day", "2.5 days"]
+    assert [span(days) for days in (1.0, 2.5, 2.3456)] == ["1 day", "2 days 3 h 15 min", "2.346 days"]
     assert [dollars(x) for x in (1234.5, -99.9, float("nan"))] == ["1,234 $", "-99.90 $", "-"]

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 
 from exec_env.cli import estimate
+from exec_env.cli.estimate import Options, problem_of, shorter, source_of
 from exec_env.data.market_file import UNITS, MarketFile, Parameter
 from exec_env.market.market import Market
 
@@ -33,20 +35,23 @@ def test_an_estimate_is_a_table_a_page_and_csv_that_agree(tmp_path: Path, call: 
     assert len(pd.read_csv(tmp_path / "out" / "frontier.csv")) == 25
 
 
-@pytest.mark.slow
-def test_a_market_file_says_what_is_not_given_and_whose_impact_it_is(tmp_path: Path, call: Callable[..., Any]) -> None:
+def test_a_market_file_says_what_is_not_given_and_whose_impact_it_is(tmp_path: Path) -> None:
     parameters = {name: Parameter(getattr(Market(), name)) for name in UNITS}
     parameters["temporary_impact"] = Parameter(1.6e-7, "data", 1e-8)
     MarketFile(parameters, 1 / 1440, {"hours_per_day": 24}).save(tmp_path / "market.yaml")
-    order = ("--shares", "4%adv", "--market", tmp_path / "market.yaml", "--horizon", "12h", "--slice-length", "1h")
-    status, out, err = call(estimate, *order, "--out", tmp_path / "out")
-    assert status == 0, err
-    assert "sell 200,000 shares (4 % of a day's volume, 20,000,000 $) in 12 slices of 1 h" in out
-    assert "market.yaml (from η data, γ given, κ given), as it is there" in out
-    status, out, err = call(estimate, *order, "--price", "50", "--out", tmp_path / "half")
-    assert status == 0, err
-    assert "scaled by σ S0 / V to this price" in out
-    assert "temporary η = 8e-08 $" in out
+    given = Options(shares="4%adv", market=tmp_path / "market.yaml", horizon="12h", slice_length="1h")
+    problem = problem_of(given)
+    assert problem.describe() == "sell 200,000 shares (4 % of a day's volume, 20,000,000 $) in 12 slices of 1 h"
+    assert source_of(problem, given).endswith("market.yaml (from η data, γ given, κ given), as it is there")
+    assert shorter(problem, given) == [2, 4, 8]
+    cheaper = replace(given, price=50.0)
+    assert problem_of(cheaper).market.temporary_impact == pytest.approx(8e-8)
+    assert source_of(problem_of(cheaper), cheaper).endswith("scaled by σ S0 / V to this price, volatility and volume")
+
+
+def test_horizons_beyond_a_session_are_whole_sessions() -> None:
+    given = Options("250k", price=40.0, adv="3m", volatility="1.8%", spread="3bps", horizon="2d", slice_length="30min")
+    assert shorter(problem_of(given), given) == [2, 4, 8, 13]
 
 
 @pytest.mark.parametrize(

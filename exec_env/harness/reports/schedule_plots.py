@@ -11,7 +11,7 @@ from exec_env.base.units import amount
 from exec_env.harness.reports.plots import GREY, tidy
 
 _URGENT = "plasma"  # a colour map: the more urgent, the lighter
-_NEAR = 0.08  # part of a picture that a label takes
+_NEAR = 0.14  # part of a picture that a label takes
 _LABELS = 8  # of the time axis, at most
 
 
@@ -83,12 +83,11 @@ def frontier(
     for name, p in marked.items():
         axes.plot(p.std, p.cost, "D", ms=8, color=palette[name], mec="white", label=name, zorder=3)
     axes.set(xlabel="standard deviation [bps]", ylabel="expected cost [bps]", title=title)
-    axes.margins(0.1)
+    axes.margins(x=0.15, y=0.1)
     scale = (lambda x: x * dollars_per_bps, lambda x: x / dollars_per_bps)
-    twins = axes.secondary_xaxis("top", functions=scale), axes.secondary_yaxis("right", functions=scale)
-    for of, other in zip("xy", twins, strict=True):
+    top, right = axes.secondary_xaxis("top", functions=scale), axes.secondary_yaxis("right", functions=scale)
+    for other, axis in ((top, top.xaxis), (right, right.yaxis)):
         other.tick_params(labelsize=8)
-        axis = other.xaxis if of == "x" else other.yaxis
         axis.set_major_formatter(lambda x, _: f"{amount(x)} $")
     axes.legend(frameon=False)
     return figure
