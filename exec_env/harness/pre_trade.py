@@ -221,6 +221,7 @@ def assumptions(market: Market, order: Order, source: str, half_life: str) -> li
     eta, gamma, kappa = market.temporary_impact, market.permanent_impact, market.transient_impact
     power = "" if market.impact_exponent == 1 else f", with the power {market.impact_exponent:g} of the rate"
     fades = f", half of which is gone after {half_life}" if kappa > 0 else ""
+    fees = f"fees are {market.taker_fee:.4g} bps more" if market.taker_fee > 0 else "there are no fees"
     cap, capped = order.max_participation, "there is no cap on the share of them"
     if cap is not None:
         capped = f"no slice trades more than {100 * cap:g} % of its own; exec-env schedule says what that costs as "
@@ -229,13 +230,13 @@ def assumptions(market: Market, order: Order, source: str, half_life: str) -> li
         f"impact is {source}: temporary η = {eta:.3g} $ per share and share/day{power}, permanent γ = {gamma:.3g}, "
         f"transient κ = {kappa:.3g} $ per share and share{fades}",
         f"the spread is {2 * market.half_spread:.4g} bps from bid to ask; half of it, {market.half_spread:.4g} bps, is "
-        "paid on each share, by market orders; there are no fees",
+        f"paid on each share, by market orders; {fees}",
         "expected costs are exact for schedules fixed at arrival, whatever is random; nothing is simulated",
         "std is that of the price on the shares still held; spread, volume and impact vary too, which is not in it",
         f"CVaR 95, the mean of the costliest 5 %, is that of a normal distribution: expected cost + {CVAR:.3f} std",
         f"volumes come as expected; {capped}",
         f"J = expected cost + λ variance, with λ = {order.risk_aversion:g} per dollar",
     ]
-    if order.horizon > 1 + 1e-9:
+    if order.horizon > 1 + 1e-9 and market.overnight_variance == market.night_length == 0:
         lines.append("nights between sessions count as no time")
     return lines
