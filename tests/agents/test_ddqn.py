@@ -161,7 +161,7 @@ def test_a_state_that_was_kept_explores_from_the_first_step_on(tmp_path: Path) -
     assert all(torch.equal(a["replay"][k], b["replay"][k]) for k in a["replay"])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_on_a_two_slice_order_it_beats_twap_on_paths_it_has_never_seen() -> None:
     config = DQNConfig(
         hidden=(32,),

@@ -171,7 +171,7 @@ def test_it_learns_to_give_up_a_reward_now_for_a_larger_one_later(double: bool) 
     assert learner.act(np.stack([Toy.start, Toy.b])).tolist() == [1, 1]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_same_seed_learns_the_same_bytes_and_another_seed_others() -> None:
     one, again, other = (learned(seed=s).online.state_dict() for s in (0, 0, 1))
     assert all(torch.equal(one[k], again[k]) for k in one)
@@ -264,7 +264,7 @@ def test_without_a_hidden_layer_the_values_are_linear() -> None:
     assert [tuple(p.shape) for p in network.parameters()] == [(2, 3), (2,)]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_on_a_two_slice_order_it_beats_twap_on_paths_it_has_never_seen() -> None:
     config = DQNConfig(
         hidden=(32,),

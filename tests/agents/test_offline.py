@@ -385,7 +385,7 @@ def test_offline_learners_beat_the_policy_that_they_learned_from_and_cloning_doe
     assert closed["bc"] < 15
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @every_learner
 def test_a_run_keeps_the_last_check_the_dataset_and_the_agent(
     name: str, dataset: Path, whole: Callable[[str], Path]
@@ -408,7 +408,7 @@ def test_a_run_keeps_the_last_check_the_dataset_and_the_agent(
     np.testing.assert_array_equal(agent.act(observations[:7]), actions[:7])  # whoever else is asked
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["bc", *(pytest.param(name, marks=pytest.mark.long) for name in ("td3-bc", "bcq"))])
 def test_a_run_that_goes_on_ends_where_an_uninterrupted_one_does(
     name: str, dataset: Path, whole: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

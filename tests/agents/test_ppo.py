@@ -116,7 +116,7 @@ def test_learning_that_diverges_is_said_in_one_sentence() -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("action", ["pace", "fraction"])
 def test_on_a_two_slice_order_it_beats_twap_on_paths_it_has_never_seen(action: str) -> None:
     config = PPOConfig(hidden=(32,), rollout=8, batch_size=256, epochs=5, learning_rate=1e-2, log_std=-1.0)

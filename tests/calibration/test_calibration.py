@@ -350,6 +350,7 @@ def test_intervals_cover_the_truth_and_estimates_are_not_biased() -> None:
     assert (table["bias"].abs() < 0.1 + 3 * table["bias_error"]).all()
 
 
+@pytest.mark.long
 def test_nights_are_estimated_from_several_sessions(tmp_path: Path) -> None:
     """Sessions of 78 slices with nights of 0.4 of a session's variance, 17.5 hours or a weekend apart."""
     rng, days = np.random.default_rng(2), 250

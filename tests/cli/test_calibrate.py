@@ -32,7 +32,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.usefixtures("undrawn")
 def test_from_trades_and_quotes_to_a_market_that_every_script_plays_on(
     data: Path, tmp_path: Path, call: Callable[..., Any]

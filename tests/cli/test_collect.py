@@ -46,6 +46,7 @@ def test_the_same_command_records_the_same_in_another_process(tmp_path: Path, ca
     np.testing.assert_array_equal(one.episodes.actions, other.episodes.actions)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -35,6 +35,7 @@ def test_an_estimate_is_a_table_a_page_and_csv_that_agree(tmp_path: Path, call: 
     assert len(pd.read_csv(tmp_path / "out" / "frontier.csv")) == 25
 
 
+@pytest.mark.slow
 def test_a_market_file_says_what_is_not_given_and_whose_impact_it_is(tmp_path: Path) -> None:
     parameters = {name: Parameter(getattr(Market(), name)) for name in UNITS}
     parameters["temporary_impact"] = Parameter(1.6e-7, "data", 1e-8)

@@ -94,6 +94,7 @@ def test_an_order_that_is_cut_off_after_any_line_goes_on_from_its_state(
     assert driven.report()["traded"] + driven.report()["left"] == 1000.0
 
 
+@pytest.mark.slow
 def test_the_state_is_whole_and_the_command_goes_on_from_it(tmp_path: Path, call: Callable[..., Any]) -> None:
     state, order = tmp_path / "order.json", (*OPTIONS[:4], "4", "--assume-filled")
     told = lines(*map(snapshot, range(4)))

@@ -80,6 +80,7 @@ def test_make_vec_gives_the_native_environment_and_says_how_it_resets(env_id: st
     assert env.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
 
 
+@pytest.mark.slow
 @every_id
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
 def test_a_copy_made_in_the_middle_of_an_episode_goes_on_alike(env_id: str, duplicate: Any) -> None:

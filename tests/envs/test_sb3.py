@@ -83,6 +83,7 @@ def test_a_step_gives_what_it_gives_with_single_environments(env_id: str, side: 
     assert early > N
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("env_id", ENVIRONMENTS)
 def test_spaces_shapes_and_types_are_those_of_single_environments(env_id: str) -> None:
     ours, theirs = both(env_id)
@@ -104,6 +105,7 @@ def test_single_environments_pass_the_checker_which_would_only_prefer_symmetric_
     assert all("symmetric and normalized Box action space" in text for text in said), said
 
 
+@pytest.mark.long
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others() -> None:
     def run(seed: int) -> bytes:
         return b"".join(a.tobytes() for a in play(SB3VecEnv("AlmgrenChriss-v0", num_envs=N, **SMALL), seed))
@@ -270,6 +272,7 @@ def test_learning_depends_on_the_seed_alone() -> None:
     assert all(torch.equal(one[k], again[k]) for k in one)
 
 
+@pytest.mark.slow
 def test_a_model_that_normalises_sees_normalised_observations_as_an_agent_too() -> None:
     env = VecNormalize(SB3VecEnv("AlmgrenChriss-v0", num_envs=16, **SMALL))
     model = A2C("MlpPolicy", env, seed=0, device="cpu").learn(320)

@@ -20,6 +20,7 @@ def sampler(env: gym.Env, seed: int = 0) -> Any:
     return lambda _: env.action_space.sample()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("action", ACTION_MODES)
 @pytest.mark.parametrize("side", ["sell", "buy"])
 def test_costs_sum_to_the_shortfall_in_every_mode_and_side(action: str, side: str, rich: dict) -> None:

@@ -233,7 +233,7 @@ def test_copies_and_forks_of_an_environment_go_on_like_itself(helped: ExecutionV
     assert not np.array_equal(seen, played(helped, 10))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("how", ["killed", "interrupted while it waits", "interrupted while paths are made here"])
 def test_an_environment_that_lost_its_paths_half_way_wants_a_reset(
     helped: ExecutionVectorEnv, monkeypatch: pytest.MonkeyPatch, how: str

@@ -39,6 +39,7 @@ def change(folder: Path, **fields: Any) -> None:
     (folder / "agent.yaml").write_text(yaml.safe_dump(described))
 
 
+@pytest.mark.slow
 def test_every_name_leads_to_a_class_of_an_agent() -> None:
     assert {"twap", "vwap", "pov", "almgren-chriss", "dqn"} <= set(known_agents())
     for name in known_agents():

@@ -531,6 +531,7 @@ def test_where_clipping_makes_the_adaptive_rule_worse_than_twap_the_table_says_s
     assert said not in evaluate(["twap", "adaptive"], episodes=500, n_examples=0, **small).table()
 
 
+@pytest.mark.slow
 def test_an_interval_that_is_not_to_be_trusted_is_said_to_be(small: dict) -> None:
     # A few paths without any liquidity carry nearly all of the variance, and nothing is known of them.
     wild = {"liquidity_volatility": 2.0, "signal_volatility": 0.01, "max_participation": 1.0}

@@ -107,6 +107,7 @@ def done(**_: Any) -> Result:
     return Result("done", {"file": b"1"})
 
 
+@pytest.mark.slow
 def test_finished_tasks_of_another_tape_are_not_taken_for_todays(tmp_path: Path, tape_csv: Path) -> None:
     cell = {"env": "AlmgrenChriss-v0", "agents": ["dqn"], "options": ORDER | {"tape": str(tape_csv)}, "label": "mine"}
     path = tmp_path / "experiment.yaml"

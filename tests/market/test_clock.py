@@ -63,6 +63,7 @@ def test_orders_whose_clock_cannot_be_are_refused(fields: dict[str, Any], messag
 # --- volume
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("profile", ["flat", "u-shaped", (5.0, 1.0, 2.0), tuple(range(1, 27))])
 @given(n=st.integers(1, 40), first=st.integers(0, 39))
 def test_slices_of_a_session_have_its_volume_whatever_their_number(profile: Any, n: int, first: int) -> None:

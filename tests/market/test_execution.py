@@ -112,6 +112,7 @@ def _run(state: State, slices: list[Slice], asked: Any, constants: Terms) -> tup
     return fills, states
 
 
+@pytest.mark.slow
 @given(
     seed=st.integers(0, 2**32),
     pieces=st.lists(st.floats(0, 60_000), min_size=8, max_size=8),

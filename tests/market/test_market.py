@@ -59,6 +59,7 @@ def test_derived_quantities_follow_their_parameters() -> None:
     assert (Order(side="sell").sign, Order(side="buy").sign) == (1.0, -1.0)
 
 
+@pytest.mark.slow
 @given(
     exponent=st.floats(-1.5, 1.5),
     std=st.floats(0.0, 0.8),

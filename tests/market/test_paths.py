@@ -32,6 +32,7 @@ def test_the_parameters_are_the_averages(profile: Any) -> None:
     assert within(s.price_shock**2, 4 / 78)
 
 
+@pytest.mark.slow
 def test_log_liquidity_is_a_stationary_ornstein_uhlenbeck_process() -> None:
     order = Order()
     l = Paths.simulate(Market(), order, 50_000, seed=2).slices.log_liquidity

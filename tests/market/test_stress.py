@@ -127,6 +127,7 @@ def test_the_probability_of_having_begun_never_falls(one: float, other: float, n
     assert set(begun(onset, None, n_steps)) <= {0.0, 1.0}
 
 
+@pytest.mark.slow
 def test_a_random_onset_is_uniform_over_its_window_and_stays() -> None:
     market, n = Market(stress="impact-regime-shift", stress_onset=0.25, stress_onset_end=0.75), 20_000
     on = Paths.simulate(market, Order(), n, seed=0).slices.permanent > 5e-7
@@ -303,6 +304,7 @@ def test_without_a_cap_who_sees_a_spike_only_as_it_comes_pays_more_than_the_orac
     assert solution.cost_bps - 3 * error < found.mean() < 1.003 * solution.cost_bps + 3 * error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMED)
 def test_the_bound_of_a_random_onset_is_the_mean_over_onsets(name: Any) -> None:
     order = Order(n_steps=8, shares=40_000.0)

@@ -27,6 +27,7 @@ def snapshot(step: int = 0, **values: Any) -> Snapshot:
     return Snapshot(**({"time": START + step * SLICE, "mid": 100.0, "spread": 0.05, "volume": 60_000.0} | values))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("baseline", [TWAP, AlmgrenChriss, POV, Adaptive])
 @pytest.mark.parametrize("side", ["sell", "buy"])
 def test_decisions_on_the_snapshots_of_a_path_are_those_of_the_environment(baseline: Any, side: Any) -> None:

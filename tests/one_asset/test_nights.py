@@ -67,6 +67,7 @@ def test_paths_that_torch_draws_have_the_same_nights() -> None:
 # --- options
 
 
+@pytest.mark.slow
 def test_a_file_of_volumes_and_a_calendar_are_kept_as_numbers(tmp_path: Path) -> None:
     path = tmp_path / "volumes.csv"
     path.write_text("volume\n2\n1\n1\n4\n")

@@ -87,6 +87,7 @@ def test_actions_of_another_shape_or_type_are_refused(mode: str, actions: Any, m
         market.costs(lambda _: actions, market.simulate(3, market.generator(0)), ActionMode(mode))
 
 
+@pytest.mark.slow
 def test_single_precision_costs_nearly_the_same() -> None:
     paths = Paths.simulate(Market(), Order(), 200, seed=0)
     policy = Linear()

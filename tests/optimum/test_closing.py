@@ -63,6 +63,7 @@ def test_one_trades_all_or_nothing_where_the_push_on_a_block_costs_more_than_the
     assert close(1.01).saved(10_000.0, 6000.0).item() == pytest.approx(8.4 - 20.4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("penalty", [1.0, 1.03, 1.05, 1.1, 2.0, 5.0])
 @pytest.mark.parametrize("exponent", [0.5, 1.0, 1.5])
 def test_its_price_is_the_mean_over_volumes_of_what_the_best_trade_costs_beyond_selling_all(

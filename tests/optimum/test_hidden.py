@@ -58,6 +58,7 @@ def test_without_noise_the_bound_is_that_of_whoever_sees_all(market: Market) -> 
     assert lq.solve(market, order, hidden=True).bound_bps == pytest.approx(lq.solve(market, order).bound_bps, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_more_noise_in_the_volume_never_lowers_the_bound_and_it_is_between_those_of_all_and_of_nothing() -> None:
     bounds = [lq.solve(replace(NOISY, volume_noise=v), Order(), hidden=True).bound_bps for v in (0.0, 0.2, 0.6, 2.0)]
     assert (np.diff(bounds) > 0).all()
@@ -161,6 +162,7 @@ def test_tensors_show_what_arrays_show() -> None:
     np.testing.assert_allclose(tensors.volume.numpy(), arrays.volume, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_with_the_filters_mean_or_without_the_filtered_rule_trades_the_same() -> None:
     found = [evaluate(["filtered"], HIDDEN, episodes=50, information=seen) for seen in ("hidden", "filtered")]
     assert found[0].per_path.equals(found[1].per_path)
@@ -208,6 +210,7 @@ def test_zeros_in_recorded_volumes_and_spreads_measure_nothing() -> None:
     assert found.means(spread, volume).tolist() == [[0.0, 0.0]]
 
 
+@pytest.mark.slow
 def test_twap_costs_the_same_whatever_is_seen_where_the_cap_is_out_of_the_way() -> None:
     free = {"max_participation": None, "episodes": 100, "seed": 2}
     hidden, full = (evaluate([TWAP], HIDDEN, information=seen, **free) for seen in ("hidden", "full"))

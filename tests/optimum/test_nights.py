@@ -192,6 +192,7 @@ def test_j_of_the_rule_without_a_cap_is_the_bound_and_that_of_others_is_above_it
             assert mean < bound + 3 * error
 
 
+@pytest.mark.slow
 def test_the_best_schedule_over_nights_beats_others_and_costs_what_it_is_said_to() -> None:
     market = Market(**RANDOM, **NIGHTLY)
     for order in (HALF_DAY, replace(HALF_DAY, max_participation=0.05)):
@@ -207,6 +208,7 @@ def test_the_best_schedule_over_nights_beats_others_and_costs_what_it_is_said_to
         assert abs(objective.mean() - known.objective) < 3 * (objective.std() / 8000**0.5 + known.error)
 
 
+@pytest.mark.slow
 def test_the_constrained_optimum_over_nights_is_in_its_interval_and_above_the_bound() -> None:
     order = Order(n_steps=4, slice_length=0.25, arrival=0.5, max_participation=0.1)
     for market in (Market(**RANDOM, **NIGHTLY), Market(regime_rate=3.0, regime_volatility=3.0, **NIGHTLY)):

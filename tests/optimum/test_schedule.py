@@ -178,6 +178,7 @@ def test_where_the_cost_is_not_convex_there_is_no_schedule(market: Market, order
 # The cap
 
 
+@pytest.mark.slow
 def test_with_known_volumes_the_best_is_that_of_a_search_within_the_cap() -> None:
     market = Market(**(QUIET | {"transient_impact": 6e-7}), volume_profile="u-shaped", resilience=20.0)
     for penalty, shares in ((1.0, 60_000.0), (5.0, 60_000.0), (5.0, 90_000.0)):

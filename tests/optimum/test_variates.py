@@ -60,7 +60,7 @@ def followed(market: Market, order: Order, agent: Any, n: int, seed: int = 0) ->
     return 1e4 * objective / (order.shares * market.arrival_price), along.sums()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", MARKETS)
 def test_their_mean_is_zero_whatever_the_agent_does(name: str) -> None:
     market = Market(**MARKETS[name])

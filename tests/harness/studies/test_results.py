@@ -157,7 +157,7 @@ def test_results_of_another_configuration_are_not_replaced_by_accident(results: 
         refuse_others(results, resolve(Experiment.read(results / "experiment.yaml"), steps=960))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_table_that_there_is_no_more_is_removed(finished: Path, results: Path) -> None:
     configs = resolve(Experiment.read(written(results / "experiment.yaml", cells=TINY["cells"][:1])))
     write(results, configs, collect(tasks(configs), finished / "work"))

@@ -169,7 +169,7 @@ def test_learning_that_diverged_is_said_and_leaves_the_best_agent(
     assert load_run(tmp_path / "run").n_actions == 11
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @every_learner
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(finished: Path, tmp_path: Path) -> None:
     np.random.seed(5)  # noqa: NPY002  the global generators are nobody's business
@@ -179,7 +179,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(finished: Pa
     assert (finished / "last/weights.pt").read_bytes() != (other / "last/weights.pt").read_bytes()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("agent", LEARNERS)
 def test_training_and_loading_leave_the_global_generators_and_threads_alone(agent: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
