@@ -15,6 +15,7 @@ import torch
 from gymnasium.vector import VectorEnv
 from torch import nn
 
+from exec_env.agents.frames import WithFrames, shifted
 from exec_env.agents.replay import Batch, MultiStep, Replay, half_cosine
 from exec_env.base.errors import InputError
 from exec_env.base.validation import Count, Positive, Probability, check_fields
@@ -60,6 +61,9 @@ class DQNConfig:
     values medians, which miss the rare, dear closing block, and the agent then leaves shares for it."""
     max_gradient_norm: Positive = 10.0
     """Gradients are scaled down to this norm."""
+    frames: Count = 1
+    """Observations that are seen at once: that of the slice and, with more than one, the last ones before it, which
+    take as many times the room in the replay memory."""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -98,7 +102,7 @@ def dqn_loss(batch: Batch, online: nn.Module, target: nn.Module, config: DQNConf
     return nn.functional.huber_loss(values, targets, delta=config.huber_delta)
 
 
-class DQN:
+class DQN(WithFrames):
     """DQN for a discrete action mode.
 
     Args:
@@ -127,7 +131,8 @@ class DQN:
             raise InputError(f"action {head.mode_name!r}: DQN needs a discrete one, such as 'pace'")
         self.config, self.head, self.total_steps, self.device = config, head, total_steps, torch_device(device)
         self.action_mode, self.names = head.action_mode, head.names
-        self.n_actions, n_observations = int(head.space.n), len(head.names)  # type: ignore[attr-defined]
+        self.n_actions, n_observations = int(head.space.n), config.frames * len(head.names)  # type: ignore[attr-defined]
+        self.remember()
         init, sampling = np.random.SeedSequence(seed).generate_state(2).tolist()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(init)
@@ -160,18 +165,18 @@ class DQN:
         part = min(self.progress / c.exploration, 1.0) if c.exploration > 0 else 1.0
         return c.epsilon_start + (c.epsilon_end - c.epsilon_start) * part
 
-    def act(self, observations: np.ndarray) -> np.ndarray:
+    def greedy(self, seen: np.ndarray) -> np.ndarray:
         """Greedy actions. Shape: (n, D) -> (n,)."""
         with torch.no_grad():
-            values = self.online(torch.as_tensor(np.ascontiguousarray(observations), device=self.device))
+            values = self.online(torch.as_tensor(np.ascontiguousarray(seen), device=self.device))
         return values.argmax(dim=1).cpu().numpy()
 
-    def explore(self, observations: np.ndarray) -> np.ndarray:
+    def explore(self, seen: np.ndarray) -> np.ndarray:
         """Greedy actions, but random ones with probability ε. Shape: (n, D) -> (n,)."""
-        n = len(observations)
+        n = len(seen)
         at_random = torch.rand(n, generator=self.generator) < self.epsilon
         random = torch.randint(self.n_actions, (n,), generator=self.generator)
-        return np.where(at_random.numpy(), random.numpy(), self.act(observations))
+        return np.where(at_random.numpy(), random.numpy(), self.greedy(seen))
 
     def learn(self, env: VectorEnv, steps: int, seed: int, report: Callable[[int, dict[str, float]], None]) -> None:
         """Collect ``steps`` transitions from ``env``, which resets in the same step, and learn from them.
@@ -185,19 +190,21 @@ class DQN:
         require_same_step(env)
         c, n = self.config, env.num_envs
         observations, _ = env.reset(seed=seed)
+        seen = shifted(self.before(n), observations)
         losses: list[torch.Tensor] = []
         whole = MultiStep(c.multi_step, c.gamma)
         for _ in range(-(-steps // n)):
-            actions = self.explore(observations)
+            actions = self.explore(seen)
             following, rewards, terminated, _, infos = env.step(actions)
-            last = following
+            last = after = shifted(seen, following)
             if terminated.any():
-                last = following.copy()
-                last[terminated] = np.stack(infos["final_obs"][terminated])
-            longer = whole(observations, actions, c.reward_scale * rewards, last, terminated)
+                last = after.copy()
+                last[terminated] = shifted(seen[terminated], np.stack(infos["final_obs"][terminated]))
+                after[terminated] = shifted(self.before(int(terminated.sum())), following[terminated])
+            longer = whole(seen, actions, c.reward_scale * rewards, last, terminated)
             if longer is not None:
                 self.replay.add(*longer)
-            observations = following
+            seen = after
             self.steps += n
             while (
                 self.replay.size and self.steps >= c.warm_up and self.updates * c.update_every < self.steps - c.warm_up

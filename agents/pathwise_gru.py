@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from exec_env.agents.pathwise import Paces, PathwiseConfig, PathwiseLearner
-from exec_env.base.validation import Count, check_fields
+from exec_env.base.validation import Count
 from exec_env.one_asset.torch_market import Policy
 
 
@@ -24,9 +24,6 @@ class PathwiseGRUConfig(PathwiseConfig):
 
     memory: Count = 32
     """Numbers that are carried from slice to slice."""
-
-    def __post_init__(self) -> None:
-        check_fields(self)
 
 
 class RememberedPaces(Paces):

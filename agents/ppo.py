@@ -1,7 +1,7 @@
 """Proximal policy optimisation (Schulman et al. 2017) on Stable-Baselines3."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, Self
 
 import gymnasium as gym
 import torch
@@ -17,14 +17,13 @@ from exec_env.base.errors import InputError
 from exec_env.base.validation import Bounds, Count, Finite, NonNegative, Positive, Probability, check_fields
 from exec_env.harness.agents import Setup
 from exec_env.harness.training.weights import Head
-from exec_env.one_asset.observation import Observation
 
-_TIME_LEFT = Observation._fields.index("time_left")
+_TIME_LEFT = "time_left"
 
 
 @dataclass(frozen=True)
-class PPOConfig:
-    """Hyper-parameters of PPO."""
+class SharedPPOConfig:
+    """Hyper-parameters of PPO with and without a memory."""
 
     hidden: tuple[Count, ...] = (64, 64)
     """Width of each hidden layer, of the policy's network and of the value's."""
@@ -55,6 +54,14 @@ class PPOConfig:
         check_fields(self)
 
 
+@dataclass(frozen=True)
+class PPOConfig(SharedPPOConfig):
+    """Hyper-parameters of PPO."""
+
+    frames: Count = 1
+    """Observations that are seen at once: that of the slice and, with more than one, the last ones before it."""
+
+
 class LogNormal(DiagGaussianDistribution):
     """Positive actions whose logarithm is normal.
 
@@ -78,12 +85,13 @@ class LogNormal(DiagGaussianDistribution):
 class _WithTime(MlpExtractor):
     """The actor's last layer with −log(time left) beside it."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, time_left: int, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.time_left = time_left
         self.latent_dim_pi += 1
 
     def forward_actor(self, features: torch.Tensor) -> torch.Tensor:
-        time_left = features[:, _TIME_LEFT : _TIME_LEFT + 1].clamp(min=1e-6)
+        time_left = features[:, self.time_left : self.time_left + 1].clamp(min=1e-6)
         return torch.cat([super().forward_actor(features), -time_left.log()], dim=1)
 
 
@@ -96,17 +104,23 @@ class LogNormalPolicy(ActorCriticPolicy):
     Args:
         initial: action that the untrained actor is around (at the start, if ``paced``).
         paced: whether actions grow as 1 / time left to begin with, as an even sale's fraction of what is left does.
+        time_left: which entry says how much time is left, if ``paced``.
         *args: those of ``ActorCriticPolicy``.
         **kwargs: those of ``ActorCriticPolicy``.
     """
 
-    def __init__(self, *args: Any, initial: float, paced: bool, **kwargs: Any) -> None:
-        self.initial, self.paced = initial, paced
+    def __init__(self, *args: Any, initial: float, paced: bool, time_left: int = 0, **kwargs: Any) -> None:
+        self.initial, self.paced, self.time_left = initial, paced, time_left
         super().__init__(*args, **kwargs)
 
+    @property
+    def n_inputs(self) -> int:
+        """Numbers that the layers of actor and critic take, the observation's first."""
+        return self.features_dim
+
     def _build_mlp_extractor(self) -> None:
-        extractor = _WithTime if self.paced else MlpExtractor
-        self.mlp_extractor = extractor(self.features_dim, self.net_arch, self.activation_fn, self.device)
+        layers = (self.n_inputs, self.net_arch, self.activation_fn, self.device)
+        self.mlp_extractor = _WithTime(*layers, time_left=self.time_left) if self.paced else MlpExtractor(*layers)
 
     def _build(self, lr_schedule: Any) -> None:
         self.action_dist = LogNormal(int(self.action_space.shape[0]))  # type: ignore[index]
@@ -119,7 +133,8 @@ class LogNormalPolicy(ActorCriticPolicy):
                 head.weight[:, -1] = 1.0
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        return super()._get_constructor_parameters() | {"initial": self.initial, "paced": self.paced}
+        own = {"initial": self.initial, "paced": self.paced, "time_left": self.time_left}
+        return super()._get_constructor_parameters() | own
 
 
 class _PPO(WholeRun, StablePPO):
@@ -130,9 +145,12 @@ class PPO(SB3Learner):
     """PPO for any action mode. See ``SB3Learner`` for arguments."""
 
     name, Config = "ppo", PPOConfig
+    algorithm_class: ClassVar[type[Any]] = _PPO
+    policies: ClassVar[tuple[str, type[LogNormalPolicy]]] = ("MlpPolicy", LogNormalPolicy)
+    """The library's, and that for a continuous action on [0, high]."""
 
     @classmethod
-    def build(cls, config: PPOConfig, head: Head, setup: Setup) -> "PPO":
+    def build(cls, config: SharedPPOConfig, head: Head, setup: Setup) -> Self:
         """See ``SB3Learner``.
 
         Raises:
@@ -141,24 +159,30 @@ class PPO(SB3Learner):
         collected = config.rollout * setup.num_envs
         if collected > setup.interval:
             raise InputError(
-                f"PPOConfig.rollout = {config.rollout}: in {setup.num_envs} environments that is {collected} steps, "
-                f"more than the {setup.interval} of an interval; take fewer intervals, fewer environments or more steps"
+                f"{cls.Config.__name__}.rollout = {config.rollout}: in {setup.num_envs} environments that is "
+                f"{collected} steps, more than the {setup.interval} of an interval; take fewer intervals, fewer "
+                "environments or more steps"
             )
         return super().build(config, head, setup)
 
-    def algorithm(self, setup: Setup, device: str) -> _PPO:
+    def architecture(self) -> dict[str, Any]:
+        """Of the policy, as the library calls it."""
+        return {"net_arch": list(self.config.hidden)}
+
+    def algorithm(self, setup: Setup, device: str) -> Any:
         """See ``SB3Learner``."""
-        c, head = self.config, self.head
-        policy: Any = "MlpPolicy"
-        kwargs: dict[str, Any] = {"net_arch": list(c.hidden)}
+        c, head, kwargs = self.config, self.head, self.architecture()
+        policy: Any = self.policies[0]
         if isinstance(head.space, gym.spaces.Box) and head.space.low.min() >= 0.0:
-            policy, paced = LogNormalPolicy, head.mode_name == "fraction" and head.names[_TIME_LEFT] == "time_left"
+            policy, paced = self.policies[1], head.mode_name == "fraction" and _TIME_LEFT in head.names
             # Whole order or remainder: an even sale. Participation: a third of the cap.
             even = head.high / (3 if head.mode_name == "participation" else head.n_steps)
             kwargs |= {"log_std_init": c.log_std, "initial": even, "paced": paced}
-        return _PPO(
+            if paced:
+                kwargs["time_left"] = (self.frames - 1) * len(head.names) + head.names.index(_TIME_LEFT)
+        return self.algorithm_class(
             policy,
-            None,  # type: ignore[arg-type]
+            None,
             learning_rate=half_cosine(c.learning_rate),
             n_steps=c.rollout,
             batch_size=c.batch_size,

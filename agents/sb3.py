@@ -12,7 +12,10 @@ from gymnasium.vector import VectorEnv
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter, Logger
+from stable_baselines3.common.vec_env import VecFrameStack
+from stable_baselines3.common.vec_env.stacked_observations import StackedObservations
 
+from exec_env.agents.frames import WithFrames
 from exec_env.base.errors import InputError
 from exec_env.envs.sb3 import SB3VecEnv
 from exec_env.harness.agents import Setup
@@ -34,7 +37,7 @@ class WholeRun:
         self._current_progress_remaining = max(0.0, 1.0 - num_timesteps / self.total_steps)
 
 
-class SB3Learner:
+class SB3Learner(WithFrames):
     """A learner around an algorithm of Stable-Baselines3; a subclass says which one.
 
     Args:
@@ -55,10 +58,12 @@ class SB3Learner:
         with _own_generators():
             self.model = self.algorithm(setup, str(torch_device(setup.device)))
             self.model.total_steps = setup.total_steps
-            self.model.observation_space, self.model.action_space = head.observation_space, head.space
+            stacked = StackedObservations(1, self.frames, head.observation_space).stacked_observation_space
+            self.model.observation_space, self.model.action_space = stacked, head.space
             self.model.n_envs = setup.num_envs
             self.model.set_random_seed(setup.seed % 2**32)
             self.model._setup_model()
+        self.remember()
         self._due = 0  # whole rollouts overshoot an interval; the next one is shorter by as much
 
     def algorithm(self, setup: Setup, device: str) -> Any:
@@ -84,9 +89,9 @@ class SB3Learner:
         """Gradient updates so far."""
         return int(self.model._n_updates)
 
-    def act(self, observations: np.ndarray) -> np.ndarray:
+    def greedy(self, seen: np.ndarray) -> np.ndarray:
         """Actions without exploration. Shape: (n, D) -> (n,) or (n, 1)."""
-        return self.model.predict(np.ascontiguousarray(observations), deterministic=True)[0]
+        return self.model.predict(np.ascontiguousarray(seen), deterministic=True)[0]
 
     def learn(self, env: VectorEnv, steps: int, seed: int, report: Report) -> None:
         """Learn from ``steps`` transitions, or the whole number of rollouts just above.
@@ -103,7 +108,7 @@ class SB3Learner:
         Raises:
             InputError: when learning diverged.
         """
-        model, adapted = self.model, SB3VecEnv(env)
+        model, adapted = self.model, SB3VecEnv(env) if self.frames == 1 else VecFrameStack(SB3VecEnv(env), self.frames)
         self._due += steps
         if self._due <= model.num_timesteps:
             return
@@ -173,7 +178,8 @@ class SB3Learner:
     def export(self, path: str | Path) -> Path:
         """Write the model in Stable-Baselines3's own format, to be read with its ``load``.
 
-        That format carries pickles: only load such files from people you trust. With a continuous action one of them
+        With several frames it acts on them side by side, as ``VecFrameStack`` of the library gives them. That format
+        carries pickles: only load such files from people you trust. With a continuous action one of them
         names ``exec_env.agents.ppo``, which must then be installed; with a discrete one Stable-Baselines3 is enough.
 
         Args:

@@ -136,7 +136,8 @@ def _go_on(argv: Sequence[str]) -> tuple[Path, Callable[..., Any], bool]:
         raise _alone(others[0])
     every = known_agents()
     needs = {name: ", ".join(every[name].extras) or "nothing more" for name in known}
-    listed = "".join(f"  {name:10} needs {extra}\n" for name, extra in needs.items())
+    width = max(map(len, needs))
+    listed = "".join(f"  {name:{width}} needs {extra}\n" for name, extra in needs.items())
     options = parse("train", AnyAgent, argv, f"{__doc__}{_TEACHES}{listed}").options
     return options.resume, functools.partial(resume, options.resume), options.quiet
 

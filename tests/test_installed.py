@@ -108,6 +108,7 @@ def test_one_environment_and_an_evaluation_need_no_torch() -> None:
 def test_every_extra_of_the_project_is_known_to_the_sentence_that_names_it() -> None:
     imports = {
         "stable-baselines3": "stable_baselines3",
+        "sb3-contrib": "sb3_contrib",
         "pillow": "PIL",
         "exchange-calendars": "exchange_calendars",
         "databento-dbn": "databento_dbn",
@@ -212,8 +213,9 @@ def test_agents_need_the_extras_of_what_their_modules_import() -> None:
         names = {type(v).__module__ for v in vars(module).values()} | {
             getattr(v, "__module__", "") for v in vars(module).values()
         }
-        needed = "sb3" if any(str(n).startswith("stable_baselines3") for n in names) else None
-        needed = needed or ("torch" if ".agents." in value else None)
+        extra_of = {"sb3_contrib": "sb3-contrib", "stable_baselines3": "sb3"}
+        found = [extra for package, extra in extra_of.items() if any(str(n).startswith(package) for n in names)]
+        needed = found[0] if found else "torch" if ".agents." in value else None
         assert re.findall(r"\[(.*)\]", value) == ([needed] if needed else []), name
 
 

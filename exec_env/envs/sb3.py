@@ -175,7 +175,11 @@ class SB3Agent:
         return (actions, after) if self._recurrent else actions
 
     def _empty(self, n: int) -> Memory:
-        """Memory of ``n`` paths at arrival, the policy's own at the start of an episode."""
-        policy: Any = self.model.policy
-        layers, _, width = policy.lstm_hidden_state_shape
-        return np.zeros((layers, n, width), np.float32), np.zeros((layers, n, width), np.float32)
+        return empty_memory(self.model, n)
+
+
+def empty_memory(model: BaseAlgorithm, n: int) -> Memory:
+    """Memory of a recurrent model on ``n`` paths at arrival, the policy's own at the start of an episode."""
+    policy: Any = model.policy
+    layers, _, width = policy.lstm_hidden_state_shape
+    return np.zeros((layers, n, width), np.float32), np.zeros((layers, n, width), np.float32)

@@ -65,7 +65,8 @@ class Learner(Agent, Protocol):
     """An agent that learns, and that a run folder can keep.
 
     Where what it minimises is not J, a method ``score(objective, shortfall) -> float`` ranks its checks: of arrays
-    of shape (n_paths,), lower is better. Where it does not fit every environment that has its action mode, a method
+    of shape (n_paths,), lower is better; where that takes other paths than the problem's own, they are drawn from
+    ``drawn_from(problem)``. Where it does not fit every environment that has its action mode, a method
     ``check_env(env)`` refuses the others. What ``provenance`` has is kept in the run's configuration.
     """
 

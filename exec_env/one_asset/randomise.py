@@ -104,6 +104,8 @@ class Ranges:
     stress: bool = False
     """Whether each path is put under one of ``STRESSES`` or a poor regime that comes and goes, with equal chance; from
     an onset uniform over the horizon; its factors raised to a power uniform in [0, 1]."""
+    paths_per_market: int = 1
+    """Paths in a row that play the same market, drawn once for them; see ``shared``."""
 
     @classmethod
     def parse(cls, randomise: str | Sequence[str], market: Market, recorded: bool = False) -> "Ranges":
@@ -158,6 +160,8 @@ class Ranges:
             nominal: what is not drawn.
             z: standard normals, an array or a tensor. Shape: (n_paths, n_draws).
         """
+        if self.paths_per_market > 1:
+            z = z[np.arange(len(z)) // self.paths_per_market * self.paths_per_market]
         u = namespace(z).ndtr(z)
         columns = {}
         for i, (name, low, high) in enumerate(self.fields):
@@ -186,6 +190,19 @@ class Ranges:
         }
         rate = STRESSES[_SHOCKS].shock_rate
         return Markets.of(nominal, Stress("drawn for each path", shock_rate=rate, **factors), **columns)
+
+
+def shared(problem: Any, paths_per_market: int) -> Any:
+    """The same problem, of which so many paths in a row play one market: so the cost of each market can be estimated.
+
+    For ``sample`` from one generator and for tensors. Environments play path by path, each in a market of its own.
+
+    Args:
+        problem: one that draws markets.
+        paths_per_market: paths of each.
+    """
+    ranges = dataclasses.replace(problem.ranges, paths_per_market=paths_per_market)
+    return dataclasses.replace(problem, ranges=ranges, source=dataclasses.replace(problem.source, ranges=ranges))
 
 
 def _sorted_out(randomise: str | Sequence[str]) -> tuple[list[str], dict[str, str]]:

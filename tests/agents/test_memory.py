@@ -1,8 +1,9 @@
 """Learners with a memory: it counts, it begins empty on every path, and runs keep all of it."""
 
 import importlib
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,20 +12,29 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from sb3_contrib import RecurrentPPO as ContribPPO
+from stable_baselines3 import PPO as StablePPO
+from stable_baselines3.common.vec_env import VecEnv, VecFrameStack
 
 from exec_env import Market, Order, Paths
+from exec_env.agents.ddqn import DDQN
+from exec_env.agents.dqn import DQN, DQNConfig
+from exec_env.agents.frames import nothing_seen, shifted
 from exec_env.agents.pathwise import Pathwise, PathwiseConfig
 from exec_env.agents.pathwise_gru import PathwiseGRU, PathwiseGRUConfig
+from exec_env.agents.ppo import PPO, PPOConfig
+from exec_env.agents.recurrent_ppo import RecurrentPPO, RecurrentPPOConfig
 from exec_env.base.errors import InputError
 from exec_env.envs.rollout import acting, totals
+from exec_env.envs.sb3 import SB3Agent, SB3VecEnv
 from exec_env.harness import TrainConfig, evaluate, train
-from exec_env.harness.agents import load_run
+from exec_env.harness.agents import agent_class, load_run
 from exec_env.harness.training.loop import resume
 from exec_env.harness.training.weights import Head
 from exec_env.one_asset.live import LiveExecutor, Snapshot
 from exec_env.one_asset.problem import OneAsset
 from exec_env.one_asset.torch_market import TorchMarket
-from tests.agents.problems import made
+from tests.agents.problems import made, nothing
 from tests.conftest import play
 
 loop = importlib.import_module("exec_env.harness.training.loop")
@@ -49,12 +59,21 @@ class Case:
         return agent
 
 
-CASES = {"pathwise-gru": Case(PathwiseGRU, PathwiseGRUConfig(paths=16, hidden=(8,), memory=6))}
+LSTM = RecurrentPPOConfig(hidden=(8,), memory=6, rollout=7, batch_size=50, epochs=1)
+VALUES = DQNConfig(hidden=(8,), batch_size=16, update_every=16, warm_up=64, replay_size=400, frames=3)
+CASES = {
+    "pathwise-gru": Case(PathwiseGRU, PathwiseGRUConfig(paths=16, hidden=(8,), memory=6)),
+    "recurrent-ppo": Case(RecurrentPPO, LSTM),
+    "recurrent-ppo, discrete": Case(RecurrentPPO, LSTM, "pace"),
+    "dqn": Case(DQN, VALUES, "pace"),
+    "ddqn": Case(DDQN, VALUES, "pace"),
+    "ppo": Case(PPO, PPOConfig(hidden=(8,), rollout=7, batch_size=50, epochs=1, frames=3)),
+}
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
 
 def network(agent: Any) -> torch.nn.Module:
-    return next(n for n in (getattr(agent, "policy", None), getattr(agent, "online", None)) if n is not None)
+    return agent.model.policy if hasattr(agent, "model") else getattr(agent, "online", None) or agent.policy
 
 
 def act_on(agent: Any) -> Callable[[np.ndarray], Any]:
@@ -127,7 +146,7 @@ def test_live_it_decides_as_in_the_environment_on_the_same_snapshots(case: Case)
 def fit(name: str, run: Path, intervals: int = 3, **options: Any) -> Path:
     case = CASES[name]
     config = TrainConfig(steps=640 * intervals, intervals=intervals, num_envs=16, check_episodes=20, seed=1)
-    train(case.cls.name, run, config, case.config, action=case.action, **(SMALL | options))
+    train(name.partition(",")[0], run, config, case.config, action=case.action, **(SMALL | options))
     return run
 
 
@@ -230,3 +249,145 @@ def test_untrained_it_is_near_twap() -> None:
     left = np.random.default_rng(1).integers(1, 6, 200)
     seen[:, 0] = left / 5
     assert np.abs(agent.act(seen, agent.initial_state(200))[0][:, 0] * left - 1).max() < 0.2
+
+
+# RecurrentPPO
+
+
+def trained(action: str) -> tuple[Any, VecEnv]:
+    agent, env = made(RecurrentPPO, LSTM, action, **SMALL)
+    agent.learn(env, 224, 0, nothing)
+    return agent, SB3VecEnv(env)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("action", ["fraction", "pace"])
+def test_an_exported_model_is_read_by_the_library_acts_alike_and_learns_on(action: str, tmp_path: Path) -> None:
+    agent, env = trained(action)
+    agent.save(tmp_path)
+    for number, exported in enumerate((agent, RecurrentPPO.load(tmp_path))):
+        model = ContribPPO.load(exported.export(tmp_path / f"model-{number}"), env=env, device="cpu")
+        theirs = evaluate([SB3Agent(model)], episodes=20, **SMALL).per_path["objective"]
+        np.testing.assert_array_equal(theirs, evaluate([agent], episodes=20, **SMALL).per_path["objective"])
+    assert model.learn(112).num_timesteps >= 112
+
+
+def test_an_even_sale_is_where_it_begins() -> None:
+    agent, _ = made(RecurrentPPO, LSTM, "fraction", **SMALL)
+    seen = np.random.default_rng(0).uniform(0.0, 1.0, (50, 10)).astype(np.float32)
+    seen[:, 0] = np.arange(1, 51) % 5 / 5 + 0.2
+    np.testing.assert_allclose(agent.act(seen)[0][:, 0] * np.rint(5 * seen[:, 0]), 1.0, rtol=0.05)
+
+
+@pytest.mark.parametrize("action", ["fraction", "pace"])
+def test_an_update_sees_what_was_collected_with_the_memories_of_then_and_fills_short_episodes_up(action: str) -> None:
+    agent, env = made(RecurrentPPO, LSTM, action, **SMALL)
+    model = agent.model
+    model.train = lambda: None  # after what was collected nothing changes
+    agent.learn(env, 112, 0, nothing)  # of 16 environments in their second episode of five slices
+    data = next(model.rollout_buffer.get(112))
+    seen = data.mask > 0.5
+    assert not seen.all()
+    actions = data.actions.long().flatten() if action == "pace" else data.actions
+    _, log_prob, _ = model.policy.evaluate_actions(data.observations, actions, data.lstm_states, data.episode_starts)
+    torch.testing.assert_close(log_prob[seen], data.old_log_prob[seen], rtol=0, atol=1e-4)
+    log_prob[seen].sum().backward()
+    moved = [weights.grad for weights in model.policy.parameters() if weights.grad is not None]
+    assert len(moved) > 3
+    assert all(gradient.isfinite().all() for gradient in moved)
+
+
+def test_a_transition_that_would_be_left_alone_is_refused() -> None:
+    with pytest.raises(InputError, match=r"RecurrentPPOConfig\.batch_size = 37: leaves one of the 112 transitions"):
+        made(RecurrentPPO, RecurrentPPOConfig(rollout=7, batch_size=37), **SMALL)
+
+
+def test_without_its_package_one_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "sb3_contrib" or "recurrent_ppo" in name]:
+        monkeypatch.delitem(sys.modules, name)
+    found = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "sb3_contrib" else found(name))
+    monkeypatch.setitem(sys.modules, "sb3_contrib", None)
+    said = r"agent 'recurrent-ppo': sb3_contrib is not installed: pip install 'exec-env\[sb3-contrib\]'"
+    with pytest.raises(InputError, match=said):
+        agent_class("recurrent-ppo")
+
+
+# Frames
+
+
+FRAMED = pytest.mark.parametrize("name", ["dqn", "ddqn", "ppo"])
+
+
+def test_the_newest_observation_is_last_and_the_oldest_is_dropped() -> None:
+    seen = nothing_seen(1, 3, 2)
+    for t in (1.0, 2.0, 3.0, 4.0):
+        seen = shifted(seen, np.array([[t, -t]], np.float32))
+        if t == 2.0:
+            assert seen.tolist() == [[0, 0, 1, -1, 2, -2]]
+    assert seen.tolist() == [[2, -2, 3, -3, 4, -4]]
+
+
+@FRAMED
+def test_with_one_frame_there_is_no_memory(name: str) -> None:
+    case = CASES[name]
+    agent, _ = made(case.cls, replace(case.config, frames=1), case.action, **SMALL)
+    seen = np.random.default_rng(0).uniform(0.0, 1.0, (4, 10)).astype(np.float32)
+    assert not hasattr(agent, "initial_state")
+    assert agent.act(seen).shape[0] == 4
+
+
+@FRAMED
+def test_training_sees_frames_of_the_episode_alone(name: str) -> None:
+    case, kept = CASES[name], []
+    agent, env = made(case.cls, case.config, case.action, **SMALL)
+    if name == "dqn":
+        add = agent.replay.add
+        agent.replay.add = lambda seen, *more: (kept.append(seen), add(seen, *more))
+    else:
+        module = agent.model.policy if name == "ppo" else agent.model.policy.q_net
+        forward = module.forward
+        module.forward = lambda seen, *more: (kept.append(seen.numpy().copy()), forward(seen, *more))[1]
+    agent.learn(env, 320, 0, nothing)
+    time_left = np.concatenate([seen[:, [0, 10, 20]] for seen in kept])
+    assert len(time_left) > 200
+    oldest, middle, newest = np.rint(5 * time_left).T
+    assert set(newest) >= {1, 2, 3, 4, 5}
+    # Slices left count down within an episode; before its first slice nothing was seen.
+    np.testing.assert_array_equal(middle[newest > 0], np.where(newest == 5, 0, newest + 1)[newest > 0])
+    np.testing.assert_array_equal(oldest[newest > 0], np.where(newest >= 4, 0, newest + 2)[newest > 0])
+
+
+def test_what_ended_an_episode_follows_its_own_frames() -> None:
+    agent, env = made(DQN, VALUES, "pace", **SMALL)
+    agent.learn(env, 320, 0, nothing)
+    rows = agent.replay.rows[: agent.replay.size]
+    following, over = rows[:, 30:60], rows[:, -1] > 0
+    assert over.any()
+    np.testing.assert_allclose(following[over][:, 10] - following[over][:, 20], 0.2, rtol=1e-5)
+    np.testing.assert_array_equal(following[over][:, 20] == 0, following[over][:, 10] < 0.21)
+
+
+def test_the_pace_of_several_frames_is_that_of_the_newest() -> None:
+    agent, _ = made(PPO, CASES["ppo"].config, "fraction", **SMALL)
+    seen = np.random.default_rng(0).uniform(0.0, 1.0, (50, 10)).astype(np.float32)
+    left = np.arange(50) % 5 + 1
+    seen[:, 0] = left / 5
+    state = np.random.default_rng(1).uniform(0.0, 1.0, (50, 30)).astype(np.float32)
+    np.testing.assert_allclose(agent.act(seen, state)[0][:, 0] * left, 1.0, rtol=0.1)
+
+
+@pytest.mark.slow
+def test_an_exported_model_acts_on_frames_as_the_library_stacks_them(tmp_path: Path) -> None:
+    case = CASES["ppo"]
+    agent, env = made(case.cls, case.config, case.action, **SMALL)
+    agent.learn(env, 320, 0, nothing)
+    model = StablePPO.load(agent.export(tmp_path / "model"), device="cpu")
+    stacked, act = VecFrameStack(SB3VecEnv(env), 3), act_on(agent)
+    seen = stacked.reset()
+    for _ in range(4):
+        actions = model.predict(seen, deterministic=True)[0]
+        np.testing.assert_allclose(actions[:1], [act(seen[0, -10:])], rtol=1e-6)
+        seen, _, dones, _ = stacked.step(actions)
+        if dones[0]:
+            break

@@ -13,8 +13,11 @@ from exec_env import ActionMode, Market, Order
 from exec_env.agents.pathwise import Paces, Pathwise, PathwiseConfig, pathwise_loss
 from exec_env.harness import TrainConfig, evaluate, train
 from exec_env.harness.agents import load_run
+from exec_env.harness.evaluation import evaluate_on
 from exec_env.harness.metrics import cvar
 from exec_env.one_asset.observation import Observation
+from exec_env.one_asset.options import make_problem
+from exec_env.one_asset.randomise import shared
 from exec_env.one_asset.torch_market import Costs, TorchMarket
 from tests.agents.problems import head_of
 
@@ -39,6 +42,43 @@ def test_each_objective_is_what_its_name_says() -> None:
     assert float(pathwise_loss(c, PathwiseConfig(objective="cvar", tail=0.5))) == 25.0
     spread = PathwiseConfig(objective="mean-variance", variance_weight=0.1)
     assert float(pathwise_loss(c, spread)) == pytest.approx(15.0 + 0.1 * np.var([10, 0, 20, 30], ddof=1))
+
+
+def test_the_worst_markets_are_those_whose_paths_cost_most_on_average() -> None:
+    # Markets of two paths: means 2, 6, 4 and 5; two of the four are 6 and 5. The dearest path, 9, is in the cheapest.
+    c = costs([-5.0, 9.0, 6.0, 6.0, 1.0, 7.0, 5.0, 5.0], [0.0] * 8)
+    worst = PathwiseConfig(objective="worst", paths=8, paths_per_market=2, worst_share=0.5)
+    assert float(pathwise_loss(c, worst)) == 5.5
+    assert float(pathwise_loss(c, replace(worst, worst_share=0.1))) == 6.0  # one at least
+    agent = Pathwise(worst, HEAD)
+    assert agent.score(np.r_[c.objective.numpy(), 100.0], np.zeros(9)) == 5.5  # part of a market counts for nothing
+    assert np.isnan(agent.score(np.zeros(3), np.zeros(3)))
+
+
+@pytest.mark.parametrize(("paths", "each"), [(100, 16), (16, 16)])
+def test_paths_are_whole_markets_two_at_least(paths: int, each: int) -> None:
+    with pytest.raises(ValueError, match=rf"PathwiseConfig\.paths = {paths}: must be two or more markets with .* = 16"):
+        PathwiseConfig(objective="worst", paths=paths, paths_per_market=each)
+
+
+def test_one_market_has_no_worst(tmp_path: Path) -> None:
+    config = PathwiseConfig(paths=64, hidden=(4,), objective="worst")
+    with pytest.raises(ValueError, match="objective = 'worst': all paths play one market; draw markets with randomise"):
+        fit(tmp_path / "run", config=config)
+
+
+def test_paths_of_a_market_are_its_own_and_share_it_in_training_and_in_checks() -> None:
+    problem = make_problem(randomise=["half_spread=1:8"], spread_noise=0.0, liquidity_volatility=0.0, **SMALL)
+    drawn = Pathwise(PathwiseConfig(objective="worst", paths=12, paths_per_market=4), HEAD).drawn_from(problem)
+    market = drawn.torch("cpu")
+    of_tensors = market.simulate(12, market.generator(0)).slices
+    for slices in (of_tensors, drawn.sample([np.random.default_rng(0)], 12).slices):
+        spreads, prices = map(np.asarray, (slices.half_spread, slices.price_shock))
+        spreads = spreads.reshape(3, 4, -1)
+        assert (np.ptp(spreads, axis=(1, 2)) < 1e-6 * spreads.max()).all()
+        assert len(np.unique(spreads[:, 0, 0])) == 3
+        assert len(np.unique(prices[:, 0])) == 12
+    assert Pathwise(PathwiseConfig(), HEAD).drawn_from(problem) is problem
 
 
 def test_checks_rank_by_what_is_minimised() -> None:
@@ -166,3 +206,19 @@ def test_it_learns_on_markets_drawn_for_each_path(tmp_path: Path) -> None:
     assert one == again
     train("pathwise", tmp_path / "plain", config, settings, **SMALL)
     assert (tmp_path / "plain/best/weights.pt").read_bytes() != one
+
+
+@pytest.mark.long
+def test_trained_for_the_worst_markets_they_get_cheaper_and_the_normal_one_dearer(tmp_path: Path) -> None:
+    settings = TrainConfig(steps=1_000_000, intervals=10, check_episodes=4000, num_envs=8)
+    agents = {}
+    for objective in ("expected", "worst"):
+        config = PathwiseConfig(objective=objective, paths=1024, hidden=(32,))  # type: ignore[arg-type]
+        agents[objective] = train("pathwise", tmp_path / objective, settings, config, randomise="parameters", **SMALL)
+    problem = shared(make_problem(randomise="parameters", **SMALL), 64)
+    result = evaluate_on(problem, agents.values(), "AlmgrenChriss-v0", 64 * 640, 99, "random", 0, False, False, {})
+    costs = result.per_path["objective"].to_numpy().reshape(2, 640, 64).mean(2)
+    expected, worst = (np.sort(means)[-64:].mean() for means in costs)
+    assert worst < expected
+    normal = evaluate([tmp_path / "worst", tmp_path / "expected"], episodes=20_000, seed=99, **SMALL).per_agent
+    assert normal.loc["worst", "objective_mean"] > normal.loc["expected", "objective_mean"]

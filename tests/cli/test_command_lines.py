@@ -226,7 +226,7 @@ def test_a_wrong_name_is_one_line_and_exit_status_two(tmp_path: Path) -> None:
     ("script", "texts"),
     [
         (evaluate, ["Examples:", "--volatility", "--max-participation", "[1/√day]", "AlmgrenChrissClassic-v0"]),
-        (train, ["Examples:", "exec-env train dqn --help", "pathwise   needs torch", "--steps", "--resume"]),
+        (train, ["Examples:", "exec-env train dqn --help", "pathwise      needs torch", "--steps", "--resume"]),
         (report, ["Examples:", "--volatility", "twap and adaptive are added", "--columns", "report.html"]),
         (benchmark, ["Examples:", "--num-envs", "CartPole"]),
         (stress, ["Examples:", "--severity", "--onset-end", "oracle", "--volatility", "--tape"]),
@@ -326,7 +326,8 @@ def test_help_shows_the_values_of_the_preset_that_was_named(call: Callable[..., 
         (
             train,
             [],
-            "error: name an agent to train: bc, bcq, ddqn, dqn, pathwise, pathwise-gru, ppo, td3-bc; or --resume a run",
+            "error: name an agent to train: bc, bcq, ddqn, dqn, pathwise, pathwise-gru, ppo, recurrent-ppo, td3-bc; "
+            "or --resume a run",
         ),
         (train, ["--seed", "3", "dqn"], "error: name the agent first: exec-env train dqn ..., because the options"),
         (train, ["dqn", "--resume", "{tmp}"], "error: --resume goes with --quiet only, not with dqn"),

@@ -2,6 +2,7 @@
 
 import platform
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
@@ -170,7 +171,7 @@ def _loop(
     import torch
     from torch.utils.tensorboard import SummaryWriter
 
-    check = _Check(problem, config)
+    check = _Check(problem, config, getattr(learner, "drawn_from", lambda problem: problem))
     per_interval = config.per_interval
     log = _Log(run / "progress.csv", done)
     total = config.intervals * per_interval
@@ -225,10 +226,10 @@ def _loop(
 class _Check:
     """How good a learner is now: its objective on a fixed set of paths, the bound and TWAP on the same ones."""
 
-    def __init__(self, problem: Problem, config: TrainConfig) -> None:
+    def __init__(self, problem: Problem, config: TrainConfig, drawn_from: Callable[[Problem], Problem]) -> None:
         self._problem, self._reference = problem, problem.reference
         rng = np.random.default_rng(child_seed(config.seed, _VALIDATION))
-        self._paths = problem.sample([rng], config.check_episodes)
+        self._paths = drawn_from(problem).sample([rng], config.check_episodes)
         self.bound, _ = find_bound(problem)
         self.twap = float(self._costs(resolve(problem.reference, problem)[1])[0].mean())
 
