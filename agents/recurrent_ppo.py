@@ -34,7 +34,7 @@ class RecurrentLogNormalPolicy(LogNormalPolicy, RecurrentActorCriticPolicy):
         """See ``LogNormalPolicy``."""
         return self.features_dim + self.lstm_output_dim
 
-    def evaluate_actions(self, obs: Any, actions: torch.Tensor, lstm_states: Any, episode_starts: Any) -> Any:
+    def evaluate_actions(self, obs: Any, actions: torch.Tensor, lstm_states: Any, episode_starts: Any) -> Any:  # type: ignore[override]
         """As of sb3-contrib, which fills short episodes up with zeros: they count for nothing, but have no logarithm.
 
         A gradient of nothing times infinity would not be a number.
@@ -42,7 +42,7 @@ class RecurrentLogNormalPolicy(LogNormalPolicy, RecurrentActorCriticPolicy):
         return super().evaluate_actions(obs, actions.where(actions > 0, 1.0), lstm_states, episode_starts)
 
     @staticmethod
-    def _process_sequence(
+    def _process_sequence(  # type: ignore[override]
         features: torch.Tensor,
         lstm_states: tuple[torch.Tensor, torch.Tensor],
         episode_starts: torch.Tensor,
@@ -59,7 +59,7 @@ class _RecurrentPPO(WholeRun, ContribPPO):
 class RecurrentPPO(PPO):
     """PPO with a memory, for any action mode. See ``SB3Learner`` for arguments."""
 
-    name, Config = "recurrent-ppo", RecurrentPPOConfig
+    name, Config = "recurrent-ppo", RecurrentPPOConfig  # type: ignore[assignment]
     algorithm_class = _RecurrentPPO
     policies = ("MlpLstmPolicy", RecurrentLogNormalPolicy)
 
@@ -82,10 +82,10 @@ class RecurrentPPO(PPO):
         """See ``PPO``."""
         return super().architecture() | {"lstm_hidden_size": self.config.memory}
 
-    def initial_state(self, n: int) -> Memory:
+    def initial_state(self, n: int) -> Memory:  # type: ignore[override]
         """The memory of ``n`` paths at arrival: nothing."""
         return empty_memory(self.model, n)
 
-    def act(self, observations: np.ndarray, state: Memory | None = None) -> Any:
+    def act(self, observations: np.ndarray, state: Memory | None = None) -> Any:  # type: ignore[override]
         """Actions without exploration, and the next memory. Shape: (n, D) -> (n,) or (n, 1)."""
         return self.model.predict(np.ascontiguousarray(observations), state=state, deterministic=True)
