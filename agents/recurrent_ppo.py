@@ -34,7 +34,9 @@ class RecurrentLogNormalPolicy(LogNormalPolicy, RecurrentActorCriticPolicy):
         """See ``LogNormalPolicy``."""
         return self.features_dim + self.lstm_output_dim
 
-    def evaluate_actions(self, obs: Any, actions: torch.Tensor, lstm_states: Any, episode_starts: Any) -> Any:
+    def evaluate_actions(  # type: ignore[override]  # sb3-contrib does not keep to it either
+        self, obs: Any, actions: torch.Tensor, lstm_states: Any, episode_starts: Any
+    ) -> Any:
         """As of sb3-contrib, which fills short episodes up with zeros: they count for nothing, but have no logarithm.
 
         A gradient of nothing times infinity would not be a number.
@@ -47,9 +49,9 @@ class RecurrentLogNormalPolicy(LogNormalPolicy, RecurrentActorCriticPolicy):
         lstm_states: tuple[torch.Tensor, torch.Tensor],
         episode_starts: torch.Tensor,
         lstm: nn.LSTM,
-    ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
+    ) -> tuple[torch.Tensor, Any]:
         remembered, after = RecurrentActorCriticPolicy._process_sequence(features, lstm_states, episode_starts, lstm)
-        return torch.cat([features, remembered], 1), after  # type: ignore[return-value]
+        return torch.cat([features, remembered], 1), after
 
 
 class _RecurrentPPO(WholeRun, ContribPPO):
@@ -86,6 +88,6 @@ class RecurrentPPO(PPO):
         """The memory of ``n`` paths at arrival: nothing."""
         return empty_memory(self.model, n)
 
-    def act(self, observations: np.ndarray, state: Memory | None = None) -> Any:
+    def act(self, observations: np.ndarray, state: Any = None) -> Any:
         """Actions without exploration, and the next memory. Shape: (n, D) -> (n,) or (n, 1)."""
         return self.model.predict(np.ascontiguousarray(observations), state=state, deterministic=True)
