@@ -29,7 +29,7 @@ class WithFrames:
 
     config: Any
     names: tuple[str, ...]
-    initial_state: Callable[[int], np.ndarray]
+    initial_state: Callable[[int], Any]
 
     @property
     def frames(self) -> int:
@@ -49,7 +49,7 @@ class WithFrames:
         """Actions without exploration. Shape: (n, frames × entries) -> (n,) or (n, 1)."""
         raise NotImplementedError
 
-    def act(self, observations: np.ndarray, state: np.ndarray | None = None) -> Any:
+    def act(self, observations: np.ndarray, state: Any = None) -> Any:
         """Actions without exploration; with several frames also what has been seen, for the next slice.
 
         Args:

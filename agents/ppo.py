@@ -144,7 +144,8 @@ class _PPO(WholeRun, StablePPO):
 class PPO(SB3Learner):
     """PPO for any action mode. See ``SB3Learner`` for arguments."""
 
-    name, Config = "ppo", PPOConfig
+    name = "ppo"
+    Config: ClassVar[type[Any]] = PPOConfig
     algorithm_class: ClassVar[type[Any]] = _PPO
     policies: ClassVar[tuple[str, type[LogNormalPolicy]]] = ("MlpPolicy", LogNormalPolicy)
     """The library's, and that for a continuous action on [0, high]."""

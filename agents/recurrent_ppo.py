@@ -34,7 +34,9 @@ class RecurrentLogNormalPolicy(LogNormalPolicy, RecurrentActorCriticPolicy):
         """See ``LogNormalPolicy``."""
         return self.features_dim + self.lstm_output_dim
 
-    def evaluate_actions(self, obs: Any, actions: torch.Tensor, lstm_states: Any, episode_starts: Any) -> Any:  # type: ignore[override]
+    def evaluate_actions(  # type: ignore[override]  # sb3-contrib does not keep to it either
+        self, obs: Any, actions: torch.Tensor, lstm_states: Any, episode_starts: Any
+    ) -> Any:
         """As of sb3-contrib, which fills short episodes up with zeros: they count for nothing, but have no logarithm.
 
         A gradient of nothing times infinity would not be a number.
@@ -42,14 +44,14 @@ class RecurrentLogNormalPolicy(LogNormalPolicy, RecurrentActorCriticPolicy):
         return super().evaluate_actions(obs, actions.where(actions > 0, 1.0), lstm_states, episode_starts)
 
     @staticmethod
-    def _process_sequence(  # type: ignore[override]
+    def _process_sequence(
         features: torch.Tensor,
         lstm_states: tuple[torch.Tensor, torch.Tensor],
         episode_starts: torch.Tensor,
         lstm: nn.LSTM,
-    ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
+    ) -> tuple[torch.Tensor, Any]:
         remembered, after = RecurrentActorCriticPolicy._process_sequence(features, lstm_states, episode_starts, lstm)
-        return torch.cat([features, remembered], 1), after  # type: ignore[return-value]
+        return torch.cat([features, remembered], 1), after
 
 
 class _RecurrentPPO(WholeRun, ContribPPO):
@@ -59,7 +61,7 @@ class _RecurrentPPO(WholeRun, ContribPPO):
 class RecurrentPPO(PPO):
     """PPO with a memory, for any action mode. See ``SB3Learner`` for arguments."""
 
-    name, Config = "recurrent-ppo", RecurrentPPOConfig  # type: ignore[assignment]
+    name, Config = "recurrent-ppo", RecurrentPPOConfig
     algorithm_class = _RecurrentPPO
     policies = ("MlpLstmPolicy", RecurrentLogNormalPolicy)
 
@@ -82,10 +84,10 @@ class RecurrentPPO(PPO):
         """See ``PPO``."""
         return super().architecture() | {"lstm_hidden_size": self.config.memory}
 
-    def initial_state(self, n: int) -> Memory:  # type: ignore[override]
+    def initial_state(self, n: int) -> Memory:
         """The memory of ``n`` paths at arrival: nothing."""
         return empty_memory(self.model, n)
 
-    def act(self, observations: np.ndarray, state: Memory | None = None) -> Any:  # type: ignore[override]
+    def act(self, observations: np.ndarray, state: Any = None) -> Any:
         """Actions without exploration, and the next memory. Shape: (n, D) -> (n,) or (n, 1)."""
         return self.model.predict(np.ascontiguousarray(observations), state=state, deterministic=True)
