@@ -154,8 +154,8 @@ def shorter(problem: OneAsset, options: Options) -> list[int]:
         return found
     hours = problem.clock.hours_per_day
     days = [*(some / hours for some in _HORIZONS if some < hours), 1.0]
-    slices = [each / problem.order.slice_length for each in days]
-    return [round(n) for n in slices if abs(n - round(n)) < 1e-6 and 2 <= round(n) < problem.order.n_steps]
+    lengths = [each / problem.order.slice_length for each in days]
+    return [round(n) for n in lengths if abs(n - round(n)) < 1e-6 and 2 <= round(n) < problem.order.n_steps]
 
 
 def source_of(problem: OneAsset, options: Options) -> str:
