@@ -24,7 +24,7 @@ import yaml
 from tqdm import tqdm
 
 import exec_env
-from exec_env.base.errors import ExecEnvError
+from exec_env.base.errors import ExecEnvError, InputError
 from exec_env.baselines.twap import TWAP
 from exec_env.cli import evaluate as evaluate_command
 from exec_env.cli import list as list_command
@@ -261,7 +261,9 @@ def _exit(main: Callable[[list[str]], None], argv: list[str]) -> None:
     try:
         main(argv)
     except SystemExit as error:
-        if error.code not in (0, 2):
+        if error.code == 2:
+            raise InputError("the parser's") from None
+        if error.code != 0:
             raise RuntimeError(f"exit status {error.code}") from None
 
 
