@@ -5,8 +5,8 @@ Examples:
   exec-env export runs/ppo-1/last ppo-last.zip  the agent that training ended with
 
 Then, in Python:
-  from stable_baselines3 import PPO                            DQN for a run of ddqn, and for one of recurrent-ppo
-                                                               RecurrentPPO of sb3_contrib
+  from stable_baselines3 import PPO                            DQN for a run of ddqn; for one of recurrent-ppo
+                                                               RecurrentPPO, from sb3_contrib
   model = PPO.load("ppo.zip", env=SB3VecEnv("AlmgrenChriss-v0"))
 
 The file carries pickles, as all of that format do: only load such files from people you trust. Agents that are not

@@ -213,7 +213,7 @@ def test_agents_need_the_extras_of_what_their_modules_import() -> None:
         names = {type(v).__module__ for v in vars(module).values()} | {
             getattr(v, "__module__", "") for v in vars(module).values()
         }
-        extra_of = {"sb3_contrib": "sb3-contrib", "stable_baselines3": "sb3"}
+        extra_of = {"sb3_contrib": "recurrent", "stable_baselines3": "sb3"}
         found = [extra for package, extra in extra_of.items() if any(str(n).startswith(package) for n in names)]
         needed = found[0] if found else "torch" if ".agents." in value else None
         assert re.findall(r"\[(.*)\]", value) == ([needed] if needed else []), name

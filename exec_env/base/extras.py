@@ -10,7 +10,7 @@ EXTRA_OF = {
     "torch": "torch",
     "tensorboard": "torch",
     "stable_baselines3": "sb3",
-    "sb3_contrib": "sb3-contrib",
+    "sb3_contrib": "recurrent",
     "ray": "ray",
     "optuna": "tune",
     "arch": "results",
@@ -26,7 +26,7 @@ EXTRA_OF = {
 }
 """Packages, as they are imported, and the extra of this distribution that installs each."""
 
-_INCLUDES = {"sb3": ("torch",), "sb3-contrib": ("sb3",)}
+_INCLUDES = {"sb3": ("torch",), "recurrent": ("sb3",)}
 
 
 class MissingPackage(InputError, ImportError):

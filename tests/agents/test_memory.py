@@ -308,7 +308,7 @@ def test_without_its_package_one_sentence_says_what_to_install(monkeypatch: pyte
     found = importlib.util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "sb3_contrib" else found(name))
     monkeypatch.setitem(sys.modules, "sb3_contrib", None)
-    said = r"agent 'recurrent-ppo': sb3_contrib is not installed: pip install 'exec-env\[sb3-contrib\]'"
+    said = r"agent 'recurrent-ppo': sb3_contrib is not installed: pip install 'exec-env\[recurrent\]'"
     with pytest.raises(InputError, match=said):
         agent_class("recurrent-ppo")
 
