@@ -18,7 +18,7 @@ from exec_env.unknown_market.problem import UnknownMarket
 
 _KNOWN: dict[str, Any] = {
     **dict.fromkeys(("liquidity_volatility", "spread_noise", "decay_noise", "shock_rate", "shock_size"), 0.0),
-    **dict.fromkeys(("signal", "signal_volatility", "regime_rate"), 0.0),
+    **dict.fromkeys(("signal", "signal_volatility", "regime_rate", "overnight_variance", "night_length"), 0.0),
     "stress": "none",
     "impact_exponent": 1.0,
     "volume_profile": "flat",

@@ -398,6 +398,7 @@ def test_a_learner_trains_saves_goes_on_and_is_reported(tmp_path: Path) -> None:
         ({"parameter_spread": 3.0}, r"parameter_spread = 3.0: must be in \[0, 2\]"),
         ({"liquidity_volatility": 0.5}, "Market.liquidity_volatility = 0.5: must be 0.0 where impact is not told"),
         ({"impact_exponent": 0.6}, "Market.impact_exponent = 0.6: must be 1.0 where impact is not told"),
+        ({"overnight_variance": 0.3, "n_steps": 120}, "Market.overnight_variance = 0.3: must be 0.0 where impact is"),
         ({"stress": "liquidity-collapse"}, "Market.stress = 'liquidity-collapse': must be 'none'"),
         ({"temporary_impact": 0.0}, "Market.temporary_impact = 0.0: must be above 0"),
         ({"risk_aversion": -1e-9}, "Order.risk_aversion = -1e-09: must be >= 0"),
