@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exec_env.base.errors import InputError
@@ -65,6 +65,7 @@ def test_orders_whose_clock_cannot_be_are_refused(fields: dict[str, Any], messag
 
 @pytest.mark.slow
 @pytest.mark.parametrize("profile", ["flat", "u-shaped", (5.0, 1.0, 2.0), tuple(range(1, 27))])
+@settings(max_examples=25)
 @given(n=st.integers(1, 40), first=st.integers(0, 39))
 def test_slices_of_a_session_have_its_volume_whatever_their_number(profile: Any, n: int, first: int) -> None:
     n, first = max(n, 2), first % max(n, 2)
@@ -164,7 +165,7 @@ def test_a_night_is_more_variance_and_decay_in_the_slice_before_it_and_nothing_e
 
 def test_moves_over_a_night_have_the_variance_that_is_asked_for() -> None:
     market, order = Market(overnight_variance=0.4), Order(n_steps=4, slice_length=0.5)
-    normals = Normals(*np.random.default_rng(1).standard_normal((6, 200_000, 4)))
+    normals = Normals(*np.random.default_rng(1).standard_normal((6, 50_000, 4)))
     moves = Paths.shaped(market, order, normals).slices.price_shock
     expected = (market.volatility * market.arrival_price) ** 2 * np.array([0.5, 0.9, 0.5, 0.5])
-    np.testing.assert_allclose(moves.var(0), expected, rtol=0.02)  # five standard errors
+    np.testing.assert_allclose(moves.var(0), expected, rtol=0.03)  # five standard errors

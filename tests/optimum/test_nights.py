@@ -193,31 +193,32 @@ def test_j_of_the_rule_without_a_cap_is_the_bound_and_that_of_others_is_above_it
 
 
 @pytest.mark.slow
-def test_the_best_schedule_over_nights_beats_others_and_costs_what_it_is_said_to() -> None:
-    market = Market(**RANDOM, **NIGHTLY)
-    for order in (HALF_DAY, replace(HALF_DAY, max_participation=0.05)):
-        best = best_schedule(market, order)
-        known = schedule_cost(market, order, best)
-        rng = np.random.default_rng(0)
-        for _ in range(3):
-            other = np.maximum(best * (1 + 0.1 * rng.standard_normal(12)), 0.0)
-            assert schedule_cost(market, order, order.shares / other.sum() * other).objective > known.objective
-        agent, paths = Schedule(best), Paths.simulate(market, order, 8000, seed=5)
-        steps = executed(agent.act, paths, market, order, ActionMode(agent.action_mode))
-        objective = sum(s.fill.objective for s in steps) * bps(order.shares * paths.arrival_price)
-        assert abs(objective.mean() - known.objective) < 3 * (objective.std() / 8000**0.5 + known.error)
+@pytest.mark.parametrize("cap", [None, pytest.param(0.05, marks=pytest.mark.long)])
+def test_the_best_schedule_over_nights_beats_others_and_costs_what_it_is_said_to(cap: float | None) -> None:
+    market, order = Market(**RANDOM, **NIGHTLY), replace(HALF_DAY, max_participation=cap)
+    best = best_schedule(market, order)
+    known = schedule_cost(market, order, best)
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        other = np.maximum(best * (1 + 0.1 * rng.standard_normal(12)), 0.0)
+        assert schedule_cost(market, order, order.shares / other.sum() * other).objective > known.objective
+    agent, paths = Schedule(best), Paths.simulate(market, order, 8000, seed=5)
+    steps = executed(agent.act, paths, market, order, ActionMode(agent.action_mode))
+    objective = sum(s.fill.objective for s in steps) * bps(order.shares * paths.arrival_price)
+    assert abs(objective.mean() - known.objective) < 3 * (objective.std() / 8000**0.5 + known.error)
 
 
 @pytest.mark.slow
-def test_the_constrained_optimum_over_nights_is_in_its_interval_and_above_the_bound() -> None:
-    order = Order(n_steps=4, slice_length=0.25, arrival=0.5, max_participation=0.1)
-    for market in (Market(**RANDOM, **NIGHTLY), Market(regime_rate=3.0, regime_volatility=3.0, **NIGHTLY)):
-        solution = dynamic_programming.without_error(market, order, 32)
-        interval = dual.certify(market, order, 1000)
-        low, high = interval.lower_bps - 3 * interval.lower_se, interval.upper_bps + 3 * interval.upper_se
-        assert low < solution.value_bps < high
-        assert interval.gap_bps < 0.02 * solution.value_bps
-        assert solution.value_bps > solution.linear.bound_bps
+@pytest.mark.parametrize("name", ["random", pytest.param("regimes", marks=pytest.mark.long)])
+def test_the_constrained_optimum_over_nights_is_in_its_interval_and_above_the_bound(name: str) -> None:
+    market, order = Market(**MARKETS[name], **NIGHTLY), Order(n_steps=3, slice_length=0.25, arrival=0.5)
+    order = replace(order, max_participation=0.1)
+    solution = dynamic_programming.solve(market, order)
+    interval = dual.certify(market, order, 500)
+    low, high = interval.lower_bps - 3 * interval.lower_se, interval.upper_bps + 3 * interval.upper_se
+    assert low - solution.error_bps < solution.value_bps < high + solution.error_bps
+    assert interval.gap_bps < 0.02 * solution.value_bps
+    assert solution.value_bps > solution.linear.bound_bps
 
 
 def test_j_corrected_by_what_is_known_of_nights_is_j() -> None:
