@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-import pandas as pd
 import tyro
 
 from exec_env.base.csv_files import write_csv
@@ -37,9 +36,9 @@ from exec_env.cli.options import (
 )
 from exec_env.data.executions import Executions
 from exec_env.data.market_file import MarketFile
-from exec_env.data.reading import Reading, zone_of
+from exec_env.data.reading import Reading
 from exec_env.harness.reports.tca_plot import draw
-from exec_env.harness.tca import CostAnalysis, analyse
+from exec_env.harness.tca import CostAnalysis, analyse, moment
 from exec_env.one_asset.options import TapeOptions as PlayedTape
 
 
@@ -98,29 +97,14 @@ def main(argv: Sequence[str]) -> None:
     file = MarketFile.load(given["market"]) if "market" in given else None
     tape = PlayedTape.taken_from(given).read(given.pop("tape"), file)
     agents = options.agents or ("twap", "almgren-chriss", *(("adaptive",) if file else ()))
-    arrival, deadline = (_in_zone(getattr(options, name), zone, name) for name in ("decision_time", "deadline"))
+    arrival, deadline = (
+        None if text is None else moment(text, name, zone or "UTC")
+        for name, text in (("--decision-time", options.decision_time), ("--deadline", options.deadline))
+    )
     found = analyse(fills, tape, size, side, arrival, deadline, options.decision_price, agents, **given)
     print(found.table())
     folder = save(found, options.out or free_folder(Path("runs") / "tca"))
     print(f"components.csv, per_fill.csv, benchmarks.csv, alternatives.csv, tca.png: {folder}")
-
-
-def _in_zone(text: str | None, zone: str | None, name: str) -> pd.Timestamp | None:
-    """A time, in that zone where it names none.
-
-    Raises:
-        InputError: naming the option, for a text that is no time, or that the clock's change has twice or leaves out.
-    """
-    if text is None:
-        return None
-    try:
-        stamp = pd.Timestamp(text)
-        found = stamp.tz_localize(zone_of(zone or "UTC")) if stamp.tzinfo is None else stamp
-    except ValueError:  # pandas'
-        found = None
-    if found is None or pd.isna(found):
-        raise InputError(f"--{name.replace('_', '-')} {text!r}: must be a time, as '2026-01-05 09:30'")
-    return found
 
 
 def save(found: CostAnalysis, folder: Path) -> Path:

@@ -61,7 +61,6 @@ ALLOWED = {
     "exec_env/data/sessions.py": "the calendars', of a year that they do not know",
     "exec_env/data/tape.py": "NumPy's, of columns that are no numbers",
     "exec_env/harness/tca.py": "pandas', of a time that is none",
-    "scripts/tca.py": "pandas', of a time that is none",
     "scripts/texts.py": "Python's, of a text that is no number",
     "exec_env/harness/jobs/tasks.py": "Ray's, of an address",
     "exec_env/harness/studies/offline.py": "Python's and PyYAML's, of a text that is no number",

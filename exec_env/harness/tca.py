@@ -12,14 +12,16 @@ from exec_env.base.errors import InputError
 from exec_env.base.units import quantity
 from exec_env.base.validation import is_finite, shown
 from exec_env.data.executions import Executions
+from exec_env.data.reading import zone_of
 from exec_env.data.tape import Tape
 from exec_env.envs.rollout import acting, totals
 from exec_env.harness.agents import Agent, resolve_all
 from exec_env.market.execution import bps, opening, trade
 from exec_env.market.execution import terms as terms_of
-from exec_env.market.market import Market
+from exec_env.market.market import BPS, Market
 from exec_env.market.order import Order
 from exec_env.one_asset.options import make_problem
+from exec_env.one_asset.problem import OneAsset
 
 COMPONENTS = ("delay", "timing", "impact", "spread", "concession", "fees", "unfilled")
 """What the shortfall of a real order is the sum of, see ``analyse``."""
@@ -122,24 +124,25 @@ def analyse(
     filled = float(fills.shares.sum())
     whole = filled if shares is None else _size(fills, shares, filled)
     rows = _rows(fills, tape)
-    first = _row_at(tape, fills.time[0] if arrival is None else _stamp(arrival, "arrival"), "arrival")
-    last = _row_at(tape, fills.time[-1] if deadline is None else _stamp(deadline, "deadline"), "deadline")
-    if rows[0] < first or rows[-1] > last:
-        what, when, i = ("before", "arrival", 0) if rows[0] < first else ("after", "deadline", len(fills) - 1)
+    began = _row_at(tape, fills.time[0] if arrival is None else moment(arrival, "arrival"), "arrival")
+    last = _row_at(tape, fills.time[-1] if deadline is None else moment(deadline, "deadline"), "deadline")
+    if rows[0] < began or rows[-1] > last:
+        what, when, i = ("before", "arrival", 0) if rows[0] < began else ("after", "deadline", len(fills) - 1)
         raise InputError(f"{fills.where(i)}: {fills.time[i]} is {what} the order's {when}")
     if arrival_price is not None and not (is_finite(arrival_price) and arrival_price > 0):
         raise InputError(f"arrival_price = {shown(arrival_price)}: must be a number > 0")
-    n_steps = max(2, last - first + 1)
-    if first + n_steps > len(tape.mid):
-        first -= 1  # an order within the last slice
+    n_steps = max(2, last - began + 1)
+    first = min(began, len(tape.mid) - n_steps)  # a slice earlier, where the order is within the tape's last one
     tape = replace(tape, split=None, levels=None, fills="impact")
-    problem = make_problem(tape=tape, **{"n_steps": n_steps, "shares": whole, "side": side, **_loose(options)})
+    whose: dict[str, Any] = {"n_steps": n_steps, "shares": whole, "side": side}
+    # No cap has to let the fills through.
+    problem = make_problem(tape=tape, **whose, **options | {"max_participation": None})
     market, order, sign = problem.market, problem.order, problem.order.sign
     traded = np.bincount(rows - first, fills.shares, n_steps)
     push, expected, risk = _push(tape, market, replace(order, shares=filled), first, traded)
 
     mid, half = tape.mid, tape.spread / 2
-    price = float(mid[first]) if arrival_price is None else float(arrival_price)
+    price = float(mid[began]) if arrival_price is None else float(arrival_price)
     n, at = fills.shares, mid[rows]
     known = problem.file is not None
     own = push[rows - first] if known else np.zeros(len(n))
@@ -161,16 +164,15 @@ def analyse(
     to_bps = float(bps(whole * price))
 
     paid = float((fills.price * n).sum() / filled)
-    benchmarks = _benchmarks(tape, first, last, price, paid, sign, filled, to_bps)
+    benchmarks = _benchmarks(tape, began, last, price, paid, sign, filled, to_bps)
     table = [("fills", float(components.sum()) * to_bps, expected * to_bps)]
     if agents := list(agents):
         played = replace(tape, mid=_without(tape, first, sign * push)) if known else tape
-        theirs = make_problem(tape=played, **{"n_steps": n_steps, "shares": whole, "side": side, **options})
-        table += _alternatives(agents, theirs, first, price, sign, mid)
+        table += _alternatives(agents, make_problem(tape=played, **whose, **options), first, price)
     names, realised, model = zip(*table, strict=True)
     alternatives = pd.DataFrame({"shortfall [bps]": realised, "expected [bps]": model}, index=list(names))
     luck = risk**0.5 * to_bps
-    notes = _notes(fills, tape, whole, filled, known, arrival is None, n / np.maximum(volume, 1e-300), first)
+    notes = _notes(fills, tape, whole, filled, known, arrival is None, n / np.maximum(volume, 1e-300))
     order = replace(order, max_participation=problem.order.max_participation)
     return CostAnalysis(order, price, per_fill, components, benchmarks, alternatives, luck, notes)
 
@@ -200,14 +202,20 @@ def _size(fills: Executions, shares: float | str, filled: float) -> float:
     return float(shares)
 
 
-def _stamp(value: Any, what: str) -> pd.Timestamp:
+def moment(value: Any, what: str, zone: str = "UTC") -> pd.Timestamp:
+    """A time, in that zone where it names none.
+
+    Raises:
+        InputError: naming ``what``, for a value that is no time, or that the clock's change has twice or leaves out.
+    """
     try:
         stamp = pd.Timestamp(value)
+        found = stamp.tz_localize(zone_of(zone)) if stamp.tzinfo is None else stamp
     except (TypeError, ValueError):  # pandas'
-        stamp = None
-    if stamp is None or pd.isna(stamp):
+        found = None
+    if found is None or pd.isna(found):
         raise InputError(f"{what} = {shown(value)}: must be a time, as '2026-01-05 09:30'")
-    return stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp.tz_convert("UTC")
+    return found.tz_convert("UTC")
 
 
 def _ns(times: pd.DatetimeIndex) -> np.ndarray:
@@ -263,11 +271,6 @@ def _rows(fills: Executions, tape: Tape) -> np.ndarray:
     return rows
 
 
-def _loose(options: dict[str, Any]) -> dict[str, Any]:
-    """Options for the fills, which no cap has to let through."""
-    return options | {"max_participation": None}
-
-
 def _push(tape: Tape, market: Market, order: Order, first: int, traded: np.ndarray) -> tuple[np.ndarray, float, float]:
     """What the trades of each slice do, by the market's equations.
 
@@ -318,13 +321,12 @@ def _benchmarks(
     return pd.DataFrame(rows).T
 
 
-def _alternatives(
-    agents: list[Any], problem: Any, first: int, price: float, sign: float, mid: np.ndarray
-) -> list[tuple[str, float, float]]:
+def _alternatives(agents: list[Any], problem: OneAsset, first: int, price: float) -> list[tuple[str, float, float]]:
     """Name, shortfall and its expected part of each agent on the tape. [bps]"""
     found = []
     paths = problem.at(np.array([first]), np.random.default_rng(0))
-    early = sign * (price - float(mid[first])) / (price * 1e-4)  # of a decision at another price than the slice's mid
+    # Of a decision at another price than that of the slice they begin in.
+    early = problem.order.sign * (price - float(paths.arrival_price[0])) / (price * BPS)
     for name, agent in resolve_all(agents, problem).items():
         act, actions = acting(agent, 1, problem), problem.actions(agent.action_mode)
         costs = totals(act, paths, problem, actions, ("shortfall", "price"))
@@ -342,7 +344,6 @@ def _notes(
     known: bool,
     assumed: bool,
     part: np.ndarray,
-    first: int,
 ) -> tuple[str, ...]:
     """What is assumed, what is missing, what is odd, a sentence each."""
     notes = [*fills.remarks]

@@ -131,6 +131,16 @@ def test_a_fill_by_hand() -> None:
     assert any("40 of 100 shares are not among the fills" in remark for remark in found.remarks)
 
 
+def test_an_order_within_the_last_slice_is_measured_from_that_slice() -> None:
+    time = pd.date_range(START, periods=3, freq="5min")
+    tape = Tape(time, np.array([100.0, 99.0, 98.0]), np.full(3, 0.1), np.full(3, 1000.0))
+    fills = Executions(time[2:] + pd.Timedelta("1min"), np.array([97.9]), np.array([60.0]), np.zeros(1), "sell")
+    found = analyse(fills, tape, agents=["twap"], max_participation=None)
+    assert found.arrival_price == 98.0
+    assert found.shortfall == pytest.approx(60 * 0.1)
+    assert found.benchmarks.loc["twap", "price [$]"] == 98.0
+
+
 def fills_file(tmp_path: Path, text: str) -> Path:
     path = tmp_path / "fills.csv"
     path.write_text(text)
