@@ -6,7 +6,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from jinja2 import PackageLoader
 from matplotlib.figure import Figure
 from scipy.special import ndtri
 
@@ -17,7 +17,7 @@ from exec_env.calibration import sanity
 from exec_env.calibration.fit import Calibration
 from exec_env.calibration.liquidity import varies, without_profile
 from exec_env.data.market_file import UNITS
-from exec_env.harness.reports.report import PAGE_STYLE, picture
+from exec_env.harness.reports.report import PAGE_STYLE, picture, templates
 from exec_env.market.market import BPS
 from exec_env.market.order import Order
 from exec_env.market.paths import Paths
@@ -41,10 +41,7 @@ def render(calibration: Calibration) -> str:
     """The page; the same calibration gives the same bytes."""
     file, market = calibration.file, calibration.market
     order, has_cost = make_problem(market=file).order, "cost" in calibration.slices.frame
-    loader = ChoiceLoader([PackageLoader("exec_env", "calibration"), PackageLoader("exec_env.harness", "reports")])
-    page = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    ).get_template("report.html")
+    page = templates(PackageLoader("exec_env", "calibration")).get_template("report.html")
     try:
         costs, cost, on_cost = _sensitivity(calibration, order)
     except NoBound as error:

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from exec_env.base.units import amount, dollars, money
 from exec_env.harness.pre_trade import BEST, URGENCIES, Planned, PreTrade
 from exec_env.harness.reports import schedule_plots
-from exec_env.harness.reports.report import PAGE_STYLE, number, picture
+from exec_env.harness.reports.report import PAGE_STYLE, number, picture, templates
 from exec_env.one_asset.problem import OneAsset
 
 
@@ -123,14 +122,7 @@ class Page:
 
     def render(self) -> str:
         """One HTML page that loads nothing from anywhere."""
-        page = Environment(
-            loader=PackageLoader("exec_env.harness", "reports"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        page.filters |= {"amount": amount, "dollars": dollars, "number": number}
+        page = templates(amount=amount, dollars=dollars, number=number)
         with mpl.rc_context(PAGE_STYLE):
             pictures = {"frontier": picture(self.frontier()), "holdings": picture(self.holdings())}
         found = self.found

@@ -15,7 +15,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
@@ -100,14 +100,7 @@ def render(evaluation: Evaluation, agents: list[str | Path | Agent]) -> str:
     palette = plots.colours(names, problem.reference)
     logs, unread = _logs(runs)
     at, maps, optimum = _behaviour(agents, evaluation)
-    page = Environment(
-        loader=PackageLoader("exec_env.harness", "reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page.filters |= {"dollars": dollars, "number": number, "signed": lambda value, digits=2: number(value, digits, "+")}
+    page = templates(dollars=dollars, number=number, signed=lambda value, digits=2: number(value, digits, "+"))
     examples = not evaluation.examples.empty and problem.panels()
     with mpl.rc_context(PAGE_STYLE):
         pictures: dict[str, str | None] = {
@@ -142,6 +135,19 @@ def render(evaluation: Evaluation, agents: list[str | Path | Agent]) -> str:
         runs={label: _text(run / "config.yaml") for label, run in runs.items()},
         settings_text=_yaml(evaluation.settings | {"bound_bps": evaluation.bound_bps}),
     )
+
+
+def templates(*own: PackageLoader, **filters: Any) -> Environment:
+    """Templates of pages: those that are another package's ``own``, then those here; with these filters."""
+    found = Environment(
+        loader=ChoiceLoader([*own, PackageLoader("exec_env.harness", "reports")]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters |= filters
+    return found
 
 
 def number(value: Any, digits: int = 2, sign: str = "") -> str:
