@@ -55,17 +55,13 @@ class LiquidityFilter:
         """The filter of a market, over the slices of an order; stress, shocks and regimes are not in it.
 
         Raises:
-            InputError: where volatility, which is seen, follows liquidity, so that it would not be hidden.
+            InputError: as ``refuse_shown``.
 
         >>> found = LiquidityFilter.of(Market(volume_noise=0.6, spread_noise=0.5), Order())
         >>> found.variance[[0, 1, 39]].round(5).tolist()
         [0.2, 0.13088, 0.09764]
         """
-        if market.volatility_elasticity != 0:
-            raise InputError(
-                f"Market.volatility_elasticity = {market.volatility_elasticity:g}: volatility is seen and shows "
-                "liquidity, so that it is not hidden; must be 0, or information = 'full'"
-            )
+        refuse_shown(market)
         stationary, n = market.liquidity_volatility**2, order.n_steps
         a = math.exp(-market.liquidity_reversion * order.slice_length)
         columns, before = [], stationary
@@ -137,6 +133,19 @@ class LiquidityFilter:
     def volumes(self) -> np.ndarray:
         """Mean volume of each slice. Shape: (n_steps,). [shares]"""
         return self.market.daily_volume * self.order.slice_length * self.market.profile(self.order)
+
+
+def refuse_shown(market: Market) -> None:
+    """Refuse a market whose liquidity cannot be hidden.
+
+    Raises:
+        InputError: where volatility, which is seen, follows liquidity.
+    """
+    if market.volatility_elasticity != 0:
+        raise InputError(
+            f"Market.volatility_elasticity = {market.volatility_elasticity:g}: volatility is seen and would show "
+            "liquidity; must be 0 where it is hidden"
+        )
 
 
 def _spread_variance(market: Market) -> float:

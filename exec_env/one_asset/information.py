@@ -15,7 +15,7 @@ import numpy as np
 
 from exec_env.base.errors import InputError
 from exec_env.base.validation import shown
-from exec_env.market.liquidity_filter import LiquidityFilter
+from exec_env.market.liquidity_filter import LiquidityFilter, refuse_shown
 from exec_env.market.market import Market
 from exec_env.market.order import Order
 from exec_env.market.paths import Paths, Source
@@ -45,11 +45,8 @@ def check(information: Any, market: Market) -> Information:
     """
     if not isinstance(information, str) or information not in get_args(Information):
         raise InputError(f"information = {shown(information)}: must be 'full', 'hidden' or 'filtered'")
-    if information != "full" and market.volatility_elasticity != 0:
-        raise InputError(
-            f"information = {information!r}: Market.volatility_elasticity = {market.volatility_elasticity:g}: "
-            "volatility is seen and would show liquidity; must be 0"
-        )
+    if information != "full":
+        refuse_shown(market)
     return information  # type: ignore[return-value]
 
 
